@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libinih splits the lines; we hand it one at a time (so that we know its
+ * number) without leading blanks (so that an indented "key = value" is a key,
+ * not the continuation of the line above, which libinih would make of it).
+ */
+#include "store/base/conf.h"
+
+#include <ini.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/base/vec.h"
+
+struct entry {
+	char *section;
+	char *key;
+	char *value;
+	int line;
+};
+
+struct conf {
+	char *path;
+	VEC(struct entry) entries;
+};
+
+struct load {
+	struct conf *conf;
+	FILE *file;
+	int line;
+	int long_line;		/* the first that libinih's buffer cannot hold, or 0 */
+	bool no_memory;
+};
+
+static void entry_free(struct entry *e)
+{
+	free(e->section);
+	free(e->key);
+	free(e->value);
+}
+
+void conf_free(struct conf *conf)
+{
+	if (!conf)
+		return;
+	for (size_t i = 0; i < conf->entries.n; i++)
+		entry_free(&conf->entries.v[i]);
+	vec_fini(&conf->entries);
+	free(conf->path);
+	free(conf);
+}
+
+static void skip_line(FILE *file)
+{
+	int c;
+
+	do
+		c = getc(file);
+	while (c != EOF && c != '\n');
+}
+
+static char *read_line(char *line, int size, void *ctx)
+{
+	struct load *load = ctx;
+	size_t len, blanks;
+
+	if (!fgets(line, size, load->file))
+		return NULL;
+	load->line++;
+	len = strlen(line);
+	if (len + 1 == (size_t)size && line[len - 1] != '\n') {
+		if (!load->long_line)
+			load->long_line = load->line;
+		skip_line(load->file);
+	}
+	blanks = strspn(line, " \t");
+	memmove(line, line + blanks, len - blanks + 1);
+	return line;
+}
+
+static int on_entry(void *ctx, const char *section, const char *key, const char *value)
+{
+	struct load *load = ctx;
+	struct entry e = {
+		.section = strdup(section),
+		.key = strdup(key),
+		.value = strdup(value ? value : ""),
+		.line = load->line,
+	};
+
+	if (e.section && e.key && e.value && vec_push(&load->conf->entries, e) == 0)
+		return 1;
+	entry_free(&e);
+	load->no_memory = true;
+	return 0;
+}
+
+static int parse(struct load *load, struct err *err)
+{
+	const char *path = load->conf->path;
+	int bad = ini_parse_stream(read_line, load, on_entry, load);
+
+	if (load->no_memory || bad == -2)
+		return err_set(err, -ENOMEM, "cannot read '%s': out of memory", path);
+	if (ferror(load->file))
+		return err_set(err, -EIO, "cannot read '%s': input/output error", path);
+	if (load->long_line)
+		return err_set(err, -EINVAL, "%s:%d: the line is too long", path, load->long_line);
+	if (bad)
+		return err_set(err, -EINVAL, "%s:%d: neither '[section]' nor 'key = value'",
+			       path, bad);
+	return 0;
+}
+
+int conf_load(const char *path, struct conf **ret, struct err *err)
+{
+	struct load load = {.file = fopen(path, "re")};
+	int rc;
+
+	if (!load.file) {
+		rc = -errno;
+		return err_sys(err, rc, "cannot open '%s'", path);
+	}
+	load.conf = calloc(1, sizeof(*load.conf));
+	if (load.conf)
+		load.conf->path = strdup(path);
+	if (load.conf && load.conf->path)
+		rc = parse(&load, err);
+	else
+		rc = err_set(err, -ENOMEM, "cannot read '%s': out of memory", path);
+	(void)fclose(load.file);
+	if (rc < 0) {
+		conf_free(load.conf);
+		return rc;
+	}
+	*ret = load.conf;
+	return 0;
+}
+
+const char *conf_get(const struct conf *conf, const char *section, const char *key)
+{
+	for (size_t i = conf->entries.n; i > 0; i--) {
+		const struct entry *e = &conf->entries.v[i - 1];
+
+		if (!strcmp(e->section, section) && !strcmp(e->key, key))
+			return e->value;
+	}
+	return NULL;
+}
+
+/* Whether `known` ("section.key") begins with the first word of `section`. */
+static bool section_fits(const char *known, const char *section)
+{
+	size_t len = strcspn(section, " \t");
+
+	return !strncmp(known, section, len) && known[len] == '.';
+}
+
+static bool key_fits(const char *known, const struct entry *e)
+{
+	const char *key = strchr(known, '.') + 1;
+
+	return section_fits(known, e->section) && (!strcmp(key, "*") || !strcmp(key, e->key));
+}
+
+static int check_entry(const char *path, const struct entry *e, const char *const *known,
+		       struct err *err)
+{
+	bool section_known = false;
+
+	for (; *known; known++) {
+		if (key_fits(*known, e))
+			return 0;
+		section_known = section_known || section_fits(*known, e->section);
+	}
+	if (!*e->section)
+		return err_set(err, -EINVAL, "%s:%d: '%s' stands before any [section]",
+			       path, e->line, e->key);
+	if (!section_known)
+		return err_set(err, -EINVAL, "%s:%d: unknown section [%s]",
+			       path, e->line, e->section);
+	return err_set(err, -EINVAL, "%s:%d: unknown key '%s' in section [%s]",
+		       path, e->line, e->key, e->section);
+}
+
+int conf_check(const struct conf *conf, const char *const *known, struct err *err)
+{
+	int rc;
+
+	for (size_t i = 0; i < conf->entries.n; i++) {
+		rc = check_entry(conf->path, &conf->entries.v[i], known, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}

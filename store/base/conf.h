@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * conf: lamina.conf(5), an INI file read with libinih.
+ *
+ * A conf is a flat list of (section, key, value, line).  Who uses a section
+ * declares its keys; conf_check() refuses unknown sections and keys with
+ * file, line and name, so that a typing error is never silently ignored.
+ */
+#ifndef LAMINA_BASE_CONF_H
+#define LAMINA_BASE_CONF_H
+
+#include "store/base/err.h"
+
+#define CONF_DEFAULT_PATH SYSCONFDIR "/lamina/lamina.conf"
+
+struct conf;
+
+/* -ENOENT if there is no such file (the caller decides whether that matters). */
+int conf_load(const char *path, struct conf **ret, struct err *err);
+void conf_free(struct conf *conf);
+
+/* The last value given, or NULL.  Borrowed until conf_free(). */
+const char *conf_get(const struct conf *conf, const char *section, const char *key);
+
+/*
+ * `known` is a NULL-terminated list of "section.key"; "section.*" allows any
+ * key, and a section is matched by its first word ("guest web-*" by "guest").
+ */
+int conf_check(const struct conf *conf, const char *const *known, struct err *err);
+
+#endif

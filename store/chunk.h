@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * chunk: decompressed chunks, checked, cached, each loaded once however many
+ * ask for it at the same time.
+ */
+#ifndef LAMINA_CHUNK_H
+#define LAMINA_CHUNK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/base/err.h"
+
+struct store;
+struct seg;
+struct seg_chunk;
+struct cache_entry;
+struct cache_ops;
+
+/* Immutable.  Pages that are there, in order of slot. */
+struct chunk {
+	uint16_t slots;
+	uint8_t *data;
+};
+
+/* Where the 4096 bytes of slot `slot` are, or NULL if that page is gone. */
+const uint8_t *chunk_page(const struct chunk *chunk, unsigned slot);
+
+/* One chunk through the store's cache.  chunk_put() it. */
+int chunk_get(struct store *store, const struct seg *seg, const struct seg_chunk *sc,
+	      struct cache_entry **ret, const struct chunk **ret_chunk, struct err *err);
+void chunk_put(struct store *store, struct cache_entry *entry);
+
+/*
+ * Checks one record as read from the pack (header and payload, `len` bytes)
+ * against what the segment says of it, and decompresses into `out`
+ * (popcount(slots) pages).  -EBADMSG with the reason.  Any thread.
+ */
+int chunk_decode(uint64_t id, const struct seg_chunk *sc, const void *record, size_t len,
+		 uint8_t *out, struct err *err);
+
+extern const struct cache_ops chunk_cache_ops;
+
+#endif

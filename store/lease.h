@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * lease: what keeps a removed layer's bytes while somebody reads them.
+ *
+ * STORE/leases/<id> is locked shared (flock) by every process that has a file
+ * of the layer open; the lock dies with the process.  A reader locks first and
+ * then looks whether the layer is still there (layer_open after lease_take).
+ * gc takes the lock exclusively before it forgets a removed layer.
+ */
+#ifndef LAMINA_LEASE_H
+#define LAMINA_LEASE_H
+
+#include <stdbool.h>
+
+#include "store/base/err.h"
+#include "store/digest.h"
+
+struct store;
+
+/* Returns a descriptor that holds the shared lock; close() ends the lease. */
+int lease_take(struct store *store, const struct digest *id, struct err *err);
+
+/* Whether somebody (this process too) holds it: 1, 0 or -errno. */
+int lease_held(struct store *store, const struct digest *id);
+/* Pids of the holders from /proc/locks, at most `max`; how many there are. */
+int lease_holders(struct store *store, const struct digest *id, int *pids, int max);
+/* Exclusive or -EBUSY; a descriptor.  For gc, which then unlinks the file. */
+int lease_take_exclusive(struct store *store, const struct digest *id);
+void lease_remove(struct store *store, const struct digest *id, int fd);
+
+#endif

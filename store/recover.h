@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * recover: index.db again, from the packs alone.
+ *
+ * Builds index.db.new beside the old one, which is kept as index.db.broken
+ * (with a number if there is one) and replaced at the end.  Damaged records
+ * are skipped by searching for the next header; a segment whose digest list
+ * is damaged is rebuilt from its chunks.  A layer whose frames or chunks are
+ * incomplete is left out and named.  Parameters (digest, codec, level, chunk
+ * sizes) come from the pack headers and manifests, else the defaults.
+ */
+#ifndef LAMINA_RECOVER_H
+#define LAMINA_RECOVER_H
+
+#include <stdint.h>
+
+#include "store/base/err.h"
+#include "store/progress.h"
+
+struct recover_result {
+	uint64_t packs, records, damaged;	/* damaged: places skipped */
+	uint64_t layers, lost, removed, tags;
+	double seconds;
+};
+
+struct recover_opts {
+	void (*note)(void *ctx, const char *line);	/* what was skipped or lost */
+	void *ctx;
+	struct progress progress;
+};
+
+int recover_run(const char *path, const struct recover_opts *opts, struct recover_result *ret,
+		struct err *err);
+
+#endif

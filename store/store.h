@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * store: an open store and what its parts share.
+ *
+ * One `struct store` a process; readers may use it from any thread.  Writing
+ * (commit, decide, gc, recover) needs the writer's lock, store_lock().
+ */
+#ifndef LAMINA_STORE_H
+#define LAMINA_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/base/cache.h"
+#include "store/base/err.h"
+#include "store/format.h"
+
+struct index;
+struct packs;
+struct seg_cache;
+
+struct store_limits {
+	size_t chunk_cache;	/* bytes of decompressed chunks */
+	size_t frame_cache;	/* bytes of decoded frame maps */
+	size_t open_packs;
+	size_t segs;
+};
+
+struct store {
+	char *path;
+	int dirfd;
+	int lock_fd;		/* -1 unless the writer's lock is held */
+	uint8_t uuid[16];
+	struct store_params params;
+	struct index *index;
+	struct packs *packs;
+	struct seg_cache *segs;
+	struct cache *frames;	/* by fid: struct frame */
+	struct cache *chunks;	/* by chunk id: struct chunk */
+};
+
+/* The defaults, from our own measurements (ARCHITECTURE.md). */
+void store_params_default(struct store_params *ret);
+void store_limits_default(struct store_limits *ret);
+
+/*
+ * Makes an empty store in `path` (created, or an empty directory).  -EEXIST
+ * where there is one, -ENOTSUP on a network file system, -ENOTEMPTY.
+ */
+int store_init(const char *path, const struct store_params *params, struct err *err);
+
+/* `limits` may be NULL.  -ENOENT: no store there; see index.h for the others. */
+int store_open(const char *path, const struct store_limits *limits, struct store **ret,
+	       struct err *err);
+void store_close(struct store *store);		/* NULL is fine */
+
+/*
+ * The writer's lock.  `what` ("commit") is shown to those who wait.  With
+ * wait_ms 0: -EBUSY at once, and the sentence says who holds it (pid, what);
+ * UINT64_MAX waits for ever.
+ */
+int store_lock(struct store *store, const char *what, uint64_t wait_ms, struct err *err);
+void store_unlock(struct store *store);
+
+/* Gives the reserve back to the file system / makes it again (best effort). */
+void store_reserve_release(struct store *store);
+void store_reserve_make(struct store *store);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * verify: is everything that was committed still there, unchanged?
+ *
+ * Quick: the index's own integrity and checksums, every record up to each
+ * pack's published end, every segment, frame, layer, tag resolves.  Deep:
+ * chunks are decompressed, page digests, frame digests and Merkle roots
+ * recomputed.  Takes no lock; beside a commit or gc it looks again before it
+ * believes that something is missing.
+ */
+#ifndef LAMINA_VERIFY_H
+#define LAMINA_VERIFY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "store/base/err.h"
+#include "store/digest.h"
+#include "store/progress.h"
+
+struct store;
+
+struct verify_fault {
+	const char *what;	/* "chunk", "digests", "maps", "layer", "pack", "index", "tag" */
+	uint64_t id;		/* chunk id, fid, ... or 0 */
+	uint32_t pack;		/* or 0 */
+	uint64_t off;
+	const char *reason;
+	const struct digest *layers;	/* that it hurts */
+	size_t nlayers;
+};
+
+struct verify_opts {
+	bool deep;
+	/* For each fault, once all are known; pointers are valid during the call. */
+	void (*fault)(void *ctx, const struct verify_fault *fault);
+	void *ctx;
+	struct progress progress;
+};
+
+struct verify_result {
+	uint64_t packs, records, chunks, frames, layers, pages;
+	uint64_t bytes;
+	uint64_t faults;
+	double seconds;
+};
+
+/* 0 even when faults were found (ret->faults); -errno when it could not look. */
+int verify_run(struct store *store, const struct verify_opts *opts, struct verify_result *ret,
+	       struct err *err);
+
+#endif

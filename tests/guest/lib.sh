@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+#
+# What build, series and resume share: the description of the machine, which the end
+# that saves and the end that loads must agree on, and how a script ends.
+#
+# A script that sources this calls `guest_begin` once. From then on $run_dir is a
+# directory of its own, and whatever way the script ends, Ctrl-C and SIGTERM included,
+# its guest and its current child are ended and $run_dir is removed.
+
+guest_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+run_dir=
+guest_pid=
+child_pid=
+
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+
+die() { say "$*"; exit 1; }
+
+usage() {  # the comment at the head of the script is its help
+	sed -n '4,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
+}
+
+usage_error() { say "$*"; usage >&2; exit 2; }
+
+require() {  # TOOL...: exit 77, as tests that cannot run do
+	local tool
+	for tool in "$@"; do
+		PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null && continue
+		say "needs $tool, which is not installed (./quickstart packages lists all)"
+		exit 77
+	done
+}
+
+guest_begin() {
+	PATH=$PATH:/usr/sbin:/sbin
+	trap guest_end EXIT
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	run_dir=$(mktemp -d "${TMPDIR:-/var/tmp}/lamina-guest.XXXXXX")
+}
+
+guest_end() {
+	trap '' HUP INT TERM
+	end_process "$child_pid"
+	end_process "$guest_pid"
+	[[ -z $run_dir ]] || rm -rf --one-file-system "$run_dir"
+}
+
+# end_process PID: TERM, and KILL if that is not heard within five seconds.
+end_process() {
+	local try
+	[[ -n $1 ]] || return 0
+	kill "$1" 2>/dev/null || return 0
+	for ((try = 0; try < 50; try++)); do
+		kill -0 "$1" 2>/dev/null || return 0
+		sleep 0.1
+	done
+	kill -KILL "$1" 2>/dev/null || true
+}
+
+# await COMMAND...: run it so that a signal to this script is heard at once, where a
+# foreground child would make bash wait for the child first.
+await() {
+	local rc=0
+	"$@" <&0 &
+	child_pid=$!
+	wait "$child_pid" || rc=$?
+	child_pid=
+	return "$rc"
+}
+
+ctl() { await "$guest_dir/ctl.py" "$@"; }
+
+# start_guest RAM_FILE RAM_BYTES SHARE DISK_OPTIONS [QEMU ARGUMENT...]
+# Starts the machine; its sockets are $run_dir/qmp and $run_dir/serial. It dies with
+# this script even if that is killed.
+start_guest() {
+	local ram=$1 bytes=$2 share=$3 disk=$4
+	shift 4
+	TMPDIR=$run_dir setpriv --pdeathsig TERM qemu-system-x86_64 \
+		-nodefaults -no-user-config -no-reboot -display none \
+		-machine q35,memory-backend=ram,vmport=off,smbus=off,sata=off,usb=off \
+		-accel tcg,thread=multi -cpu max -smp 2 -m "${bytes}B" \
+		-object "memory-backend-file,id=ram,size=$bytes,share=$share,mem-path=${ram//,/,,}" \
+		-drive "id=root,if=none,format=raw,$disk" \
+		-device virtio-blk-pci,drive=root \
+		-chardev "socket,id=serial,server=on,wait=off,path=$run_dir/serial" \
+		-serial chardev:serial \
+		-qmp "unix:$run_dir/qmp,server=on,wait=off" \
+		"$@" </dev/null >"$run_dir/qemu.log" 2>&1 &
+	guest_pid=$!
+}
+
+stop_guest() {
+	end_process "$guest_pid"
+	guest_pid=
+}
+
+# explain MESSAGE: end with it and with what QEMU said, if it said anything.
+explain() {
+	[[ ! -s $run_dir/qemu.log ]] || sed 's/^/qemu: /' "$run_dir/qemu.log" >&2
+	die "$*"
+}
+
+seconds_between() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", b - a }'; }
