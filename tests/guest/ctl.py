@@ -18,7 +18,7 @@ import sys
 import time
 
 READY = "console ready"
-CONNECT_TIMEOUT = 20
+CONNECT_TIMEOUT = 10
 MIGRATE_TIMEOUT = 60
 
 

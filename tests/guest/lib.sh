@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 #
-# What build, series and resume share: the description of the machine, which the end
-# that saves and the end that loads must agree on, and how a script ends.
+# What the scripts here and ./quickstart share: how a script speaks and ends, and the
+# description of the machine, which the end that saves a guest and the end that loads it
+# must agree on.
 #
 # A script that sources this calls `guest_begin` once. From then on $run_dir is a
 # directory of its own, and whatever way the script ends, Ctrl-C and SIGTERM included,
-# its guest and its current child are ended and $run_dir is removed.
+# its guest and its current child are ended, what it gave to `at_end` is run, and
+# $run_dir is removed.
 
 guest_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 run_dir=
 guest_pid=
 child_pid=
+end_hooks=()
 
-say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+say() { printf '%s: %s\n' "${SAY_AS:-${0##*/}}" "$*" >&2; }
 
 die() { say "$*"; exit 1; }
 
@@ -38,34 +41,43 @@ guest_begin() {
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
-	run_dir=$(mktemp -d "${TMPDIR:-/var/tmp}/lamina-guest.XXXXXX")
+	run_dir=$(mktemp -d "${TMPDIR:-/var/tmp}/lamina-${0##*/}.XXXXXX")
 }
 
+at_end() { end_hooks+=("$1"); }  # FUNCTION: the last one given is the first one run
+
 guest_end() {
+	local i
 	trap '' HUP INT TERM
-	end_process "$child_pid"
-	end_process "$guest_pid"
+	[[ -z $child_pid ]] || end_process "-$child_pid"
+	stop_guest
+	for ((i = ${#end_hooks[@]} - 1; i >= 0; i--)); do
+		"${end_hooks[i]}" || true
+	done
 	[[ -z $run_dir ]] || rm -rf --one-file-system "$run_dir"
 }
 
-# end_process PID: TERM, and KILL if that is not heard within five seconds.
+# end_process PID or -GROUP: TERM, and KILL if that is not heard within ten seconds.
 end_process() {
 	local try
 	[[ -n $1 ]] || return 0
-	kill "$1" 2>/dev/null || return 0
-	for ((try = 0; try < 50; try++)); do
-		kill -0 "$1" 2>/dev/null || return 0
+	kill -- "$1" 2>/dev/null || return 0
+	for ((try = 0; try < 100; try++)); do
+		kill -0 -- "$1" 2>/dev/null || return 0
 		sleep 0.1
 	done
-	kill -KILL "$1" 2>/dev/null || true
+	kill -KILL -- "$1" 2>/dev/null || true
 }
 
-# await COMMAND...: run it so that a signal to this script is heard at once, where a
-# foreground child would make bash wait for the child first.
+# await COMMAND...: run it in a process group of its own, so that a signal to this script
+# is heard at once and ends all of that group. (For a foreground child bash would first
+# wait until the child has ended.)
 await() {
 	local rc=0
-	"$@" <&0 &
+	set -m
+	"$@" </dev/null &
 	child_pid=$!
+	set +m
 	wait "$child_pid" || rc=$?
 	child_pid=
 	return "$rc"
@@ -73,18 +85,18 @@ await() {
 
 ctl() { await "$guest_dir/ctl.py" "$@"; }
 
-# start_guest RAM_FILE RAM_BYTES SHARE DISK_OPTIONS [QEMU ARGUMENT...]
+# start_guest RAM_FILE RAM_BYTES SHARE DISK_FILE DISK_OPTIONS [QEMU ARGUMENT...]
 # Starts the machine; its sockets are $run_dir/qmp and $run_dir/serial. It dies with
 # this script even if that is killed.
 start_guest() {
-	local ram=$1 bytes=$2 share=$3 disk=$4
-	shift 4
+	local ram=${1//,/,,} bytes=$2 share=$3 disk=${4//,/,,} options=$5
+	shift 5
 	TMPDIR=$run_dir setpriv --pdeathsig TERM qemu-system-x86_64 \
 		-nodefaults -no-user-config -no-reboot -display none \
 		-machine q35,memory-backend=ram,vmport=off,smbus=off,sata=off,usb=off \
 		-accel tcg,thread=multi -cpu max -smp 2 -m "${bytes}B" \
-		-object "memory-backend-file,id=ram,size=$bytes,share=$share,mem-path=${ram//,/,,}" \
-		-drive "id=root,if=none,format=raw,$disk" \
+		-object "memory-backend-file,id=ram,size=$bytes,share=$share,mem-path=$ram" \
+		-drive "id=root,if=none,format=raw,file=$disk$options" \
 		-device virtio-blk-pci,drive=root \
 		-chardev "socket,id=serial,server=on,wait=off,path=$run_dir/serial" \
 		-serial chardev:serial \
