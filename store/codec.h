@@ -11,7 +11,8 @@
 
 struct codec;
 
-int codec_new(int level, struct codec **ret);		/* -ENOMEM, -EINVAL */
+/* Level 0 compresses nothing.  -EINVAL above codec_level_max(), -ENOMEM. */
+int codec_new(int level, struct codec **ret);
 void codec_free(struct codec *codec);
 
 /* Largest output of codec_compress for `len` bytes. */

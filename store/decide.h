@@ -19,6 +19,7 @@
 #include "store/digest.h"
 #include "store/index.h"
 
+struct append;
 struct store;
 
 bool decide_tag_name_ok(const char *name);	/* and not 64 hex digits */
@@ -49,6 +50,12 @@ int decide_layer_each(struct store *store, int (*fn)(void *ctx, const struct ind
 
 /* A tag, a full id or an unambiguous prefix of at least 4 digits. -ENOENT, -ENOTUNIQ. */
 int decide_resolve(struct store *store, const char *name, struct digest *ret, struct err *err);
+
+/*
+ * Appends the decision's record and sets d->seq, d->pack and d->opack; the
+ * caller gives it to index_decision_put() in the transaction that publishes `a`.
+ */
+int decide_append(struct append *a, struct index_decision *d, struct err *err);
 
 /* The record's payload and back; -EBADMSG.  Pointers are into the reader. */
 void decide_encode(const struct index_decision *d, struct buf *out);

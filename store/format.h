@@ -27,6 +27,10 @@
 
 #include <stdint.h>
 
+/* In sentences, decimal: printf(PADDR_FMT, PADDR_ARG(paddr)). */
+#define PADDR_FMT "%u:%u"
+#define PADDR_ARG(paddr) (unsigned)((paddr) >> 32), (unsigned)(paddr)
+
 #define PAGE_SIZE 4096u
 #define PAGE_SHIFT 12
 #define FRAME_PAGES 512u

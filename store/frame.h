@@ -18,6 +18,7 @@
 
 struct store;
 struct cache_entry;
+struct cache_ops;
 
 struct frame {
 	uint64_t fid;
@@ -38,5 +39,8 @@ void frame_fini(struct frame *frame);
 int frame_decode(struct rd *rd, struct frame *ret);
 void frame_encode(uint64_t fid, const struct digest *digest, const void *runs, size_t len,
 		  struct buf *out);
+
+/* Of store->frames; the cache's ctx is the store. */
+extern const struct cache_ops frame_cache_ops;
 
 #endif

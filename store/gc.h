@@ -45,6 +45,13 @@ struct gc_result {
 	double seconds;
 };
 
+/*
+ * A pack that cannot be copied, because a live chunk in it is damaged (-EBADMSG)
+ * or the disk is full (-ENOSPC), is kept, and everything else is done first:
+ * *ret is filled then, too (bytes_before is not 0).  After any other failure it
+ * is untouched: -EBUSY, the lock; -EBADMSG, what a layer reaches is not there
+ * or cannot be told, and nothing is deleted for that reason.
+ */
 int gc_run(struct store *store, const struct gc_opts *opts, struct gc_result *ret,
 	   struct err *err);
 

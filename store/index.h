@@ -4,6 +4,11 @@
  * The only user of SQLite.  A handle may be used from any thread (it has a
  * mutex); a transaction belongs to the thread that holds the writer's lock.
  *
+ * Callbacks run without the mutex and may call any function here that reads.
+ * index_begin() must wait until a walk or a snapshot has ended; rows that are
+ * changed during a walk may or may not be met by it.  A callback that returns
+ * non-zero ends the walk with that value.
+ *
  * Rows carry a CRC over their key and contents where nothing else would
  * notice a flipped bit; a damaged row is -EBADMSG, never another answer.
  */
@@ -22,21 +27,30 @@ struct index;
 
 #define INDEX_CREATE 1u
 
-/* `path` of index.db.  Foreign or newer: -EPROTONOSUPPORT; damaged: -EBADMSG. */
+/*
+ * `path` of index.db; INDEX_CREATE makes it if it is absent or empty.
+ * Foreign or newer: -EPROTONOSUPPORT; damaged: -EBADMSG.  One that an older
+ * lamina wrote is opened, but only for index_migrate().
+ */
 int index_open(const char *path, unsigned flags, struct index **ret, struct err *err);
-void index_close(struct index *ix);
+void index_close(struct index *ix);		/* NULL is fine */
+bool index_outdated(const struct index *ix);
+/* Under the writer's lock, with no leases; keeps a copy, PATH.v<version>. */
+int index_migrate(struct index *ix, struct err *err);
 
 /* Changes whenever another process has published something. */
 int index_data_version(struct index *ix, uint64_t *ret);
 
-int index_begin(struct index *ix, struct err *err);	/* BEGIN IMMEDIATE */
+/* Other threads' reads wait until the transaction ends.  -EBUSY: one is open. */
+int index_begin(struct index *ix, struct err *err);
+/* A failed commit is an abort. */
 int index_commit(struct index *ix, struct err *err);
 void index_abort(struct index *ix);			/* fine when none is open */
 /* wal_checkpoint(TRUNCATE), best effort. */
 void index_checkpoint(struct index *ix);
 /* Gives free pages back to the file system (incremental_vacuum), best effort. */
 void index_shrink(struct index *ix);
-/* One consistent snapshot for many reads (a deferred transaction). */
+/* One consistent snapshot for many reads of all threads; nests. */
 int index_snapshot_begin(struct index *ix, struct err *err);
 void index_snapshot_end(struct index *ix);
 
@@ -55,6 +69,8 @@ struct index_pack {
 };
 int index_pack_put(struct index *ix, const struct index_pack *pack, struct err *err);
 int index_pack_get(struct index *ix, uint32_t number, struct index_pack *ret, struct err *err);
+/* The one with the highest number, or -ENOENT. */
+int index_pack_last(struct index *ix, struct index_pack *ret, struct err *err);
 int index_pack_delete(struct index *ix, uint32_t number, struct err *err);
 int index_pack_each(struct index *ix, int (*fn)(void *ctx, const struct index_pack *p),
 		    void *ctx, struct err *err);		/* ascending */
@@ -71,7 +87,7 @@ struct index_seg {
 	uint32_t table_len;
 };
 int index_seg_put(struct index *ix, const struct index_seg *seg, struct err *err); /* or replace */
-/* The segment with the greatest first <= paddr; fn is called once or not (-ENOENT). */
+/* The segment that covers `paddr`; fn is called once or not (-ENOENT). */
 int index_seg_find(struct index *ix, uint64_t paddr,
 		   int (*fn)(void *ctx, const struct index_seg *seg), void *ctx, struct err *err);
 int index_seg_delete(struct index *ix, uint64_t first, struct err *err);

@@ -26,14 +26,17 @@ struct input_range {
 struct input;
 
 /*
- * Opens `path` O_RDONLY.  -EISDIR, -EINVAL (neither file nor block device),
- * -ENOENT, -EFBIG...  `ranges` (DIRTY only; any order, may overlap or reach
+ * Opens `path` O_RDONLY.  -EISDIR, -EINVAL (neither file nor block device, or
+ * a DIFF that is a block device), -ENOTSUP (a DIFF where the file system does
+ * not tell holes), -ENOENT, -EFBIG...  `ranges` (DIRTY only; any order, may overlap or reach
  * past the end; not aligned ones are widened to pages) are copied.
  */
 int input_open(const char *path, enum input_mode mode, const struct input_range *ranges,
 	       size_t nranges, struct input **ret, struct err *err);
 void input_close(struct input *in);	/* NULL is fine */
 uint64_t input_size(const struct input *in);	/* bytes */
+/* About how many bytes will be read: for progress. */
+uint64_t input_expect(const struct input *in);
 
 /* The first frame >= `frame` that has something to read, or UINT64_MAX. */
 uint64_t input_next_frame(struct input *in, uint64_t frame);
@@ -43,8 +46,8 @@ enum input_page { INPUT_PAGE_DATA, INPUT_PAGE_ZERO, INPUT_PAGE_PARENT };
  * Reads frame `frame` (its pages past the end of file are ZERO; a partial
  * last page is padded with zeros).  `buf` has 2 MiB; kind[i] says for each of
  * 512 pages what it is; only DATA pages are filled in.  A page of zeros found
- * in data is reported as ZERO.  -EIO etc. with the sentence (path, offset);
- * -ESTALE when the file shrank.  Any thread.
+ * in data is reported as ZERO.  Returns how many pages were read.  -EIO etc.
+ * with the sentence (path, offset); -ESTALE when the file shrank.  Any thread.
  */
 int input_read(struct input *in, uint64_t frame, uint8_t *buf, uint8_t kind[512],
 	       struct err *err);

@@ -35,6 +35,7 @@ struct image {
 /* Immutable; reference-counted. */
 struct layer {
 	int refs;		/* atomic */
+	int algo;		/* enum digest_id */
 	struct digest id;
 	struct digest parent;	/* zero if has_parent is false */
 	bool has_parent;
@@ -55,7 +56,14 @@ int layer_peek(struct store *store, const struct digest *id, struct layer **ret,
 /* The same, its Merkle root recomputed: -EBADMSG if it differs. */
 int layer_open(struct store *store, const struct digest *id, struct layer **ret, struct err *err);
 
-/* Merkle root from the frames' digests in the index. */
+/*
+ * The Merkle root; `find` gives the digest of a frame that is not zero, or
+ * -errno, which is passed on.
+ */
+int layer_merkle(const struct layer *layer,
+		 int (*find)(void *ctx, uint64_t fid, struct digest *ret), void *ctx,
+		 struct digest *ret);
+/* The same from the frames' digests in the index. */
 int layer_root(struct store *store, const struct layer *layer, struct digest *ret,
 	       struct err *err);
 

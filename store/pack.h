@@ -70,7 +70,7 @@ int pack_put_raw(struct pack_writer *w, const void *bytes, size_t len,
 		 uint64_t *ret_off, struct err *err);
 /* Writes what is gathered and makes it and the pack's name durable. */
 int pack_sync(struct pack_writer *w, struct err *err);
-/* Cuts the pack back to `end` (or unlinks it if created), closes. */
+/* Cuts the pack back to `end`, or unlinks it if created or `end` is 0; closes. */
 void pack_abort(struct pack_writer *w, uint64_t end);
 void pack_close(struct pack_writer *w);
 

@@ -38,6 +38,7 @@ struct store {
 	struct seg_cache *segs;
 	struct cache *frames;	/* by fid: struct frame */
 	struct cache *chunks;	/* by chunk id: struct chunk */
+	int packs_fd;		/* the directory packs/ */
 };
 
 /* The defaults, from our own measurements (ARCHITECTURE.md). */
@@ -50,13 +51,24 @@ void store_limits_default(struct store_limits *ret);
  */
 int store_init(const char *path, const struct store_params *params, struct err *err);
 
+/* uuid and parameters in the meta table; within the caller's transaction. */
+int store_meta_put(struct index *ix, const uint8_t uuid[16], const struct store_params *params,
+		   struct err *err);
+int store_meta_get(struct index *ix, uint8_t uuid[16], struct store_params *ret, struct err *err);
+/* -EINVAL with a sentence unless every field is one that this program can do. */
+int store_params_check(const struct store_params *params, struct err *err);
+
+/* The name of a network file system by its statfs type, NULL for any other. */
+const char *store_network_fs(long type);
+
 /* `limits` may be NULL.  -ENOENT: no store there; see index.h for the others. */
 int store_open(const char *path, const struct store_limits *limits, struct store **ret,
 	       struct err *err);
 void store_close(struct store *store);		/* NULL is fine */
 
 /*
- * The writer's lock.  `what` ("commit") is shown to those who wait.  With
+ * The writer's lock, for one thread of one process; removes what a killed
+ * writer left (append.h).  `what` ("commit") is shown to those who wait.  With
  * wait_ms 0: -EBUSY at once, and the sentence says who holds it (pid, what);
  * UINT64_MAX waits for ever.
  */

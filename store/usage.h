@@ -19,9 +19,9 @@ struct usage {
 	uint64_t data;		/* of these, not zero */
 	uint64_t distinct;	/* distinct pages reachable * 4096 */
 	uint64_t stored;	/* packs on disk */
-	uint64_t chunk_bytes;	/* of these: chunk records (live and dead) */
+	uint64_t chunk_bytes;	/* of these: chunk records, and what no row speaks of */
 	uint64_t digest_bytes;	/* digest lists */
-	uint64_t map_bytes;	/* frame maps, manifests, decisions */
+	uint64_t map_bytes;	/* about: frame maps, manifests, decisions */
 	uint64_t index;		/* index.db and its WAL */
 	uint64_t dead;		/* about what gc --repack would free */
 };
@@ -32,8 +32,8 @@ struct usage_layer {
 	struct digest id;
 	uint64_t logical, data;
 	uint64_t exclusive;	/* data pages that only this layer reaches, * 4096 */
-	uint64_t shared;
-	uint64_t exclusive_stored;	/* about: exclusive at its chunks' compression */
+	uint64_t shared;	/* the others: data = exclusive + shared */
+	uint64_t exclusive_stored;	/* about: what its removal would free in packs */
 };
 
 /* All layers, oldest first; *ret is malloc'd. */

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One commit, in order: the words are checked and the inputs opened without
+ * the writer's lock; under it the images are ingested (ingest.h) and the layer
+ * is published (publish.h).  Until the transaction at the very end nothing is
+ * visible; whatever fails before, append_abort() cuts the packs back, and what
+ * a crash leaves of them the next append cuts.
+ */
+#include "store/commit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store/append.h"
+#include "store/decide.h"
+#include "store/dedup.h"
+#include "store/index.h"
+#include "store/ingest.h"
+#include "store/layer.h"
+#include "store/pipeline.h"
+#include "store/publish.h"
+#include "store/store.h"
+
+#define THREADS_DEFAULT_MAX 8
+
+struct commit {
+	struct store *store;
+	const struct commit_opts *opts;
+	struct commit_result *result;
+	struct timespec started;
+	size_t order[IMAGES_MAX];		/* of the images: by name */
+	struct input *inputs[IMAGES_MAX];	/* in that order */
+	struct ingest_image images[IMAGES_MAX];
+	struct layer *parent;
+	struct append append;
+	bool appending;
+	struct dedup *dedup;
+	struct ingest ingest;
+	struct layer *layer;
+	struct attrs attrs;
+};
+
+/* ---- what is asked for ---- */
+
+static int check_image(const struct commit_opts *opts, size_t i, struct err *err)
+{
+	const struct commit_image *image = &opts->images[i];
+
+	if (!layer_image_name_ok(image->name))
+		return err_set(err, -EINVAL, "bad image name '%s'", image->name);
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(opts->images[k].name, image->name) == 0)
+			return err_set(err, -EINVAL, "image '%s' is given twice", image->name);
+	if (image->mode != INPUT_FULL && !opts->parent)
+		return err_set(err, -EINVAL, "image '%s' is a diff, but no parent is given",
+			       image->name);
+	return 0;
+}
+
+static int check(const struct commit_opts *opts, struct err *err)
+{
+	int rc = 0;
+
+	if (opts->nimages == 0)
+		return err_set(err, -EINVAL, "there is no image to commit");
+	if (opts->nimages > IMAGES_MAX)
+		return err_set(err, -EINVAL, "a layer has at most %u images", IMAGES_MAX);
+	if (opts->tag && !decide_tag_name_ok(opts->tag))
+		return err_set(err, -EINVAL, "bad tag name '%s'", opts->tag);
+	for (size_t i = 0; i < opts->nimages && rc == 0; i++)
+		rc = check_image(opts, i, err);
+	return rc;
+}
+
+/* Insertion sort: few, and qsort() has no context. */
+static void sort_images(struct commit *c)
+{
+	for (size_t i = 0; i < c->opts->nimages; i++) {
+		const char *name = c->opts->images[i].name;
+		size_t k = i;
+
+		for (; k > 0 && strcmp(c->opts->images[c->order[k - 1]].name, name) > 0; k--)
+			c->order[k] = c->order[k - 1];
+		c->order[k] = i;
+	}
+}
+
+static const struct commit_image *given(const struct commit *c, size_t i)
+{
+	return &c->opts->images[c->order[i]];
+}
+
+static int open_inputs(struct commit *c, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < c->opts->nimages && rc == 0; i++) {
+		const struct commit_image *image = given(c, i);
+
+		rc = input_open(image->path, image->mode, image->ranges, image->nranges,
+				&c->inputs[i], err);
+	}
+	return rc;
+}
+
+/* ---- under the lock ---- */
+
+static unsigned threads(const struct commit *c)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n = c->opts->threads;
+
+	if (n == 0)
+		n = cores < 1 ? 1 : cores > THREADS_DEFAULT_MAX ? THREADS_DEFAULT_MAX :
+		    (unsigned)cores;
+	return n > PIPELINE_THREADS_MAX ? PIPELINE_THREADS_MAX : n;
+}
+
+static int open_image(struct commit *c, size_t i, struct err *err)
+{
+	const struct commit_image *image = given(c, i);
+	const struct image *parent = c->parent ? layer_image(c->parent, image->name) : NULL;
+
+	if (image->mode != INPUT_FULL && !parent)
+		return err_set(err, -EINVAL, "image '%s' is a diff, but the parent has no such image",
+			       image->name);
+	c->images[i] = (struct ingest_image){.name = image->name, .mode = image->mode,
+					     .in = c->inputs[i], .parent = parent};
+	return 0;
+}
+
+static int open_images(struct commit *c, struct err *err)
+{
+	int rc = 0;
+
+	if (c->opts->parent)
+		rc = layer_open(c->store, c->opts->parent, &c->parent, err);
+	if (rc < 0)
+		return err_wrap(err, rc, "cannot commit upon this parent");
+	for (size_t i = 0; i < c->opts->nimages && rc == 0; i++)
+		rc = open_image(c, i, err);
+	return rc;
+}
+
+static int ingest(struct commit *c, struct err *err)
+{
+	int rc = dedup_new(c->store, DEDUP_BUDGET, &c->dedup);
+
+	if (rc < 0)
+		return err_sys(err, rc, "cannot prepare the commit");
+	if (!c->opts->dry_run) {
+		rc = append_begin(c->store, 0, &c->append, err);
+		if (rc < 0)
+			return rc;
+		c->appending = true;
+	}
+	rc = index_snapshot_begin(c->store->index, err);
+	if (rc < 0)
+		return rc;
+	c->ingest = (struct ingest){
+		.store = c->store, .append = c->appending ? &c->append : NULL,
+		.dedup = c->dedup, .parent = c->parent, .images = c->images,
+		.nimages = c->opts->nimages, .threads = threads(c),
+		.progress = &c->opts->progress,
+	};
+	rc = ingest_run(&c->ingest, err);
+	index_snapshot_end(c->store->index);
+	return rc;
+}
+
+/* ---- the layer ---- */
+
+static struct image *add_image(struct layer *l, const char *name, uint64_t size)
+{
+	struct image *image = &l->image[l->nimages++];
+
+	(void)strcpy(image->name, name);
+	image->size = size;
+	image->nframes = (size + FRAME_SIZE - 1) >> FRAME_SHIFT;
+	return image;
+}
+
+/* Takes the frames. */
+static void add_new(struct layer *l, struct ingest_image *from)
+{
+	struct image *image = add_image(l, from->name, input_size(from->in));
+
+	image->frames = from->frames;
+	from->frames = (struct runs){0};
+}
+
+static int add_inherited(struct layer *l, const struct image *from)
+{
+	struct image *image = add_image(l, from->name, from->size);
+	int rc = 0;
+
+	for (size_t i = 0; i < from->frames.n && rc == 0; i++)
+		rc = runs_add(&image->frames, from->frames.v[i].addr, from->frames.v[i].len);
+	return rc;
+}
+
+/* The new images and those of the parent that are not given, by name. */
+static int merge_images(struct commit *c, struct layer *l, struct err *err)
+{
+	size_t i = 0, k = 0, n = c->opts->nimages, m = c->parent ? c->parent->nimages : 0;
+	int rc = 0;
+
+	while (rc == 0 && (i < n || k < m)) {
+		int order = i == n ? 1 : k == m ? -1 :
+			    strcmp(c->images[i].name, c->parent->image[k].name);
+
+		if (l->nimages == IMAGES_MAX)
+			return err_set(err, -EINVAL, "a layer has at most %u images", IMAGES_MAX);
+		if (order > 0)
+			rc = add_inherited(l, &c->parent->image[k]);
+		else
+			add_new(l, &c->images[i]);
+		i += order <= 0;
+		k += order >= 0;
+	}
+	return rc < 0 ? err_set(err, rc, "out of memory") : 0;
+}
+
+static int make_layer(struct commit *c, struct err *err)
+{
+	struct layer *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return err_set(err, -ENOMEM, "out of memory");
+	c->layer = l;
+	l->refs = 1;
+	l->algo = c->store->params.digest;
+	l->created = time(NULL);
+	l->has_parent = c->parent != NULL;
+	if (c->parent)
+		l->parent = c->parent->id;
+	return merge_images(c, l, err);
+}
+
+/* ---- what is told of it ---- */
+
+static double seconds(const struct commit *c)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)(now.tv_sec - c->started.tv_sec) +
+	       (double)(now.tv_nsec - c->started.tv_nsec) / 1e9;
+}
+
+static void add_counts(struct commit_counts *sum, const struct commit_counts *c)
+{
+	sum->pages += c->pages;
+	sum->zero += c->zero;
+	sum->same += c->same;
+	sum->known += c->known;
+	sum->fresh += c->fresh;
+	sum->read_bytes += c->read_bytes;
+	sum->frames += c->frames;
+	sum->frames_touched += c->frames_touched;
+	sum->stored_bytes += c->stored_bytes;
+}
+
+static void fill_counts(const struct commit *c, struct commit_result *r)
+{
+	*r = (struct commit_result){.nimages = c->opts->nimages};
+	for (size_t i = 0; i < r->nimages; i++) {
+		r->image[c->order[i]] = c->images[i].counts;
+		add_counts(&r->total, &c->images[i].counts);
+	}
+}
+
+static int set_attrs(struct commit *c, const struct commit_counts *n)
+{
+	const struct {
+		const char *key;
+		uint64_t value;
+	} numbers[] = {
+		{"lamina.pages", n->pages}, {"lamina.zero", n->zero}, {"lamina.same", n->same},
+		{"lamina.known", n->known}, {"lamina.fresh", n->fresh},
+		{"lamina.frames", n->frames}, {"lamina.frames_touched", n->frames_touched},
+		{"lamina.read_bytes", n->read_bytes}, {"lamina.stored_bytes", n->stored_bytes},
+	};
+	const struct attrs *theirs = c->opts->attrs;
+	char text[32];
+	int rc = 0;
+
+	for (size_t i = 0; theirs && i < theirs->n && rc == 0; i++)
+		rc = attrs_set(&c->attrs, theirs->v[i].key, theirs->v[i].value);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && rc == 0; i++)
+		rc = attrs_set_u64(&c->attrs, numbers[i].key, numbers[i].value);
+	(void)snprintf(text, sizeof(text), "%.3f", seconds(c));
+	return rc < 0 ? rc : attrs_set(&c->attrs, "lamina.seconds", text);
+}
+
+static int publish(struct commit *c, struct commit_result *r, struct err *err)
+{
+	struct publish p = {.store = c->store, .append = c->ingest.append,
+			    .emit = &c->ingest.emit, .layer = c->layer, .attrs = &c->attrs,
+			    .tag = c->opts->tag};
+	int rc = set_attrs(c, &r->total);
+
+	if (rc < 0)
+		return err_sys(err, rc, "cannot keep the layer's attributes");
+	rc = publish_run(&p, err);
+	if (rc < 0)
+		return rc;
+	r->id = c->layer->id;
+	r->existed = p.existed;
+	r->stored_bytes = p.existed ? 0 : c->appending ? c->append.bytes : c->ingest.emit.bytes;
+	return 0;
+}
+
+static void end_append(struct commit *c, bool good)
+{
+	if (!c->appending)
+		return;
+	c->appending = false;
+	if (good)
+		append_end(&c->append);
+	else
+		append_abort(&c->append);
+}
+
+static int commit_locked(struct commit *c, struct err *err)
+{
+	struct commit_result r;
+	int rc = open_images(c, err);
+
+	if (rc == 0)
+		rc = ingest(c, err);
+	if (rc == 0)
+		rc = make_layer(c, err);
+	if (rc < 0)
+		return rc;
+	fill_counts(c, &r);
+	rc = publish(c, &r, err);
+	if (rc < 0)
+		return rc;
+	end_append(c, !r.existed);
+	if (r.existed && c->opts->tag && !c->opts->dry_run)
+		rc = decide_tag(c->store, c->opts->tag, &r.id, 0, err);
+	if (rc < 0)
+		return rc;
+	if (!c->opts->dry_run)
+		index_checkpoint(c->store->index);
+	r.seconds = seconds(c);
+	*c->result = r;
+	return 0;
+}
+
+static void fini(struct commit *c)
+{
+	end_append(c, false);
+	ingest_fini(&c->ingest);
+	dedup_free(c->dedup);
+	layer_unref(c->layer);
+	layer_unref(c->parent);
+	attrs_fini(&c->attrs);
+	for (size_t i = 0; i < c->opts->nimages; i++)
+		input_close(c->inputs[i]);
+}
+
+static int commit(struct commit *c, struct err *err)
+{
+	int rc;
+
+	sort_images(c);
+	rc = open_inputs(c, err);
+	if (rc == 0)
+		rc = store_lock(c->store, "commit", c->opts->lock_wait_ms, err);
+	if (rc == 0) {
+		rc = commit_locked(c, err);
+		end_append(c, false);
+		store_unlock(c->store);
+	}
+	fini(c);
+	return rc;
+}
+
+int commit_run(struct store *store, const struct commit_opts *opts, struct commit_result *ret,
+	       struct err *err)
+{
+	struct commit *c;
+	int rc = check(opts, err);
+
+	if (rc < 0)
+		return rc;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return err_set(err, -ENOMEM, "out of memory");
+	c->store = store;
+	c->opts = opts;
+	c->result = ret;
+	(void)clock_gettime(CLOCK_MONOTONIC, &c->started);
+	rc = commit(c, err);
+	free(c);
+	return rc;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * publish: a sealed layer becomes known: its manifest, attributes and tag are
+ * appended, everything is made durable, and one transaction names it all.
+ */
+#ifndef LAMINA_PUBLISH_H
+#define LAMINA_PUBLISH_H
+
+#include <stdbool.h>
+
+#include "store/attrs.h"
+#include "store/base/err.h"
+#include "store/emit.h"
+#include "store/layer.h"
+
+struct append;
+struct store;
+
+struct publish {
+	struct store *store;
+	struct append *append;		/* NULL: a dry run, only the id is found */
+	struct emit *emit;
+	struct layer *layer;		/* its id and seq are set */
+	const struct attrs *attrs;
+	const char *tag;		/* or NULL */
+	bool existed;			/* out: it is there already, nothing was done */
+};
+
+/* After a failure, or if it existed, the append is the caller's to abort. */
+int publish_run(struct publish *p, struct err *err);
+
+#endif
