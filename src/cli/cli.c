@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "src/cli/cli.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/decide.h"
+#include "store/lease.h"
+
+#define STORE_DEFAULT LOCALSTATEDIR "/lib/lamina"
+#define LOCK_WAIT_DEFAULT "10s"
+
+const struct opt cli_globals[] = {
+	{OPT_TEXT, "store", 's', OPT_TO(struct cli, store_dir), "DIR", "@dir",
+	 "the store (default: $LAMINA_STORE, else [store] path of lamina.conf, else "
+	 "/var/lib/lamina)"},
+	{OPT_TEXT, "config", 'c', OPT_TO(struct cli, config), "FILE", "@file",
+	 "read FILE as lamina.conf(5) (default: $LAMINA_CONF, else "
+	 "/etc/lamina/lamina.conf)"},
+	{OPT_FLAG, "json", 'j', OPT_TO(struct cli, json), NULL, NULL,
+	 "print data as JSON; sizes in bytes, times in seconds"},
+	{OPT_FLAG, "quiet", 'q', OPT_TO(struct cli, quiet), NULL, NULL,
+	 "no progress and no tables: only ids and names, one a line"},
+	{OPT_FLAG, "bytes", 'b', OPT_TO(struct cli, bytes), NULL, NULL,
+	 "exact bytes where tables show sizes"},
+	{OPT_FLAG, "help", 'h', OPT_TO(struct cli, help), NULL, NULL, "print this help"},
+	{OPT_FLAG, "version", 'V', OPT_TO(struct cli, version), NULL, NULL,
+	 "print the version"},
+	OPT_TABLE_END
+};
+
+/* All that lamina.conf may hold, whoever reads it. */
+static const char *const known_keys[] = {
+	"store.path", "store.lock_wait",
+	"mount.cache", "mount.readahead", "mount.allow_other", "mount.uid", "mount.gid",
+	"mount.mode", "mount.threads",
+	"gc.ratio",
+	NULL,
+};
+
+/* --- lamina.conf and the store --- */
+
+static const char *config_path(const struct cli *cli, bool *ret_default)
+{
+	const char *env = getenv("LAMINA_CONF");
+
+	*ret_default = false;
+	if (cli->config)
+		return cli->config;
+	if (env && *env)
+		return env;
+	*ret_default = true;
+	return CONF_DEFAULT_PATH;
+}
+
+int cli_config(struct cli *cli)
+{
+	bool by_default;
+	const char *path = config_path(cli, &by_default);
+	int rc;
+
+	if (cli->conf)
+		return 0;
+	rc = conf_load(path, &cli->conf, &cli->err);
+	if (rc == -ENOENT && by_default)
+		return 0;
+	return rc < 0 ? rc : conf_check(cli->conf, known_keys, &cli->err);
+}
+
+const char *cli_config_get(const struct cli *cli, const char *section, const char *key)
+{
+	return cli->conf ? conf_get(cli->conf, section, key) : NULL;
+}
+
+int cli_store_path(struct cli *cli, const char **ret)
+{
+	const char *env = getenv("LAMINA_STORE"), *conf;
+	int rc = cli_config(cli);
+
+	if (rc < 0)
+		return rc;
+	conf = cli_config_get(cli, "store", "path");
+	if (cli->store_dir)
+		*ret = cli->store_dir;
+	else if (env && *env)
+		*ret = env;
+	else
+		*ret = conf && *conf ? conf : STORE_DEFAULT;
+	return 0;
+}
+
+int cli_open(struct cli *cli)
+{
+	const char *path;
+	int rc = cli_store_path(cli, &path);
+
+	return rc < 0 ? rc : store_open(path, NULL, &cli->store, &cli->err);
+}
+
+void cli_end(struct cli *cli)
+{
+	meter_end(&cli->meter);
+	store_close(cli->store);
+	conf_free(cli->conf);
+	cli->store = NULL;
+	cli->conf = NULL;
+}
+
+int cli_wait(struct cli *cli, const char *wait, uint64_t *ret_ms)
+{
+	const char *conf = cli_config_get(cli, "store", "lock_wait");
+	const char *from = wait ? "--wait" : "lock_wait in lamina.conf";
+
+	if (!wait)
+		wait = conf ? conf : LOCK_WAIT_DEFAULT;
+	if (!strcmp(wait, "forever"))
+		*ret_ms = UINT64_MAX;
+	else if (fmt_parse_duration_ms(wait, ret_ms) < 0)
+		return err_set(&cli->err, -EINVAL,
+			       "%s: '%s' is not a duration such as 500ms, 30s, 10m or forever",
+			       from, wait);
+	return 0;
+}
+
+/* --- layers --- */
+
+int cli_layer_id(struct cli *cli, const char *name, struct digest *ret)
+{
+	return decide_resolve(cli->store, name, ret, &cli->err);
+}
+
+int cli_layer_open(struct cli *cli, const char *name, struct layer **ret)
+{
+	struct digest id;
+	int rc = cli_layer_id(cli, name, &id);
+
+	if (rc < 0)
+		return rc;
+	/* The descriptor is left open: the lease ends with the process. */
+	rc = lease_take(cli->store, &id, &cli->err);
+	return rc < 0 ? rc : layer_open(cli->store, &id, ret, &cli->err);
+}
+
+char *cli_id(char out[CLI_ID_LEN], const struct digest *id)
+{
+	return fmt_hex(out, id->b, (CLI_ID_LEN - 1) / 2);
+}
+
+char *cli_size(const struct cli *cli, char out[FMT_SIZE_LEN], uint64_t bytes)
+{
+	if (!cli->bytes)
+		return fmt_size(out, bytes);
+	(void)snprintf(out, FMT_SIZE_LEN, "%llu", (unsigned long long)bytes);
+	return out;
+}
+
+/* --- progress and signals --- */
+
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int sig)
+{
+	stop_signal = sig;
+}
+
+int cli_stopped(void)
+{
+	return stop_signal;
+}
+
+void cli_catch(void)
+{
+	/* The second signal kills: a crash at any point is safe. */
+	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+
+	(void)sigaction(SIGINT, &sa, NULL);
+	(void)sigaction(SIGTERM, &sa, NULL);
+	(void)sigaction(SIGHUP, &sa, NULL);
+}
+
+static int on_progress(void *ctx, const char *what, uint64_t done, uint64_t total)
+{
+	struct cli *cli = ctx;
+
+	/* Not before work has begun: who waits for a lock can simply be killed. */
+	if (!cli->catching)
+		cli_catch();
+	cli->catching = true;
+	if (cli_stopped())
+		return 1;
+	meter_show(&cli->meter, what, done, total);
+	return 0;
+}
+
+struct progress cli_progress(struct cli *cli)
+{
+	if (!cli->quiet)
+		meter_begin(&cli->meter);
+	return (struct progress){on_progress, cli};
+}
+
+/* --- what goes wrong --- */
+
+static int status_of(int rc)
+{
+	switch (rc) {
+	case -ECANCELED:
+		return cli_stopped() ? 128 + cli_stopped() : CLI_FAILED;
+	case -EBADMSG:
+		return CLI_DAMAGE;
+	case -EBUSY:
+		return CLI_BUSY;
+	default:
+		return CLI_FAILED;
+	}
+}
+
+int cli_fail(struct cli *cli, int rc)
+{
+	char buf[128];
+
+	meter_end(&cli->meter);
+	(void)fflush(stdout);
+	if (rc == -ECANCELED && cli_stopped())
+		fprintf(stderr, "lamina: %s: interrupted, nothing was changed\n",
+			cli->cmd->name);
+	else
+		fprintf(stderr, "lamina: cannot %s: %s\n", cli->cmd->task,
+			*cli->err.text ? cli->err.text
+				       : strerror_r(-rc, buf, sizeof(buf)));
+	return status_of(rc);
+}
+
+int cli_usage(struct cli *cli, const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("lamina: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "\nTry 'lamina%s%s --help'.\n", cli->cmd ? " " : "",
+		cli->cmd ? cli->cmd->name : "");
+	return CLI_USAGE;
+}
+
+void cli_note(struct cli *cli, const char *fmt, ...)
+{
+	va_list ap;
+
+	meter_end(&cli->meter);
+	fputs("lamina: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}

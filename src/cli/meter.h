@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * meter: one line on the terminal that says how far work has come: bytes,
+ * rate, time left.  Where stderr is not a terminal nothing is ever written.
+ * One thread at a time.
+ */
+#ifndef LAMINA_CLI_METER_H
+#define LAMINA_CLI_METER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct meter {
+	bool on;		/* stderr is a terminal and somebody looks */
+	bool shown;		/* a line stands there now */
+	bool counts;		/* what is measured are things, not bytes */
+	char what[32];		/* the step that is being measured */
+	uint64_t first;		/* of it: what was done when it began */
+	double began;		/* seconds, monotonic */
+	double drawn;
+};
+
+/* Turns the meter on if stderr is a terminal. */
+void meter_begin(struct meter *m);
+/* Redraws the line, a few times a second at most.  `total` 0: unknown. */
+void meter_show(struct meter *m, const char *what, uint64_t done, uint64_t total);
+/* Wipes the line; the meter stays on. */
+void meter_end(struct meter *m);
+
+/* The line itself: `done` of `total`, `seconds` since `first` were done. */
+struct meter_line {
+	const char *what;
+	bool counts;
+	uint64_t first;
+	uint64_t done;
+	uint64_t total;
+	double seconds;
+};
+void meter_format(char *out, size_t size, const struct meter_line *line);
+
+#endif
