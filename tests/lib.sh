@@ -130,6 +130,14 @@ diag() {
 	printf '%s\n' "$*" | sed 's/^/# /'
 }
 
+_where() { # file:line of the check: the innermost frame that is not in here
+	local i=1
+	while [ "${BASH_SOURCE[i]:-}" = "${BASH_SOURCE[0]}" ] && [ -n "${BASH_SOURCE[i + 1]:-}" ]; do
+		i=$((i + 1))
+	done
+	echo "$(basename "${BASH_SOURCE[i]}"):${BASH_LINENO[i - 1]}"
+}
+
 _result() { # GOOD NAME
 	_count=$((_count + 1))
 	if [ "$1" = 0 ]; then
@@ -137,7 +145,7 @@ _result() { # GOOD NAME
 	else
 		_failed=$((_failed + 1))
 		echo "not ok $_count - ${2//#/ }"
-		diag "failed at $(basename "$_self"):${BASH_LINENO[1]}"
+		diag "failed at $(_where)"
 	fi
 	return "$1"
 }

@@ -389,6 +389,8 @@ static int cmd_random(int argc, char **argv)
 	if (!took || !buf || !im.n)
 		die("memory");
 	fd = open_or_die(argv[0]);
+	/* LIKE may be the same file: what it left in the cache would not be cold. */
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
 	for (size_t i = 0; i < n; i++) {
 		uint64_t off = im.page[rng() % im.n].pgno * PAGE;

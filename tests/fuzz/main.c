@@ -15,7 +15,7 @@
 #include "store/base/io.h"
 #include "tests/tap.h"
 
-#define MAX_INPUT (1 << 20)
+#define INPUT_MAX (1 << 20)
 #define DEFAULT_RUNS 2000
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -67,11 +67,14 @@ static void mutate_bytes(uint8_t *data, size_t len)
 
 static void run_mutations(const uint8_t *data, size_t len)
 {
-	uint8_t *copy = malloc(len + 1);
+	uint8_t *copy;
 
+	if (len == 0 || len > INPUT_MAX)
+		return;
+	copy = malloc(len);
 	if (!copy)
 		bail("out of memory");
-	for (unsigned long i = 0; i < runs && len; i++) {
+	for (unsigned long i = 0; i < runs; i++) {
 		size_t now = next_random(4) ? len : next_random(len + 1);
 
 		memcpy(copy, data, len);
@@ -87,7 +90,7 @@ static void run_file(const char *path)
 	char *data;
 	size_t len;
 
-	if (io_read_file(AT_FDCWD, path, MAX_INPUT, &data, &len) < 0)
+	if (io_read_file(AT_FDCWD, path, INPUT_MAX, &data, &len) < 0)
 		bail("cannot read '%s'", path);
 	run_one((uint8_t *)data, len);
 	run_mutations((uint8_t *)data, len);

@@ -26,9 +26,10 @@ sub() { # the rest of a test script: its output and status
 	sub_status=$?
 }
 
-sub <<<'ok "no" false; is "same" 1 1; done_testing'
+sub <<<'same "no" /dev/zero /dev/null; is "same" 1 1; done_testing'
 is "a failed check fails the script" "$sub_status" 1
 like "and says so" "$(cat sub.out)" 'not ok 1 - no'
+like "and where" "$(cat sub.out)" 'failed at sub.sh:2'
 like "and counts on" "$(cat sub.out)" 'ok 2 - same'
 sub <<<'requires no-such-program; pass x; done_testing'
 is "a missing feature skips" "$sub_status" 77

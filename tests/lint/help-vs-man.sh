@@ -12,9 +12,11 @@ complain() {
 	bad=1
 }
 
-# Long options of a help text: "--json", "--tag=T", "--[no-]x" are not told apart.
+# Long options that a help text defines ("  -j, --json"), but the global ones,
+# which are lamina(1)'s, whichever command's help repeats them.
 help_options() {
-	grep -oE '(^|[][ ,(|])--[a-z][a-z0-9-]*' | sed 's/^.*--/--/' | sort -u
+	awk '/^Global options/ { skip = 1 } /^$/ { skip = 0 } !skip' |
+	grep -oE '^ {2,8}(-[A-Za-z0-9], )?--[a-z][a-z0-9-]*' | sed 's/^.*--/--/' | sort -u
 }
 
 # Long options that a page defines: ".It Fl j , Fl -json", ".It Fl -tag Ns = Ns Ar T".

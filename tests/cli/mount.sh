@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# lamina mount and umount.
+. "$(dirname "$0")/../lib.sh"
+requires fuse jq
+export LAMINA_STORE=$T/s
+lamina init -q
+mkimage m 1000 0-99:data=1
+id=$(lamina commit -q --memfile m --tag a)
+mkdir mnt
+at_exit "umount -l $T/mnt"
+
+ok "mount" lamina mount mnt --pidfile pid
+same "the layer is there at once" m "mnt/layers/$id/memfile"
+same "and its tag" m mnt/tags/a/memfile
+ok "its daemon runs" kill -0 "$(cat pid)"
+
+sleep 60 <"mnt/layers/$id/memfile" &
+reader=$!
+at_exit "kill $reader"
+exits "umount while somebody reads" 4 lamina umount mnt
+like "says who" "$(cat err)" "^lamina: cannot unmount: '.*/mnt' is in use by pid $reader \(sleep\)$"
+kill "$reader"
+wait "$reader" 2>/dev/null
+ok "umount" lamina umount mnt
+is "it is gone" "$(ls mnt)" ""
+ok "its daemon ends" within 10 eval '! kill -0 "$(cat pid 2>/dev/null || echo 0)" 2>/dev/null || [ ! -e pid ]'
+exits "umount of nothing" 1 lamina umount mnt
+like "is named" "$(cat err)" "nothing is mounted on '.*/mnt'"
+exits "a directory that is not there" 1 lamina umount nosuch
+
+ok "options are passed on" lamina mount mnt -o mode=0400 -o threads=2,cache=8M
+is "and hold" "$(stat -c %a "mnt/layers/$id/memfile")" 400
+ok "umount" lamina umount mnt/
+lamina mount -f mnt >log 2>&1 &
+daemon=$!
+ok "in the foreground" within 20 test -e "mnt/layers/$id/memfile"
+ok "umount ends it" lamina umount mnt
+wait "$daemon"
+is "well" "$?" 0
+
+# A daemon that was killed.
+lamina mount mnt --pidfile pid
+kill -9 "$(cat pid)"
+within 10 eval '! ls mnt'
+ok "umount of what a killed daemon left" lamina umount mnt
+ok "and a fresh one can mount again" lamina mount mnt
+ok "and be unmounted" lamina umount mnt
+
+exits "a mountpoint that is not there" 1 lamina mount nosuch
+exits "a store that is not there" 1 lamina mount --store nosuch mnt
+exits "an unknown option" 2 lamina mount mnt -o nosuch
+if has mount; then
+	mkdir other
+	mount -t tmpfs none other
+	at_exit "umount $T/other"
+	exits "what is not ours" 1 lamina umount other
+	like "is left alone" "$(cat err)" "what is mounted on '.*/other' is not a lamina store, but tmpfs"
+else
+	skip "may not mount" 2
+fi
+done_testing

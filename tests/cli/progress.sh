@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Progress: one line on a terminal, silence in a pipe; Ctrl-C.
+. "$(dirname "$0")/../lib.sh"
+requires jq
+export LAMINA_STORE=$T/s
+lamina init -q
+mkimage big 60000 0-59999:noise=1
+
+ok "in a pipe" lamina commit --memfile big --tag big
+is "stderr stays empty" "$(cat err)" ""
+ok "export, too" lamina export big --memfile x
+is "stderr stays empty" "$(cat err)" ""
+
+mkimage big2 200000 0-199999:noise=2
+if has script; then
+	ok "on a terminal" script -qec "$(command -v lamina) export big --memfile y" typescript
+	like "there is a line" "$(cat typescript)" $'\rexport  [0-9.]+ [KM]iB of 234.4 MiB  [0-9]+ %'
+	like "and it is wiped in the end" "$(cat typescript)" $'\r\033\\[Kimage'
+	ok "quiet" script -qec "$(command -v lamina) -q export big --memfile z" typescript
+	is "is quiet" "$(grep -c MiB typescript)" 0
+else
+	skip "no script(1)" 5
+fi
+
+# SIGINT: a sentence, nothing published, the store as before.
+before=$(lamina stat --json | jq -c 'del(.index_bytes)')
+lamina commit --memfile big2 --threads 1 >out 2>err &
+pid=$!
+within 10 eval '[ "$(du -cb s/packs | tail -1 | cut -f1)" -gt 260000000 ]'
+kill -INT "$pid"
+wait "$pid"
+status=$?
+if [ "$status" = 0 ]; then
+	skip "the commit was too quick" 3
+else
+	is "SIGINT" "$status" 130
+	is "a sentence" "$(cat err)" "lamina: commit: interrupted, nothing was changed"
+	is "the store is as before" "$(lamina stat --json | jq -c 'del(.index_bytes)')" "$before"
+fi
+ok "and sound" lamina verify
+done_testing

@@ -1,0 +1,31 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# SIGTERM while files are open: out of sight, but nobody loses what they have.
+. "$(dirname "$0")/lib.sh"
+
+lamina -q init
+mkimage mem.raw 1000 0-999:data=1
+id=$(commit -m mem.raw)
+mount_store store mnt || bail "cannot mount"
+hold "mnt/layers/$id/memfile" mem.raw map
+probe evict "mnt/layers/$id/memfile" >/dev/null
+exits "umount says that it is busy" 32 umount mnt
+kill -TERM "$fuse_pid"
+out_of_sight() { ! is_mounted mnt; }
+ok "SIGTERM takes it out of sight" within 10 out_of_sight
+like "the log names who is in the way" "$(cat mnt.log)" \
+	"busy: pid $hold_pid has 'memfile' of layer ${id:0:12} open"
+like "and says what will be" "$(cat mnt.log)" "1 open file"
+ok "the daemon goes on" kill -0 "$fuse_pid"
+is "the reader reads on" "$(release)" "$unharmed"
+ok "after the last file it ends, with success" wait "$fuse_pid"
+
+mount_store store mnt
+hold "mnt/layers/$id/memfile" mem.raw map
+kill -TERM "$fuse_pid"
+within 10 out_of_sight
+kill -TERM "$fuse_pid"
+exits "a second SIGTERM ends it at once" 1 wait "$fuse_pid"
+like "which the log tells" "$(cat mnt.log)" "asked to end twice"
+release >/dev/null
+done_testing
