@@ -30,7 +30,7 @@ static int last_pack(struct store *store, struct index_pack *ret, struct err *er
 	int rc = index_pack_last(store->index, ret, &why);
 
 	if (rc == -ENOENT) {
-		*ret = (struct index_pack){ 0 };
+		*ret = (struct index_pack){0};
 		return 0;
 	}
 	return rc < 0 ? err_set(err, rc, "%s", why.text) : 0;
@@ -121,7 +121,7 @@ static int cut_tail(struct store *store, const struct index_pack *last, struct e
 
 int append_tidy(struct store *store, struct err *err)
 {
-	struct strays strays = { .store = store };
+	struct strays strays = {.store = store};
 	struct index_pack last;
 	bool tail;
 	int rc = last_pack(store, &last, err);
@@ -156,7 +156,7 @@ static struct append_pack *current(struct append *a)
 static int push_pack(struct append *a, uint64_t start, uint32_t next_ord, struct err *err)
 {
 	struct append_pack p = {
-		.start = start, .row = { .number = a->w.number, .next_ord = next_ord },
+		.start = start, .row = {.number = a->w.number, .next_ord = next_ord},
 	};
 
 	if (vec_push(&a->packs, p) == 0) {
@@ -209,7 +209,7 @@ static int get_counters(struct append *a, struct err *err)
 
 int append_begin(struct store *store, unsigned flags, struct append *ret, struct err *err)
 {
-	struct append a = { .store = store, .w = { .fd = -1 } };
+	struct append a = {.store = store, .w = {.fd = -1}};
 	int rc = append_tidy(store, err);
 
 	if (rc == 0)
@@ -353,8 +353,8 @@ static void cut_back(struct append *a, const struct append_pack *p)
 	if (p->start == 0)
 		(void)packs_unlink(a->store->packs, p->row.number, NULL);
 	else
-		(void)cut_tail(a->store, &(struct index_pack){ .number = p->row.number,
-							       .end = p->start }, NULL);
+		(void)cut_tail(a->store, &(struct index_pack){.number = p->row.number,
+							       .end = p->start}, NULL);
 }
 
 static void cut_all(struct append *a)

@@ -261,8 +261,8 @@ static int from_row(void *ctx, const struct index_decision *d)
 int attrs_load(struct store *store, const struct digest *id, struct attrs *ret, struct err *err)
 {
 	struct loading l = {.id = id, .err = err};
-	int rc = index_decision_get(store->index, DECISION_ATTRS, id->b, DIGEST_LEN, from_row, &l,
-				    err);
+	struct index_decision what = {.kind = DECISION_ATTRS, .key = id->b, .key_len = DIGEST_LEN};
+	int rc = index_decision_get(store->index, &what, from_row, &l, err);
 
 	if (rc < 0 && rc != -ENOENT) {
 		attrs_fini(&l.attrs);

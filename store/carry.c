@@ -353,11 +353,13 @@ static int put_decisions(struct job *j)
 
 	for (size_t i = 0; i < c->decisions.n && rc == 0; i++) {
 		struct decision_item *d = &c->decisions.v[i];
+		struct index_decision what = {
+			.kind = d->kind, .key = d->key, .key_len = d->key_len,
+		};
 		struct putting p = {j, &d->to};
 
 		if (d->pack == j->pack && is_needed(c, d, j->pack))
-			rc = index_decision_get(c->store->index, d->kind, d->key, d->key_len,
-						put_decision, &p, j->err);
+			rc = index_decision_get(c->store->index, &what, put_decision, &p, j->err);
 	}
 	return rc;
 }
@@ -421,13 +423,15 @@ static int move_decisions(struct carry *c, uint32_t pack, struct err *err)
 
 	for (size_t i = 0; i < c->decisions.n && rc == 0; i++) {
 		const struct decision_item *d = &c->decisions.v[i];
+		struct index_decision what = {
+			.kind = d->kind, .key = d->key, .key_len = d->key_len,
+		};
 		struct moving m = {ix, d->to, err};
 
 		if (d->pack != pack)
 			continue;
 		if (is_needed(c, d, pack))
-			rc = index_decision_get(ix, d->kind, d->key, d->key_len, move_decision,
-						&m, err);
+			rc = index_decision_get(ix, &what, move_decision, &m, err);
 		else
 			rc = index_decision_delete(ix, d->kind, d->key, d->key_len, err);
 	}

@@ -125,8 +125,8 @@ static int open_image(struct commit *c, size_t i, struct err *err)
 	const struct image *parent = c->parent ? layer_image(c->parent, image->name) : NULL;
 
 	if (image->mode != INPUT_FULL && !parent)
-		return err_set(err, -EINVAL, "image '%s' is a diff, but the parent has no such image",
-			       image->name);
+		return err_set(err, -EINVAL, "image '%s' is a diff, but the parent has no such "
+			       "image", image->name);
 	c->images[i] = (struct ingest_image){.name = image->name, .mode = image->mode,
 					     .in = c->inputs[i], .parent = parent};
 	return 0;

@@ -33,13 +33,19 @@ struct compare {
 	uint64_t clock;
 };
 
+/* A layer that is there misses something: that is no ordinary "not found". */
+static int damage(int rc)
+{
+	return rc == -ENOENT ? -EBADMSG : rc;
+}
+
 /* ---- digests of pages ---- */
 
 static void list_fini(struct list *l)
 {
 	seg_unref(l->seg);
 	free(l->digests);
-	*l = (struct list){ 0 };
+	*l = (struct list){0};
 }
 
 static struct list *list_find(struct compare *c, uint64_t paddr)
@@ -83,7 +89,7 @@ static int page_digest(struct compare *c, uint64_t paddr, struct digest *ret)
 {
 	struct list *l = list_find(c, paddr);
 	int64_t rank;
-	int rc = l->seg ? 0 : list_load(c, l, paddr);
+	int rc = l->seg ? 0 : damage(list_load(c, l, paddr));
 
 	if (rc < 0)
 		return rc;
@@ -146,12 +152,12 @@ static int get(struct compare *c, uint64_t fid, struct cache_entry **ret,
 {
 	*ret = NULL;
 	*ret_frame = NULL;
-	return fid ? frame_get(c->store, fid, ret, ret_frame, c->err) : 0;
+	return fid ? damage(frame_get(c->store, fid, ret, ret_frame, c->err)) : 0;
 }
 
 static int compare_frames(struct compare *c, uint64_t frame, uint64_t fid_a, uint64_t fid_b)
 {
-	struct compare_frame out = { .frame = frame };
+	struct compare_frame out = {.frame = frame};
 	struct cache_entry *entry_a, *entry_b = NULL;
 	const struct frame *a, *b = NULL;
 	int rc = get(c, fid_a, &entry_a, &a);
@@ -202,7 +208,7 @@ static int compare_all(struct compare *c, const struct image *a, const struct im
 int compare_images(struct store *store, const struct image *a, const struct image *b,
 		   int (*fn)(void *ctx, const struct compare_frame *f), void *ctx, struct err *err)
 {
-	struct compare c = { .store = store, .fn = fn, .ctx = ctx, .err = err };
+	struct compare c = {.store = store, .fn = fn, .ctx = ctx, .err = err};
 	int rc = compare_all(&c, a, b);
 
 	for (int i = 0; i < LISTS; i++)

@@ -25,7 +25,7 @@ struct compare_frame {
 /*
  * Calls fn for each frame in which the images differ, ascending; either image
  * may be NULL (all zeros).  Frames past an image's end are zeros.
- * fn returning non-zero stops with that value.
+ * fn returning non-zero stops with that value.  -EBADMSG: damage.
  */
 int compare_images(struct store *store, const struct image *a, const struct image *b,
 		   int (*fn)(void *ctx, const struct compare_frame *f), void *ctx,

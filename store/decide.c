@@ -77,7 +77,7 @@ static bool is_well_formed(const struct index_decision *d)
 
 int decide_decode(struct rd *rd, uint64_t seq, struct index_decision *ret)
 {
-	struct index_decision d = { .seq = seq, .kind = rd_u8(rd) };
+	struct index_decision d = {.seq = seq, .kind = rd_u8(rd)};
 	uint8_t has_value;
 
 	d.key_len = (uint32_t)rd_varint_max(rd, TAG_NAME_MAX);
@@ -94,8 +94,8 @@ int decide_decode(struct rd *rd, uint64_t seq, struct index_decision *ret)
 
 int decide_append(struct append *a, struct index_decision *d, struct err *err)
 {
-	struct record r = { .type = RECORD_DECISION, .codec = CODEC_NONE };
-	struct buf payload = { 0 };
+	struct record r = {.type = RECORD_DECISION, .codec = CODEC_NONE};
+	struct buf payload = {0};
 	uint32_t pack;
 	int rc;
 
@@ -206,9 +206,9 @@ static int look_removed(void *ctx, const struct index_decision *d)
 
 int decide_removed(struct store *store, const struct digest *id, uint64_t seq)
 {
-	struct removal r = { .seq = seq };
-	int rc = index_decision_get(store->index, DECISION_REMOVE, id->b, DIGEST_LEN, look_removed,
-				    &r, NULL);
+	struct removal r = {.seq = seq};
+	struct index_decision what = {.kind = DECISION_REMOVE, .key = id->b, .key_len = DIGEST_LEN};
+	int rc = index_decision_get(store->index, &what, look_removed, &r, NULL);
 
 	if (rc == -ENOENT)
 		return 0;
@@ -257,7 +257,7 @@ static int walk_layer(void *ctx, const struct index_layer *l)
 int decide_layer_each(struct store *store, int (*fn)(void *ctx, const struct index_layer *l),
 		      void *ctx, struct err *err)
 {
-	struct layer_walk w = { store, fn, ctx, err };
+	struct layer_walk w = {store, fn, ctx, err};
 
 	return index_layer_each(store->index, walk_layer, &w, err);
 }
@@ -278,7 +278,7 @@ static int write_tag(struct store *store, const char *name, const struct digest 
 		.has_value = id != NULL, .value = id ? id->b : NULL,
 		.value_len = id ? DIGEST_LEN : 0,
 	};
-	struct decisions list = { .v = &d, .n = 1 };
+	struct decisions list = {.v = &d, .n = 1};
 
 	return write_all(store, &list, err);
 }
@@ -328,12 +328,14 @@ static int look_tag(void *ctx, const struct index_decision *d)
 
 int decide_tag_find(struct store *store, const char *name, struct digest *ret, struct err *err)
 {
+	struct index_decision what = {
+		.kind = DECISION_TAG, .key = name, .key_len = (uint32_t)strlen(name),
+	};
 	struct digest id;
 	int rc = -ENOENT;
 
 	if (decide_tag_name_ok(name))
-		rc = index_decision_get(store->index, DECISION_TAG, name, (uint32_t)strlen(name),
-					look_tag, &id, err);
+		rc = index_decision_get(store->index, &what, look_tag, &id, err);
 	if (rc == -ENOENT)
 		return err_set(err, rc, "there is no tag '%s'", name);
 	if (rc == 0)
@@ -364,7 +366,7 @@ int decide_tag_each(struct store *store,
 		    int (*fn)(void *ctx, const char *name, const struct digest *id), void *ctx,
 		    struct err *err)
 {
-	struct tag_walk w = { fn, ctx };
+	struct tag_walk w = {fn, ctx};
 
 	return index_decision_each(store->index, DECISION_TAG, walk_tag, &w, err);
 }
@@ -445,7 +447,7 @@ static int check_removable(struct store *store, const struct digest *id, const s
 static int write_removal(struct store *store, const struct digest *id, const struct tags_of *t,
 			 struct err *err)
 {
-	struct decisions list = { 0 };
+	struct decisions list = {0};
 	struct index_decision d = {
 		.kind = DECISION_REMOVE, .key = id->b, .key_len = DIGEST_LEN, .has_value = true,
 	};
@@ -466,7 +468,7 @@ static int write_removal(struct store *store, const struct digest *id, const str
 static int remove_locked(struct store *store, const struct digest *id, bool force,
 			 struct err *err)
 {
-	struct tags_of t = { .id = id };
+	struct tags_of t = {.id = id};
 	int rc = check_exists(store, id, err);
 
 	if (rc < 0)
@@ -521,7 +523,7 @@ static int count_match(void *ctx, const struct digest *id)
 static int resolve_prefix(struct store *store, const char *name, struct digest *ret,
 			  struct err *err)
 {
-	struct matches m = { .store = store, .err = err };
+	struct matches m = {.store = store, .err = err};
 	int rc = index_layer_prefix(store->index, name, count_match, &m, err);
 
 	if (rc < 0)

@@ -4,7 +4,7 @@
  * of one segment.  Of these, some are *active*: referenced, and with all their
  * digests in the table that dedup_find() asks.
  *
- *	hook hit -> active -(least recently hit)-> cached -(cache's LRU)-> gone
+ *	hook hit or near -> active -(least recently hit)-> cached -(LRU)-> gone
  *	dedup_parent_digests() only ever makes a list cached
  *
  * So what other threads load is shared, but has no influence on what is found.
@@ -40,6 +40,9 @@
 /* Three quarters are room for what is pinned, its oldest list, and the open one. */
 #define TABLE_MIN (8 * SEG_PAGES)
 #define NO_LIST UINT32_MAX
+/* Much of a frame is an eighth of its pages; of segments beyond the 16th nobody asks. */
+#define NEAR_SHARE 8
+#define NEAR_MAX 16
 
 struct list {
 	uint64_t first;
@@ -429,6 +432,44 @@ void dedup_find(struct dedup *dd, const struct digest digests[], size_t n, uint6
 			ask_hook(dd, &digests[i]);
 	for (size_t i = 0; i < n; i++)
 		ret_paddr[i] = dedup_peek(dd, &digests[i]);
+}
+
+/* A segment, and how many pages of a frame it holds. */
+struct near {
+	uint64_t first;
+	uint32_t span;
+	unsigned npages;
+};
+
+static struct near *near_of(struct dedup *dd, uint64_t paddr, struct near v[], size_t *n)
+{
+	struct seg *seg;
+
+	for (size_t i = 0; i < *n; i++)
+		if (paddr - v[i].first < v[i].span)
+			return &v[i];
+	if (*n == NEAR_MAX || seg_get(dd->store, paddr, &seg, NULL) < 0)
+		return NULL;
+	v[*n] = (struct near){.first = seg->first, .span = seg->span};
+	seg_unref(seg);
+	return &v[(*n)++];
+}
+
+void dedup_near(struct dedup *dd, const uint64_t paddr[])
+{
+	struct near v[NEAR_MAX], *near;
+	unsigned npages = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < FRAME_PAGES; i++) {
+		near = paddr[i] ? near_of(dd, paddr[i], v, &n) : NULL;
+		if (near)
+			near->npages++;
+		npages += paddr[i] != 0;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (v[i].npages * NEAR_SHARE >= npages)
+			activate(dd, v[i].first);
 }
 
 /* ---- this commit's pages ---- */

@@ -37,7 +37,13 @@ void dedup_free(struct dedup *dd);	/* NULL is fine */
  */
 void dedup_find(struct dedup *dd, const struct digest digests[], size_t n,
 		uint64_t ret_paddr[]);
-/* The same for one digest among what is loaded: no hook is asked. */
+/*
+ * Says where the pages of a frame of the parent are (512, 0: zeros): what is
+ * new in that frame may be an old page of it that has moved, so the segments
+ * that hold much of it are loaded as if a hook had been hit.
+ */
+void dedup_near(struct dedup *dd, const uint64_t paddr[]);
+/* Like dedup_find() for one digest among what is loaded: no hook is asked. */
 uint64_t dedup_peek(struct dedup *dd, const struct digest *digest);
 
 /*

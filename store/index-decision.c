@@ -42,7 +42,7 @@ static void check(struct index_query *q)
 	(void)row(q);
 }
 
-const struct index_table index_decision_table = { "SELECT " COLUMNS " FROM decision", check };
+const struct index_table index_decision_table = {"SELECT " COLUMNS " FROM decision", check};
 
 int index_decision_put(struct index *ix, const struct index_decision *d, struct err *err)
 {
@@ -66,7 +66,7 @@ int index_decision_put(struct index *ix, const struct index_decision *d, struct 
 	return index_query_run(&q, err);
 }
 
-int index_decision_get(struct index *ix, uint8_t kind, const void *key, uint32_t key_len,
+int index_decision_get(struct index *ix, const struct index_decision *what,
 		       int (*fn)(void *ctx, const struct index_decision *d), void *ctx,
 		       struct err *err)
 {
@@ -77,8 +77,8 @@ int index_decision_get(struct index *ix, uint8_t kind, const void *key, uint32_t
 
 	index_query_begin(&q, ix, INDEX_DECISION_GET,
 			  "SELECT " COLUMNS " FROM decision WHERE kind = ? AND key = ?");
-	index_query_u64(&q, kind);
-	index_query_blob(&q, key, key_len);
+	index_query_u64(&q, what->kind);
+	index_query_blob(&q, what->key, what->key_len);
 	found = index_query_step(&q);
 	if (found) {
 		d = row(&q);

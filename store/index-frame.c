@@ -36,7 +36,7 @@ static void check(struct index_query *q)
 	(void)row(q);
 }
 
-const struct index_table index_frame_table = { "SELECT " COLUMNS " FROM frame", check };
+const struct index_table index_frame_table = {"SELECT " COLUMNS " FROM frame", check};
 
 int index_frame_put(struct index *ix, const struct index_frame *frame, struct err *err)
 {
@@ -148,7 +148,7 @@ static int put_moved(void *ctx, const struct index_frame *frame)
 
 int index_frame_set_pack(struct index *ix, uint64_t fid, uint32_t pack, struct err *err)
 {
-	struct move move = { ix, pack, err };
+	struct move move = {ix, pack, err};
 
 	return index_frame_get(ix, fid, put_moved, &move, err);
 }

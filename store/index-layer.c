@@ -38,7 +38,7 @@ static void check(struct index_query *q)
 	(void)row(q);
 }
 
-const struct index_table index_layer_table = { "SELECT " COLUMNS " FROM layer", check };
+const struct index_table index_layer_table = {"SELECT " COLUMNS " FROM layer", check};
 
 int index_layer_put(struct index *ix, const struct index_layer *layer, struct err *err)
 {
@@ -113,7 +113,7 @@ static int put_moved(void *ctx, const struct index_layer *layer)
 int index_layer_set_pack(struct index *ix, const struct digest *id, uint32_t pack,
 			 struct err *err)
 {
-	struct move move = { ix, pack, err };
+	struct move move = {ix, pack, err};
 
 	return index_layer_get(ix, id, put_moved, &move, err);
 }

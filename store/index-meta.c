@@ -36,7 +36,7 @@ static void check(struct index_query *q)
 	(void)row_value(q);
 }
 
-const struct index_table index_meta_table = { "SELECT name, value, crc FROM meta", check };
+const struct index_table index_meta_table = {"SELECT name, value, crc FROM meta", check};
 
 int index_meta_get(struct index *ix, const char *name, char *out, size_t size, struct err *err)
 {

@@ -36,7 +36,7 @@ static void check(struct index_query *q)
 	(void)row(q);
 }
 
-const struct index_table index_pack_table = { "SELECT " COLUMNS " FROM pack", check };
+const struct index_table index_pack_table = {"SELECT " COLUMNS " FROM pack", check};
 
 int index_pack_put(struct index *ix, const struct index_pack *pack, struct err *err)
 {

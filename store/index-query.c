@@ -62,7 +62,7 @@ void index_query_begin(struct index_query *q, struct index *ix, enum index_slot 
 {
 	int rc = SQLITE_OK;
 
-	*q = (struct index_query){ .ix = ix, .slot = slot };
+	*q = (struct index_query){.ix = ix, .slot = slot};
 	pthread_mutex_lock(&ix->mutex);
 	q->kept = slot != INDEX_ONCE && !ix->busy[slot];
 	if (q->kept)

@@ -19,24 +19,24 @@ struct object {
 
 /* Frame maps and chunk tables come last in their rows: the rest is read without them. */
 static const struct object objects[] = {
-	{ "meta", "CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL, "
-		  "crc INTEGER NOT NULL) WITHOUT ROWID" },
-	{ "pack", "CREATE TABLE pack(number INTEGER PRIMARY KEY, published INTEGER NOT NULL, "
-		  "next_ord INTEGER NOT NULL, sealed INTEGER NOT NULL, crc INTEGER NOT NULL)" },
-	{ "seg", "CREATE TABLE seg(first INTEGER PRIMARY KEY, span INTEGER NOT NULL, "
+	{"meta", "CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL, "
+		  "crc INTEGER NOT NULL) WITHOUT ROWID"},
+	{"pack", "CREATE TABLE pack(number INTEGER PRIMARY KEY, published INTEGER NOT NULL, "
+		  "next_ord INTEGER NOT NULL, sealed INTEGER NOT NULL, crc INTEGER NOT NULL)"},
+	{"seg", "CREATE TABLE seg(first INTEGER PRIMARY KEY, span INTEGER NOT NULL, "
 		 "pack INTEGER NOT NULL, off INTEGER NOT NULL, dig_off INTEGER NOT NULL, "
-		 "dig_len INTEGER NOT NULL, crc INTEGER NOT NULL, chunks BLOB NOT NULL)" },
-	{ "hook", "CREATE TABLE hook(key INTEGER PRIMARY KEY, seg INTEGER NOT NULL)" },
-	{ "frame", "CREATE TABLE frame(fid INTEGER PRIMARY KEY, key INTEGER NOT NULL, "
+		 "dig_len INTEGER NOT NULL, crc INTEGER NOT NULL, chunks BLOB NOT NULL)"},
+	{"hook", "CREATE TABLE hook(key INTEGER PRIMARY KEY, seg INTEGER NOT NULL)"},
+	{"frame", "CREATE TABLE frame(fid INTEGER PRIMARY KEY, key INTEGER NOT NULL, "
 		   "digest BLOB NOT NULL, pack INTEGER NOT NULL, crc INTEGER NOT NULL, "
-		   "runs BLOB NOT NULL)" },
-	{ "frame_key", "CREATE INDEX frame_key ON frame(key)" },
-	{ "layer", "CREATE TABLE layer(id BLOB NOT NULL UNIQUE, seq INTEGER NOT NULL, "
-		   "pack INTEGER NOT NULL, crc INTEGER NOT NULL, manifest BLOB NOT NULL)" },
-	{ "layer_seq", "CREATE INDEX layer_seq ON layer(seq)" },
-	{ "decision", "CREATE TABLE decision(kind INTEGER NOT NULL, key BLOB NOT NULL, "
+		   "runs BLOB NOT NULL)"},
+	{"frame_key", "CREATE INDEX frame_key ON frame(key)"},
+	{"layer", "CREATE TABLE layer(id BLOB NOT NULL UNIQUE, seq INTEGER NOT NULL, "
+		   "pack INTEGER NOT NULL, crc INTEGER NOT NULL, manifest BLOB NOT NULL)"},
+	{"layer_seq", "CREATE INDEX layer_seq ON layer(seq)"},
+	{"decision", "CREATE TABLE decision(kind INTEGER NOT NULL, key BLOB NOT NULL, "
 		      "seq INTEGER NOT NULL, pack INTEGER NOT NULL, opack INTEGER NOT NULL, "
-		      "crc INTEGER NOT NULL, value BLOB, UNIQUE(kind, key))" },
+		      "crc INTEGER NOT NULL, value BLOB, UNIQUE(kind, key))"},
 };
 #define NOBJECTS (sizeof(objects) / sizeof(objects[0]))
 

@@ -40,7 +40,7 @@ static void check(struct index_query *q)
 	(void)row(q);
 }
 
-const struct index_table index_seg_table = { "SELECT " COLUMNS " FROM seg", check };
+const struct index_table index_seg_table = {"SELECT " COLUMNS " FROM seg", check};
 
 int index_seg_put(struct index *ix, const struct index_seg *seg, struct err *err)
 {

@@ -55,7 +55,7 @@ int index_verify(struct index *ix, void (*fn)(void *ctx, const char *fault), voi
 		&index_meta_table, &index_pack_table, &index_seg_table,
 		&index_frame_table, &index_layer_table, &index_decision_table,
 	};
-	const struct faults faults = { fn, ctx };
+	const struct faults faults = {fn, ctx};
 	int rc = check_integrity(ix, &faults, err);
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]) && rc == 0; i++)

@@ -41,7 +41,11 @@ int index_migrate(struct index *ix, struct err *err);
 /* Changes whenever another process has published something. */
 int index_data_version(struct index *ix, uint64_t *ret);
 
-/* Other threads' reads wait until the transaction ends.  -EBUSY: one is open. */
+/*
+ * Other threads' reads wait until the transaction ends, so it calls nothing
+ * that may wait for another thread (no seg_get(), frame_get(), chunk_get()).
+ * -EBUSY: a transaction or a snapshot is open on this handle.
+ */
 int index_begin(struct index *ix, struct err *err);
 /* A failed commit is an abort. */
 int index_commit(struct index *ix, struct err *err);
@@ -163,7 +167,8 @@ struct index_decision {
 	uint32_t value_len;
 };
 int index_decision_put(struct index *ix, const struct index_decision *d, struct err *err);
-int index_decision_get(struct index *ix, uint8_t kind, const void *key, uint32_t key_len,
+/* The decision with the kind and key of `what`. */
+int index_decision_get(struct index *ix, const struct index_decision *what,
 		       int (*fn)(void *ctx, const struct index_decision *d), void *ctx,
 		       struct err *err);
 int index_decision_delete(struct index *ix, uint8_t kind, const void *key, uint32_t key_len,

@@ -91,12 +91,12 @@ static int add_frame(struct place *p, struct job *j)
 
 /* ---- what is read of an image and what is not ---- */
 
-uint64_t ingest_frames(const struct ingest_image *image)
+uint64_t ingest_place_frames(const struct ingest_image *image)
 {
 	return (input_size(image->in) + FRAME_SIZE - 1) >> FRAME_SHIFT;
 }
 
-uint64_t ingest_pages(const struct ingest_image *image, uint64_t frame, uint64_t n)
+uint64_t ingest_place_pages(const struct ingest_image *image, uint64_t frame, uint64_t n)
 {
 	uint64_t pages = (input_size(image->in) + PAGE_SIZE - 1) >> PAGE_SHIFT;
 	uint64_t from = frame * FRAME_PAGES, to = (frame + n) * FRAME_PAGES;
@@ -106,7 +106,7 @@ uint64_t ingest_pages(const struct ingest_image *image, uint64_t frame, uint64_t
 
 static int add_gap(struct ingest_image *image, uint64_t fid, uint64_t n)
 {
-	uint64_t pages = ingest_pages(image, image->frames.count, n);
+	uint64_t pages = ingest_place_pages(image, image->frames.count, n);
 	struct commit_counts *c = &image->counts;
 
 	if (image->mode == INPUT_FULL && fid) {
@@ -140,7 +140,7 @@ int ingest_place_gap(struct ingest_image *image, uint64_t to)
 
 static void count_pages(const struct job *j)
 {
-	unsigned n = (unsigned)ingest_pages(j->image, j->frame, 1);
+	unsigned n = (unsigned)ingest_place_pages(j->image, j->frame, 1);
 	struct commit_counts *c = &j->image->counts;
 
 	for (unsigned i = 0; i < n; i++) {
@@ -231,6 +231,9 @@ static unsigned find_pages(struct place *p, const struct job *j)
 	for (unsigned i = 0; i < FRAME_PAGES; i++)
 		if (j->kind[i] == INPUT_PAGE_DATA)
 			p->ask[n++] = j->digest[i];
+	if (n == 0)
+		return 0;
+	dedup_near(p->in->dedup, j->paddr);
 	dedup_find(p->in->dedup, p->ask, n, p->found);
 	for (unsigned k = 0; k < n; k++)
 		unknown += p->found[k] == 0;

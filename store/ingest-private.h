@@ -124,7 +124,7 @@ void ingest_pack_fini(struct packer *p);
 void ingest_pack(struct packer *p, struct job *j);
 
 /* Pages of the image in frames [frame, frame + n). */
-uint64_t ingest_pages(const struct ingest_image *image, uint64_t frame, uint64_t n);
-uint64_t ingest_frames(const struct ingest_image *image);
+uint64_t ingest_place_pages(const struct ingest_image *image, uint64_t frame, uint64_t n);
+uint64_t ingest_place_frames(const struct ingest_image *image);
 
 #endif

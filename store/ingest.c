@@ -66,7 +66,7 @@ static int name(void *ctx, unsigned slot, struct err *err)
 		struct ingest_image *image = &r->in->images[r->image];
 		uint64_t frame = next_frame(image, r->frame);
 
-		if (frame >= ingest_frames(image))
+		if (frame >= ingest_place_frames(image))
 			continue;
 		j->image = image;
 		j->frame = frame;
@@ -204,11 +204,11 @@ static void tear_down(struct intake *r)
 
 static int finish_image(struct ingest_image *image, struct err *err)
 {
-	uint64_t nframes = ingest_frames(image);
+	uint64_t nframes = ingest_place_frames(image);
 
 	if (ingest_place_gap(image, nframes) < 0)
 		return err_set(err, -ENOMEM, "out of memory");
-	image->counts.pages = ingest_pages(image, 0, nframes);
+	image->counts.pages = ingest_place_pages(image, 0, nframes);
 	image->counts.frames = nframes;
 	return input_check(image->in, err);
 }

@@ -135,7 +135,7 @@ static bool range_clip(const struct input *in, struct input_range *r)
 {
 	uint64_t end, last = page_up(in->size);
 
-	if (r->len == 0 || r->off >= in->size)
+	if (r->len == 0 || r->off >= last)
 		return false;
 	if (__builtin_add_overflow(r->off, r->len, &end) || end > last)
 		end = last;

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Which store is this, and which files are its packs?  The headers vote: every
- * pack repeats the store's uuid and parameters.  Where none can be read the old
- * index is asked, and at last a new store is assumed.
+ * pack repeats the store's uuid and parameters.  Where none can be read it gets
+ * a new uuid.  The old index is not asked: opening it would change its files.
  */
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include "store/base/io.h"
-#include "store/index.h"
 #include "store/pack-header.h"
 #include "store/pack.h"
 #include "store/recover-private.h"
@@ -94,43 +92,6 @@ static int count_votes(struct election *e)
 	return rc;
 }
 
-/* ---- the old index ---- */
-
-/* Whether it says which store it is; its counters are a help where packs are gone. */
-static bool ask_old_index(struct recover *r, struct index *ix)
-{
-	uint64_t n;
-
-	if (index_outdated(ix))
-		return false;
-	if (index_meta_get_u64(ix, "next_fid", &n, NULL) == 0 && n <= RECOVER_FID_MAX &&
-	    n > r->next_fid)
-		r->next_fid = n;
-	if (index_meta_get_u64(ix, "next_seq", &n, NULL) == 0 && n > r->next_seq)
-		r->next_seq = n;
-	if (index_meta_get_u64(ix, "next_pack", &n, NULL) == 0 && n <= UINT32_MAX &&
-	    n > r->next_pack)
-		r->next_pack = n;
-	return store_meta_get(ix, r->store->uuid, &r->store->params, NULL) == 0;
-}
-
-static bool read_old_index(struct recover *r)
-{
-	struct index *ix;
-	bool known = false;
-	char *path;
-
-	if (asprintf(&path, "%s/index.db", r->store->path) < 0)
-		return false;
-	if (faccessat(r->store->dirfd, "index.db", F_OK, 0) == 0 &&
-	    index_open(path, 0, &ix, NULL) == 0) {
-		known = ask_old_index(r, ix);
-		index_close(ix);
-	}
-	free(path);
-	return known;
-}
-
 /* ---- the answer ---- */
 
 static int new_identity(struct recover *r)
@@ -145,13 +106,12 @@ static int choose(struct election *e)
 {
 	struct recover *r = e->r;
 	const struct vote *best = NULL;
-	bool known = read_old_index(r);
 
 	for (size_t i = 0; i < e->votes.n; i++)
 		if (!best || e->votes.v[i].n > best->n)
 			best = &e->votes.v[i];
 	if (!best)
-		return known ? 0 : new_identity(r);
+		return new_identity(r);
 	memcpy(r->store->uuid, best->uuid, sizeof(best->uuid));
 	r->store->params = best->params;
 	return 0;

@@ -273,7 +273,7 @@ static int collect_decision(struct collect *c, const struct scan_item *item)
 	rd_init(&rd, item->payload, item->record.len);
 	if (decide_decode(&rd, item->record.id, &d) < 0)
 		return odd_record(c, item, "a decision");
-	rc = index_decision_get(ix, d.kind, d.key, d.key_len, get_decision_seq, &seq, c->r->err);
+	rc = index_decision_get(ix, &d, get_decision_seq, &seq, c->r->err);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	d.pack = d.opack = c->pack->number;

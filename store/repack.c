@@ -528,7 +528,8 @@ int repack_run(struct repack *r, struct repack_pack *pack, struct err *err)
 	struct drafts none = {0};
 	int rc;
 
-	if (pack->segs || pack->carried)
+	/* Since they were counted tombstones may have become needless. */
+	if (pack->segs || carry_bytes(r->carry, pack->number))
 		rc = copy_pack(r, pack->number, err);
 	else
 		rc = publish(r, pack->number, NULL, &none, err);

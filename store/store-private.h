@@ -10,8 +10,6 @@
 #include "store/base/err.h"
 
 struct store;
-
-struct store;
 struct store_limits;
 
 /* -ENOTSUP on a network file system. */

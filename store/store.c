@@ -89,11 +89,11 @@ const char *store_network_fs(long type)
 		uint32_t type;
 		const char *name;
 	} all[] = {
-		{ 0x6969, "NFS" }, { 0x517b, "SMB" }, { 0xfe534d42, "SMB2" },
-		{ 0xff534d42, "CIFS" }, { 0x01021997, "9P" }, { 0x00c36400, "CephFS" },
-		{ 0x5346414f, "AFS" }, { 0x6b414653, "AFS" }, { 0x73757245, "Coda" },
-		{ 0x7461636f, "OCFS2" }, { 0x01161970, "GFS2" }, { 0x0bd00bd0, "Lustre" },
-		{ 0x47504653, "GPFS" }, { 0x19830326, "BeeGFS" },
+		{0x6969, "NFS"}, {0x517b, "SMB"}, {0xfe534d42, "SMB2"},
+		{0xff534d42, "CIFS"}, {0x01021997, "9P"}, {0x00c36400, "CephFS"},
+		{0x5346414f, "AFS"}, {0x6b414653, "AFS"}, {0x73757245, "Coda"},
+		{0x7461636f, "OCFS2"}, {0x01161970, "GFS2"}, {0x0bd00bd0, "Lustre"},
+		{0x47504653, "GPFS"}, {0x19830326, "BeeGFS"},
 	};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -193,7 +193,7 @@ static int try_lock(int fd, uint64_t wait_ms)
 	uint64_t waited = 0;
 
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		struct timespec pause = { .tv_nsec = LOCK_POLL_MS * 1000000 };
+		struct timespec pause = {.tv_nsec = LOCK_POLL_MS * 1000000};
 
 		if (errno == EINTR)
 			continue;

@@ -36,7 +36,7 @@ struct owners {
 static int add_seg(void *ctx, const struct index_seg *row)
 {
 	struct owners *o = ctx;
-	struct owned_seg s = { .first = row->first, .span = row->span };
+	struct owned_seg s = {.first = row->first, .span = row->span};
 
 	return vec_push(&o->segs, s) < 0 ? err_set(o->err, -ENOMEM, "out of memory") : 0;
 }
@@ -118,12 +118,6 @@ static void claim(uint32_t *owner, void *ctx)
 	*owner = *owner == 0 || *owner == me ? me : MANY;
 }
 
-static void share(uint32_t *owner, void *ctx)
-{
-	(void)ctx;
-	*owner = MANY;
-}
-
 static int claim_frame(void *ctx, struct usage_frame *frame)
 {
 	struct owners *o = ctx;
@@ -132,7 +126,7 @@ static int claim_frame(void *ctx, struct usage_frame *frame)
 	o->layers.v[o->me - 1].data += (uint64_t)frame->data * PAGE_SIZE;
 	if (frame->owner == o->me || frame->owner == MANY)
 		return 0;
-	rc = each_page_of(o, frame, frame->owner ? share : claim, &o->me);
+	rc = each_page_of(o, frame, claim, &o->me);
 	if (rc == 0)
 		frame->owner = frame->owner ? MANY : o->me;
 	return rc;
@@ -141,7 +135,7 @@ static int claim_frame(void *ctx, struct usage_frame *frame)
 static int claim_layer(void *ctx, const struct layer *layer)
 {
 	struct owners *o = ctx;
-	struct usage_layer u = { .id = layer->id };
+	struct usage_layer u = {.id = layer->id};
 
 	for (unsigned i = 0; i < layer->nimages; i++)
 		u.logical += layer->image[i].size;
@@ -168,7 +162,7 @@ static int count_singles(struct owners *o)
 {
 	for (size_t i = 0; i < o->frames.n; i++) {
 		struct usage_frame *f = &o->frames.v[i];
-		struct count c = { .me = f->owner };
+		struct count c = {.me = f->owner};
 		int rc;
 
 		if (f->owner == 0 || f->owner == MANY)
@@ -252,7 +246,7 @@ static int count_all(struct owners *o)
 
 int usage_layers(struct store *store, struct usage_layer **ret, size_t *ret_n, struct err *err)
 {
-	struct owners o = { .store = store, .err = err };
+	struct owners o = {.store = store, .err = err};
 	int rc = index_snapshot_begin(store->index, err);
 
 	if (rc < 0)

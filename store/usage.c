@@ -35,8 +35,8 @@ static uint16_t data_pages(const struct runs *map)
 static int add_frame(void *ctx, const struct index_frame *row)
 {
 	struct usage_frames *frames = ctx;
-	struct usage_frame f = { .fid = row->fid };
-	struct runs map = { 0 };
+	struct usage_frame f = {.fid = row->fid};
+	struct runs map = {0};
 	struct rd rd;
 	int rc;
 
@@ -52,8 +52,8 @@ static int add_frame(void *ctx, const struct index_frame *row)
 
 int usage_frames_load(struct store *store, struct usage_frames *ret, struct err *err)
 {
-	struct usage_frames frames = { 0 };
-	struct err why = { "out of memory" };
+	struct usage_frames frames = {0};
+	struct err why = {"out of memory"};
 	int rc = index_frame_each(store->index, add_frame, &frames, &why);
 
 	if (rc < 0) {
@@ -116,7 +116,7 @@ static int walk_layer(void *ctx, const struct index_layer *row)
 int usage_each_layer(struct store *store, int (*fn)(void *ctx, const struct layer *layer),
 		     void *ctx, struct err *err)
 {
-	struct layer_walk w = { fn, ctx, err };
+	struct layer_walk w = {fn, ctx, err};
 
 	return decide_layer_each(store, walk_layer, &w, err);
 }
@@ -314,7 +314,7 @@ static int count_all(struct total *t)
 
 int usage_store(struct store *store, struct usage *ret, struct err *err)
 {
-	struct total t = { .store = store, .err = err };
+	struct total t = {.store = store, .err = err};
 	int rc = mark_new(store, &t.mark);
 
 	if (rc < 0)

@@ -99,10 +99,13 @@ static void *run_thread(void *ctx)
 static int run_all(struct deep *d)
 {
 	pthread_t thread[THREADS - 1];
-	int n = 0;
+	int n = 0, rc;
 
 	d->next = d->done = 0;
 	d->main = pthread_self();
+	rc = tell(d, 0);
+	if (rc < 0)
+		return rc;
 	while (n < THREADS - 1 && pthread_create(&thread[n], NULL, run_thread, d) == 0)
 		n++;
 	(void)run_thread(d);

@@ -5,7 +5,8 @@
  * Quick: the index's own integrity and checksums, every record up to each
  * pack's published end, every segment, frame, layer, tag resolves.  Deep:
  * chunks are decompressed, page digests, frame digests and Merkle roots
- * recomputed.  Takes no lock; beside a commit or gc it looks again before it
+ * recomputed.  Damage in bytes that nothing refers to is no fault.
+ * Takes no lock; beside a commit or gc it looks again before it
  * believes that something is missing.
  */
 #ifndef LAMINA_VERIFY_H

@@ -130,9 +130,9 @@ diag() {
 	printf '%s\n' "$*" | sed 's/^/# /'
 }
 
-_where() { # file:line of the check: the innermost frame that is not in here
+_where() { # file:line of the check: the innermost frame that is in no lib.sh
 	local i=1
-	while [ "${BASH_SOURCE[i]:-}" = "${BASH_SOURCE[0]}" ] && [ -n "${BASH_SOURCE[i + 1]:-}" ]; do
+	while [[ ${BASH_SOURCE[i]:-} == *lib.sh && -n ${BASH_SOURCE[i + 1]:-} ]]; do
 		i=$((i + 1))
 	done
 	echo "$(basename "${BASH_SOURCE[i]}"):${BASH_LINENO[i - 1]}"

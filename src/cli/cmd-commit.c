@@ -202,7 +202,7 @@ static int set_opts(struct commit *c, const struct args *args)
 /* What lseek(2) says: of block devices too. */
 static uint64_t size_of(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
 
 	if (fd >= 0)
@@ -242,7 +242,7 @@ static int print_json(const struct commit *c)
 	const struct commit_result *r = &c->result;
 
 	return out_json(json_pack("{s:o, s:b, s:b, s:o, s:o, s:f, s:I, s:I, s:o, s:o}",
-				  "layer", out_id(&r->id),
+				  "layer", c->o.dry_run ? json_null() : out_id(&r->id),
 				  "existed", r->existed, "dry_run", c->o.dry_run,
 				  "parent", c->o.parent ? out_id(c->o.parent) : json_null(),
 				  "tag", c->o.tag ? json_string(c->o.tag) : json_null(),
@@ -277,8 +277,9 @@ static int print_text(const struct commit *c)
 	struct table t = TABLE(cols);
 	char hex[DIGEST_HEX_LEN], size[FMT_SIZE_LEN], time[FMT_SIZE_LEN];
 
-	printf("%s %s%s\n", c->o.dry_run ? "would be layer" : "layer",
-	       fmt_hex(hex, r->id.b, DIGEST_LEN), r->existed ? " (was there already)" : "");
+	if (!c->o.dry_run)
+		printf("layer %s%s\n", fmt_hex(hex, r->id.b, DIGEST_LEN),
+		       r->existed ? " (was there already)" : "");
 	for (size_t i = 0; i < c->o.nimages; i++)
 		add_row(c, &t, c->name[i], &r->image[i]);
 	if (c->o.nimages > 1)
@@ -296,7 +297,8 @@ static int print(const struct commit *c)
 		return print_json(c);
 	if (!c->cli->quiet)
 		return print_text(c);
-	puts(fmt_hex(hex, c->result.id.b, DIGEST_LEN));
+	if (!c->o.dry_run)
+		puts(fmt_hex(hex, c->result.id.b, DIGEST_LEN));
 	return 0;
 }
 

@@ -40,13 +40,13 @@ static void put_commands(void)
 		printf("%s%s", i ? " " : "", main_commands[i]->name);
 }
 
-/* Which arguments end in an option's argument, so that the command is found. */
+/* Options whose argument is not the command; --store has a case of its own. */
 static void put_globals_with_argument(void)
 {
 	const char *between = "";
 
 	for (const struct opt *o = cli_globals; o->kind != OPT_END; o++) {
-		if (!o->arg)
+		if (!o->arg || !strcmp(o->name, "store"))
 			continue;
 		fputs(between, stdout);
 		put_pattern(o);
@@ -70,7 +70,7 @@ static void put_command(const struct cmd *cmd)
 static const char tail[] =
 	"# Replies with what `words` allow for $cur.\n"
 	"_lamina_reply() {\n"
-	"\tlocal word list= prefix=\n"
+	"\tlocal word list='' prefix=''\n"
 	"\tfor word in $words; do\n"
 	"\t\tcase $word in\n"
 	"\t\t@file) compopt -o filenames; COMPREPLY+=($(compgen -f -- \"$cur\")) ;;\n"
@@ -87,7 +87,8 @@ static const char tail[] =
 	"\t\t@command) list+=\" $commands\" ;;\n"
 	"\t\t@tag) list+=\" $(\"${program[@]}\" tag --quiet 2>/dev/null)\" ;;\n"
 	"\t\t@layer) list+=\" $(\"${program[@]}\" tag --quiet 2>/dev/null)\"\n"
-	"\t\t\t[[ $cur == [0-9a-f]* ]] && list+=\" $(\"${program[@]}\" ls --quiet 2>/dev/null)\" ;;\n"
+	"\t\t\t[[ $cur == [0-9a-f]* ]] &&\n"
+	"\t\t\t\tlist+=\" $(\"${program[@]}\" ls --quiet 2>/dev/null)\" ;;\n"
 	"\t\t*=) compopt -o nospace; list+=\" $word\" ;;\n"
 	"\t\t*) list+=\" $word\" ;;\n"
 	"\t\tesac\n"
@@ -97,17 +98,17 @@ static const char tail[] =
 	"\n"
 	"_lamina() {\n"
 	"\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-	"\tlocal command= options= operands= words= i\n"
+	"\tlocal command='' options='' operands='' words='' i\n"
 	"\tlocal -a program=(\"${COMP_WORDS[0]}\")\n"
 	"\tCOMPREPLY=()\n"
 	"\t# Bash splits at '=': what is completed may be behind \"--option =\" or \"NAME =\".\n"
-	"\tif [[ $cur == = ]]; then\n"
+	"\tif [[ $cur == '=' ]]; then\n"
 	"\t\tcur=\n"
-	"\telif [[ $prev == = && COMP_CWORD -ge 2 ]]; then\n"
+	"\telif [[ $prev == '=' && $COMP_CWORD -ge 2 ]]; then\n"
 	"\t\tprev=${COMP_WORDS[COMP_CWORD-2]}\n"
-	"\t\tif [[ $prev != -* && COMP_CWORD -ge 3 ]]; then\n"
+	"\t\tif [[ $prev != -* && $COMP_CWORD -ge 3 ]]; then\n"
 	"\t\t\tprev=${COMP_WORDS[COMP_CWORD-3]}\n"
-	"\t\t\tcur==$cur\n"
+	"\t\t\tcur=\"=$cur\"\n"
 	"\t\tfi\n"
 	"\tfi\n"
 	"\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"

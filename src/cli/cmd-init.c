@@ -21,7 +21,7 @@ static const struct opt opts[] = {
 	{OPT_TEXT, "codec", 0, OPT_TO(struct args, codec), "NAME", "zstd none",
 	 "how chunks are compressed: zstd (default) or none"},
 	{OPT_TEXT, "level", 0, OPT_TO(struct args, level), "N", NULL,
-	 "the codec's level, 1 (default) to 19: higher is smaller and slower; reading does "
+	 "the codec's level, 1 (default) to 22: higher is smaller and slower; reading does "
 	 "not depend on it"},
 	{OPT_WORDS, "chunk-pages", 0, OPT_TO(struct args, chunk_pages), "[KIND=]N",
 	 "memfile= rootfs= other=",

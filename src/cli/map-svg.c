@@ -79,6 +79,15 @@ static double height_of(unsigned pages)
 	return pages && h < 1.5 ? 1.5 : h;
 }
 
+/* Fills a cell from `from` above its bottom. */
+static void fill(const struct svg *s, const char *class, unsigned x, double from, double height)
+{
+	if (height > 0)
+		fprintf(s->out, "<rect class=\"%s\" x=\"%u\" y=\"%.1f\" width=\"%u\" "
+			"height=\"%.1f\"/>", class, x, s->y + CELL_HEIGHT - from - height, CELL,
+			height);
+}
+
 static void changed_cell(const struct svg *s, const struct map_frame *f, uint64_t pgno, unsigned x)
 {
 	double fresh = height_of(f->fresh), known = height_of(f->changed - f->fresh);
@@ -89,12 +98,8 @@ static void changed_cell(const struct svg *s, const struct map_frame *f, uint64_
 	fprintf(s->out, "<g><title>frame %llu at %s: %u pages changed, %u new (%s)</title>",
 		(unsigned long long)pgno, fmt_size(at, pgno << FRAME_SHIFT), f->changed, f->fresh,
 		fmt_size(bytes, f->fresh_bytes));
-	if (known > 0)
-		fprintf(s->out, "<rect class=\"k\" x=\"%u\" y=\"%.1f\" width=\"%u\" height=\"%.1f\"/>",
-			x, s->y + CELL_HEIGHT - fresh - known, CELL, known);
-	if (fresh > 0)
-		fprintf(s->out, "<rect class=\"n\" x=\"%u\" y=\"%.1f\" width=\"%u\" height=\"%.1f\"/>",
-			x, s->y + CELL_HEIGHT - fresh, CELL, fresh);
+	fill(s, "k", x, fresh, known);
+	fill(s, "n", x, 0, fresh);
 	fputs("</g>\n", s->out);
 }
 

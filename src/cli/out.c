@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "store/base/fmt.h"
 
@@ -75,10 +76,9 @@ json_t *out_id(const struct digest *id)
 
 int out_close(void)
 {
-	if (ferror(stdout)) {
-		(void)fflush(stdout);
-		return -EIO;
-	}
+	/* What went wrong was forgotten since: it goes wrong again. */
+	if (ferror(stdout))
+		return write(STDOUT_FILENO, "\n", 1) < 0 ? -errno : -EIO;
 	errno = 0;
 	if (fclose(stdout) != 0)
 		return errno ? -errno : -EIO;

@@ -62,7 +62,7 @@ null|line 1, column 1: expected '[': an array of ranges
 [[1e3, 2]]|line 1, column 4: the number is not a whole number
 [[01, 2]]|line 1, column 5: a number begins with 0
 [["1", 2]]|line 1, column 3: expected a number of bytes, without a sign
-[[18446744073709551616, 2]]|line 1, column 21: the number is too large
+[[18446744073709551616, 2]]|line 1, column 22: the number is too large
 [[9223372036854775807, 1]]|line 1, column 26: the range ends beyond 2^63
 [{}]|line 1, column 3: expected "offset" or "length"
 [{"offset": 1}]|line 1, column 14: a range has "offset" and "length"

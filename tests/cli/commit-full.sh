@@ -31,14 +31,14 @@ is "is the same layer" "$(jq -r .layer out)" "$(jq -r .layer first.json)"
 is "and says so" "$(jq -c '[.existed, .bytes_stored]' out)" '[true,0]'
 is "there is one layer" "$(lamina ls -q | wc -l)" 1
 
-# The next generation: a page less, a page more, one that moved.
+# The next generation: a page less, a page more, pages that moved.
 cp m m2
-mkimage m2 1536 0:hole 5:data=9 1000:data=2
+mkimage m2 1536 0:hole 5:data=9 1100-1199:data=2
 ok "a child" lamina commit --json --memfile m2 --parent first --tag second
 cp out second.json
 is "what it shares with its parent" \
 	"$(jq -c '.images[0] | [.zero, .same, .known, .new, .frames_touched]' second.json)" \
-	'[1336,198,1,1,2]'
+	'[1237,198,100,1,2]'
 is "its parent" "$(jq -r .parent second.json)" "$(jq -r .layer first.json)"
 ok "images that are not given are inherited" lamina export second --rootfs d2 --state st2
 same "rootfs" d d2
@@ -49,7 +49,7 @@ same "memfile" m2 m2.out
 ok "text says the same" lamina commit --memfile m2 --parent first
 like "the layer" "$(head -1 out)" "^layer $(jq -r .layer second.json) \(was there already\)$"
 like "the table" "$(sed -n 3,4p out | tr -s ' ' | tr '\n' ';')" \
-	'^image pages zero same known new stored frames touched;memfile 1536 1336 198 1 1 0 B 2 of 3;'
+	'^image pages zero same known new stored frames touched;memfile 1536 1237 198 101 0 0 B 2 of 3;'
 is "quiet is the id alone" "$(lamina commit -q --memfile m2 --parent first)" \
 	"$(jq -r .layer second.json)"
 
@@ -57,10 +57,13 @@ is "quiet is the id alone" "$(lamina commit -q --memfile m2 --parent first)" \
 mkimage m3 1536 0-9:data=33
 before=$(lamina stat --json; lamina ls --json)
 ok "a dry run" lamina commit --dry-run --json --memfile m3 --parent second
-id=$(jq -r .layer out)
-is "counts" "$(jq -c '[.dry_run, .images[0].new]' out)" '[true,10]'
+is "counts" "$(jq -c '[.dry_run, .layer, .images[0].new]' out)" '[true,null,10]'
 is "and changes nothing" "$(lamina stat --json; lamina ls --json)" "$before"
-is "the layer has the id that it said" "$(lamina commit -q --memfile m3 --parent second)" "$id"
+is "quiet says nothing" "$(lamina commit -q --dry-run --memfile m3 --parent second)" ""
+ok "text" lamina commit --dry-run --memfile m3 --parent second
+like "says what it would store" "$(head -1 out)" '^would store [0-9.]+ K?i?B in '
+is "as much as the commit then does" \
+	"$(lamina commit --memfile m3 --parent second --json | jq -c .total.new)" 10
 
 # Images grow, and other disks have names of their own.
 mkimage big 2600 0-99:data=1 2500-2599:data=5

@@ -66,10 +66,4 @@ if command -v lamina-fuse >/dev/null; then
 else
 	skip "no lamina-fuse" 2
 fi
-
-# What is not documented is refused, with file, line and key.
-printf '[store]\npath = %s\nlock_weight = 3\n' "$T/store" >bad.conf
-exits "an unknown key is refused" 1 lamina --config bad.conf ls
-like "by name and line" "$(cat err)" "bad\.conf.*3.*lock_weight"
-exits "a file that was asked for must exist" 1 lamina --config none.ini ls
 done_testing

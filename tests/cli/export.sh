@@ -11,10 +11,11 @@ mkimage other 512 7:data=4
 lamina commit -q --memfile m --state st --image 'disk-2=other' --tag t >/dev/null
 
 ok "export" lamina export t --memfile m.out --state st.out --image disk-2=other.out --json
+cp out export.json
 same "memfile" m m.out
 same "state, whose size is odd" st st.out
 same "another disk" other other.out
-is "figures" "$(jq -c '[.images[] | [.image, .path, .size, .data_bytes]]' out)" \
+is "figures" "$(jq -c '[.images[] | [.image, .path, .size, .data_bytes]]' export.json)" \
 	'[["memfile","m.out",20480000,4546560],["state","st.out",123456,123456],["disk-2","other.out",2097152,4096]]'
 is "holes stay holes" "$(($(stat -c '%b * 512' m.out) <= 1120 * 4096))" 1
 is "nobody else may read it" "$(stat -c %a m.out)" 600

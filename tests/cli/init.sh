@@ -41,8 +41,8 @@ while IFS='|' read -r arguments reason; do
 done <<'END'
 --digest md5|--digest: 'md5' is neither
 --codec lz4|--codec: 'lz4' is neither
---level 0|--level: '0': zstd has levels 1 to 19
---level 20|--level: '20': zstd has levels 1 to 19
+--level 0|--level: '0': zstd has levels 1 to 22
+--level 23|--level: '23': zstd has levels 1 to 22
 --level fast|--level: 'fast': zstd has levels
 --codec none --level 1|--level: '1': none has no levels
 --chunk-pages 0|--chunk-pages: '0': pages go from 1 to 16

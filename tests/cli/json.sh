@@ -14,7 +14,8 @@ check() { # NAME COMMAND...
 	local name=$1
 	shift
 	ok "$name" "$@"
-	ok "$name: is valid" jq -es 'length == 1' "$T/out"
+	cp out value.json
+	ok "$name: is valid" jq -es 'length == 1' value.json
 }
 for f in init commit commit2; do
 	ok "$f: is valid" jq -es 'length == 1' $f.json

@@ -51,7 +51,8 @@ blocks() { # PAGE
 # Why a block cannot be run here, if it cannot.
 block_lacks() { # TEXT
 	[[ $1 != *'jq '* ]] || _lacks jq
-	[[ $1 != *'lamina mount'* && $1 != *lamina-fuse* && $1 != *'mount -t'* ]] ||
+	[[ $1 != *'lamina mount'* && $1 != *lamina-fuse* && $1 != *mount.lamina* &&
+		$1 != *'mount -t'* ]] ||
 		_lacks fuse
 	[[ $1 != *gid=kvm* ]] || getent group kvm >/dev/null || echo "no group kvm"
 	[[ $1 != *'mount -t'* || -x /sbin/mount.lamina ]] || echo "no /sbin/mount.lamina"

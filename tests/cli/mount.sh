@@ -15,11 +15,16 @@ same "the layer is there at once" m "mnt/layers/$id/memfile"
 same "and its tag" m mnt/tags/a/memfile
 ok "its daemon runs" kill -0 "$(cat pid)"
 
-sleep 60 <"mnt/layers/$id/memfile" &
+bash -c 'exec 9<"$1"; touch reading; exec sleep 60' bash "mnt/layers/$id/memfile" &
 reader=$!
 at_exit "kill $reader"
+within 10 test -e reading
 exits "umount while somebody reads" 4 lamina umount mnt
 like "says who" "$(cat err)" "^lamina: cannot unmount: '.*/mnt' is in use by pid $reader \(sleep\)$"
+lamina untag a
+exits "rm while somebody reads" 4 lamina rm "$id"
+like "says who" "$(cat err)" "^lamina: cannot remove: layer ${id:0:12} is .*$(cat pid)"
+lamina tag a "$id"
 kill "$reader"
 wait "$reader" 2>/dev/null
 ok "umount" lamina umount mnt

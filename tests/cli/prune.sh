@@ -64,7 +64,7 @@ is "the young one is left" "$(left)$(lamina ls -q)" "$young"
 
 if has flock; then
 	setup
-	flock -s "s/leases/${id[2]}" sleep 60 &
+	flock -F -s "s/leases/${id[2]}" sleep 60 &
 	reader=$!
 	at_exit "kill $reader"
 	within 10 eval '! flock -n -x "s/leases/${id[2]}" true'

@@ -37,7 +37,7 @@ commit --image .x=y|--image: '.x' is no name for an image
 commit --image =y|--image: '' is no name for an image
 commit --memfile x --meta k|--meta: 'k' is not KEY=VALUE with 1 to 64 of a-z 0-9 . _ - in KEY
 commit --memfile x --meta K=v|--meta: 'K=v' is not KEY=VALUE with 1 to 64 of a-z 0-9 . _ - in KEY
-commit --memfile x --meta lamina.k=v|--meta: 'lamina.k=v': keys that begin with 'lamina.' are commit's own
+commit --memfile x --meta lamina.k=v|--meta: 'lamina.k': keys that begin with 'lamina.' are commit's own
 commit --memfile x --threads many|--threads: 'many' is not a number
 commit --memfile x --tag .t|--tag: '.t' is no name for a tag
 completion zsh|there is completion for bash, not for 'zsh'

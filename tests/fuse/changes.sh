@@ -19,7 +19,7 @@ same "and so has what it leads to" b.raw mnt/tags/t/memfile
 is "both are there" "$(ls mnt/layers | sort)" "$(printf '%s\n' "$a" "$b" | sort)"
 links() { [ "$(stat -c %h mnt/layers)" = "$1" ]; }
 ok "links are counted anew" within 5 links 4
-lamina -q tag "$a" u
+lamina -q tag u "$a"
 like "info.json tells of a new tag" "$(jq -c .tags "mnt/layers/$a/info.json")" '"u"'
 lamina -q untag u
 ok "a tag that was removed" test ! -e mnt/tags/u

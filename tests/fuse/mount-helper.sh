@@ -29,7 +29,8 @@ ok "lamina-fuse is found in PATH" "$T/alone" store mnt
 umount mnt
 exits "and missed" 1 env PATH=/nonexistent "$T/alone" store mnt
 
-# mount(8) looks for helpers in /sbin only: one is put there for us alone.
+# mount(8) looks for helpers in /sbin only, and resets PATH: they are put there,
+# for us alone.
 cat >inside <<'END'
 set -e
 mount -t overlay -o "lowerdir=/usr/sbin,upperdir=$PWD/up/u,workdir=$PWD/up/w" overlay /usr/sbin
@@ -44,7 +45,9 @@ grep -c " $PWD/mnt fuse" /proc/mounts
 umount mnt
 END
 mkdir -p up && mount -t tmpfs none up && at_exit "umount '$T/up'" && mkdir up/u up/w
-cp "$(realpath "$(command -v mount.lamina)")" up/u/
+for program in mount.lamina lamina-fuse; do
+	cp "$(realpath "$(command -v $program)")" up/u/
+done
 if [ /sbin -ef /usr/sbin ] && unshare -m mount -t overlay \
 	-o lowerdir=/usr/sbin,upperdir=up/u,workdir=up/w overlay /usr/sbin 2>/dev/null; then
 	ok "mount -t lamina, and from fstab" unshare -m bash inside

@@ -48,7 +48,7 @@ static void begin(struct store *s, unsigned flags, struct append *a)
 
 static void put(struct append *a, const char *payload)
 {
-	struct record r = { .type = RECORD_DECISION, .len = (uint32_t)strlen(payload), .id = 1 };
+	struct record r = {.type = RECORD_DECISION, .len = (uint32_t)strlen(payload), .id = 1};
 
 	if (append_put(a, &r, payload, NULL, &err) < 0)
 		bail("append_put: %s", err.text);
@@ -90,7 +90,7 @@ static void test_append(void)
 	struct append a;
 	uint64_t fid, seq, paddr;
 	uint32_t pack = 0;
-	struct record r = { .type = RECORD_DECISION, .len = 3, .id = 1 };
+	struct record r = {.type = RECORD_DECISION, .len = 3, .id = 1};
 
 	begin(s, 0, &a);
 	is_int(a.w.number, 1, "the first pack is number 1");
@@ -244,7 +244,7 @@ static void flip(const char *path)
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 	char c;
 
-	if (fd < 0 || pread(fd, &c, 1, 9) != 1 || pwrite(fd, &(char){ c ^ 1 }, 1, 9) != 1)
+	if (fd < 0 || pread(fd, &c, 1, 9) != 1 || pwrite(fd, &(char){c ^ 1}, 1, 9) != 1)
 		bail("cannot change '%s'", path);
 	close(fd);
 }
@@ -271,8 +271,8 @@ static void test_damaged_pack(void)
 
 static void test_faults(void)
 {
-	static const enum fault_kind kinds[] = { FAULT_PWRITE, FAULT_FSYNC, FAULT_OPEN,
-						 FAULT_MALLOC, FAULT_LIB_PWRITE, FAULT_LIB_FSYNC };
+	static const enum fault_kind kinds[] = {FAULT_PWRITE, FAULT_FSYNC, FAULT_OPEN,
+						 FAULT_MALLOC, FAULT_LIB_PWRITE, FAULT_LIB_FSYNC};
 	struct store *s = new_store("faults");
 	int failed = 0;
 
@@ -281,7 +281,7 @@ static void test_faults(void)
 		bool struck = true;
 
 		for (unsigned long n = 1; n < 40 && struck; n++) {
-			struct append a = { 0 };
+			struct append a = {0};
 			int rc;
 
 			fault_arm(kinds[k], n, kinds[k] == FAULT_MALLOC ? ENOMEM : EIO);
@@ -330,7 +330,8 @@ static void test_tidy(void)
 	put(&a, "second");
 	is_int(append_roll_if(&a, PACK_SIZE_MAX, &err), 0, "two packs");
 	is_int(append_sync(&a, &err), 0, "on disk");
-	ok(pack_size("tidy", 1) > size && pack_size("tidy", 2) > 0, "and then the writer is killed");
+	ok(pack_size("tidy", 1) > size && pack_size("tidy", 2) > 0,
+	   "and then the writer is killed");
 	pack_close(&a.w);
 	vec_fini(&a.packs);
 

@@ -14,15 +14,15 @@ static struct err err;
 static struct store *store;
 
 /* Layers abcd11..., abcd12..., 7700...: rows are enough to decide about. */
-static const struct digest one = { .b = { 0xab, 0xcd, 0x11 } };
-static const struct digest two = { .b = { 0xab, 0xcd, 0x12 } };
-static const struct digest three = { .b = { 0x77 } };
-static const struct digest none = { .b = { 0x99 } };
+static const struct digest one = {.b = {0xab, 0xcd, 0x11}};
+static const struct digest two = {.b = {0xab, 0xcd, 0x12}};
+static const struct digest three = {.b = {0x77}};
+static const struct digest none = {.b = {0x99}};
 
 /* As a commit would: the layer takes the next sequence number. */
 static void add_layer(const struct digest *id)
 {
-	struct index_layer row = { .id = *id, .manifest = "m", .manifest_len = 1 };
+	struct index_layer row = {.id = *id, .manifest = "m", .manifest_len = 1};
 	struct append a;
 
 	if (append_begin(store, 0, &a, &err) < 0)
@@ -87,10 +87,10 @@ static int decode(const void *data, size_t len, struct index_decision *ret)
 
 static void test_record(void)
 {
-	struct index_decision d = { .kind = DECISION_TAG, .key = "web", .key_len = 3,
-				    .has_value = true, .value = one.b, .value_len = DIGEST_LEN };
-	struct index_decision got = { .kind = 99 };
-	struct buf b = { 0 };
+	struct index_decision d = {.kind = DECISION_TAG, .key = "web", .key_len = 3,
+				    .has_value = true, .value = one.b, .value_len = DIGEST_LEN};
+	struct index_decision got = {.kind = 99};
+	struct buf b = {0};
 
 	decide_encode(&d, &b);
 	is_int(b.len, 1 + 1 + 3 + 1 + 1 + DIGEST_LEN, "a tag's record");
@@ -120,17 +120,17 @@ static void test_bad_records(void)
 		const char *bytes, *why;
 		size_t len;
 	} bad[] = {
-		{ "\x09\x01" "a" "\x00\x00", "an unknown kind", 5 },
-		{ "\x00\x01" "a" "\x00\x00", "no kind", 5 },
-		{ "\x01\x01" "/" "\x00\x00", "a bad name", 5 },
-		{ "\x01\x03" "a\0b" "\x00\x00", "a name with a NUL", 7 },
-		{ "\x01\x00\x00\x00", "an empty name", 4 },
-		{ "\x01\x01" "a" "\x02\x00", "has_value 2", 5 },
-		{ "\x01\x01" "a" "\x00\x01" "x", "a value that is none", 6 },
-		{ "\x01\x01" "a" "\x01\x01" "x", "a tag on a short id", 6 },
-		{ "\x02\x01" "a" "\x01\x00", "a removal of a short id", 5 },
-		{ "\x03\x01" "a" "\x01\x00", "attributes of a short id", 5 },
-		{ "\x01\x81\x01", "a key of 129 bytes", 3 },
+		{"\x09\x01" "a" "\x00\x00", "an unknown kind", 5},
+		{"\x00\x01" "a" "\x00\x00", "no kind", 5},
+		{"\x01\x01" "/" "\x00\x00", "a bad name", 5},
+		{"\x01\x03" "a\0b" "\x00\x00", "a name with a NUL", 7},
+		{"\x01\x00\x00\x00", "an empty name", 4},
+		{"\x02\x20" "0123456789abcdef0123456789abcdef" "\x02\x00", "has_value 2", 36},
+		{"\x01\x01" "a" "\x00\x01" "x", "a value that is none", 6},
+		{"\x01\x01" "a" "\x01\x01" "x", "a tag on a short id", 6},
+		{"\x02\x01" "a" "\x01\x00", "a removal of a short id", 5},
+		{"\x03\x01" "a" "\x01\x00", "attributes of a short id", 5},
+		{"\x01\x81\x01", "a key of 129 bytes", 3},
 	};
 	struct index_decision got;
 
@@ -219,7 +219,7 @@ static void test_in_pack(void)
 
 static void resolve(const char *name, const struct digest *want)
 {
-	struct digest got = { .b = { 0 } };
+	struct digest got = {.b = {0}};
 
 	is_int(decide_resolve(store, name, &got, &err), 0, "'%s' names a layer", name);
 	ok(digest_equal(&got, want), "the right one");
@@ -351,14 +351,19 @@ static void test_lock(void)
 static void test_full_disk(void)
 {
 	struct digest got;
-	struct stat st;
+	struct stat before, after;
 
-	fault_arm(FAULT_PWRITE, 1, ENOSPC);
+	if (stat(tap_path("s/reserve"), &before) < 0)
+		bail("no reserve");
+	/* The first write is to the lock, in words. */
+	fault_arm(FAULT_PWRITE, 2, ENOSPC);
 	is_int(decide_tag(store, "full", &two, 0, &err), 0, "a full disk: %s", err.text);
 	ok(fault_struck(), "it was full");
 	fault_disarm();
 	is_int(decide_tag_find(store, "full", &got, &err), 0, "and yet there is the tag");
-	ok(stat(tap_path("s/reserve"), &st) == 0, "the reserve was made again");
+	is_int(stat(tap_path("s/reserve"), &after), 0, "the reserve was made again");
+	ok(before.st_ino != after.st_ino || before.st_ctim.tv_sec != after.st_ctim.tv_sec ||
+	   before.st_ctim.tv_nsec != after.st_ctim.tv_nsec, "after it had been given back");
 	fault_arm(FAULT_LIB_PWRITE, 1, ENOSPC);
 	is_int(decide_untag(store, "full", 0, &err), 0, "full for the index: %s", err.text);
 	ok(fault_struck(), "it was full");
@@ -372,8 +377,8 @@ static void test_full_disk(void)
 /* A store that failed anywhere is as before, or has the tag. */
 static void test_faults(void)
 {
-	static const enum fault_kind kinds[] = { FAULT_MALLOC, FAULT_PWRITE, FAULT_FSYNC,
-						 FAULT_LIB_PWRITE, FAULT_LIB_FSYNC };
+	static const enum fault_kind kinds[] = {FAULT_MALLOC, FAULT_PWRITE, FAULT_FSYNC,
+						 FAULT_LIB_PWRITE, FAULT_LIB_FSYNC};
 	struct digest got;
 	int failed = 0;
 

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * index.db as a file: what is refused, transactions, snapshots, threads, full
- * disks, migration.
+ * index.db as a file: what is refused, its parameters, transactions,
+ * snapshots, full disks, migration.
  */
 #include <fcntl.h>
-#include <pthread.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
 
@@ -152,7 +151,8 @@ static void test_versions(void)
 	index_close(ix);
 	is_int(index_open(path, 0, &ix, &err), 0, "is read");
 	is_err(index_begin(ix, &err), &err, -EPROTONOSUPPORT,
-	       "index '%s' was written by a newer lamina and can only be read (features 0x2)", path);
+	       "index '%s' was written by a newer lamina and can only be read (features 0x2)",
+	       path);
 	is_int(index_snapshot_begin(ix, &err), 0, "in a snapshot");
 	index_snapshot_end(ix);
 	index_close(ix);
@@ -182,7 +182,7 @@ static void test_foreign_tables(void)
 static void test_truncated(void)
 {
 	const char *path = new_path();
-	off_t sizes[] = { 100, 4096, 8192, 20000 };
+	off_t sizes[] = {100, 4096, 8192, 20000};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		index_close(new_index(path));
@@ -192,6 +192,41 @@ static void test_truncated(void)
 		       err.text);
 		(void)unlink(path);
 	}
+}
+
+/* ---- meta ---- */
+
+static void test_meta(void)
+{
+	const char *path = new_path();
+	struct index *ix = new_index(path);
+	uint64_t v = 7;
+	char text[8] = "before";
+
+	is_int(index_meta_set(ix, "codec", "zstd", &err), 0, "meta: a text is kept");
+	is_int(index_meta_get(ix, "codec", text, sizeof(text), &err), 0, "and found");
+	is_str(text, "zstd", "as it was");
+	is_int(index_meta_set(ix, "codec", "none", &err), 0, "it can be changed");
+	is_int(index_meta_get(ix, "codec", text, sizeof(text), &err), 0, "and found again");
+	is_str(text, "none", "as it is now");
+	is_err(index_meta_get(ix, "colour", text, sizeof(text), &err), &err, -ENOENT,
+	       "index '%s' has no parameter 'colour'", path);
+	is_str(text, "none", "nothing is written then");
+	is_int(index_meta_set_u64(ix, "next_fid", UINT64_MAX, &err), 0, "the largest number");
+	is_int(index_meta_get_u64(ix, "next_fid", &v, &err), 0, "is found");
+	ok(v == UINT64_MAX, "as it was");
+	is_err(index_meta_get_u64(ix, "codec", &v, &err), &err, -EBADMSG,
+	       "index '%s' is damaged: 'codec' is not a number: 'none'", path);
+	is_int(index_meta_set(ix, "codec", "a long value", &err), 0, "a longer one");
+	is_err(index_meta_get(ix, "codec", text, sizeof(text), &err), &err, -EBADMSG,
+	       "index '%s' is damaged: the value of 'codec' is too long", path);
+	index_close(ix);
+
+	sql(path, "UPDATE meta SET value = '3' WHERE name = 'next_fid'");
+	ix = new_index(path);
+	is_err(index_meta_get_u64(ix, "next_fid", &v, &err), &err, -EBADMSG,
+	       "index '%s' is damaged: the checksum of parameter 'next_fid' differs", path);
+	index_close(ix);
 }
 
 /* ---- transactions ---- */
@@ -263,66 +298,6 @@ static void test_snapshot(void)
 	index_close(other);
 }
 
-static void *read_number(void *arg)
-{
-	return (void *)(intptr_t)number(arg, "n");
-}
-
-/* A thread of the same process sees nothing of an open transaction. */
-static void test_threads(void)
-{
-	struct index *ix = new_index(new_path());
-	pthread_t thread;
-	void *seen;
-
-	is_int(index_begin(ix, &err), 0, "begin");
-	is_int(index_meta_set_u64(ix, "n", 1, &err), 0, "write");
-	if (pthread_create(&thread, NULL, read_number, ix) != 0)
-		bail("no thread");
-	usleep(20000);
-	is_int(index_meta_set_u64(ix, "n", 5, &err), 0, "write more");
-	is_int(index_commit(ix, &err), 0, "commit");
-	pthread_join(thread, &seen);
-	is_int((intptr_t)seen, 5, "another thread has waited for the end");
-	index_close(ix);
-}
-
-struct nested {
-	struct index *ix;
-	int depth;
-	int calls;
-};
-
-static int nest(void *ctx, const struct index_pack *p)
-{
-	struct nested *n = ctx;
-	struct index_pack same;
-	int rc = 0;
-
-	n->calls++;
-	is_int(index_pack_get(n->ix, p->number, &same, &err), 0, "a read in a callback");
-	ok(same.end == p->end, "answers");
-	if (n->depth < 2) {
-		n->depth++;
-		rc = index_pack_each(n->ix, nest, n, &err);
-		n->depth--;
-	}
-	return rc;
-}
-
-static void test_callbacks(void)
-{
-	struct index *ix = new_index(new_path());
-	struct nested n = { .ix = ix };
-
-	for (uint32_t i = 1; i <= 3; i++)
-		if (index_pack_put(ix, &(struct index_pack){ .number = i, .end = i * 64 }, &err))
-			bail("%s", err.text);
-	is_int(index_pack_each(ix, nest, &n, &err), 0, "a walk within a walk within a walk");
-	is_int(n.calls, 3 + 9 + 27, "meets all rows");
-	index_close(ix);
-}
-
 /* ---- the WAL ---- */
 
 static off_t wal_size(const char *path)
@@ -387,14 +362,14 @@ static void test_size(void)
 {
 	struct index *ix = new_index(new_path());
 	static uint8_t runs[300], table[1400];
-	struct index_frame f = { .pack = 1, .runs = runs, .runs_len = sizeof(runs) };
-	struct index_seg s = { .pack = 1, .off = 64, .table = table, .table_len = sizeof(table) };
+	struct index_frame f = {.pack = 1, .runs = runs, .runs_len = sizeof(runs)};
+	struct index_seg s = {.pack = 1, .off = 64, .table = table, .table_len = sizeof(table)};
 	uint64_t size = 0;
 
 	is_int(index_begin(ix, &err), 0, "begin");
 	for (uint64_t i = 1; i <= 1500; i++) {
 		f.fid = i;
-		memcpy(f.digest.b, &(uint64_t){ i * 0x9e3779b97f4a7c15 }, 8);
+		memcpy(f.digest.b, &(uint64_t){i * 0x9e3779b97f4a7c15}, 8);
 		if (index_frame_put(ix, &f, &err) < 0)
 			bail("%s", err.text);
 	}
@@ -481,7 +456,7 @@ static int add_and_fail(struct index *ix, struct err *e)
 
 static void test_migrate(void)
 {
-	static const struct index_step good[] = { { 1, add_table } }, bad[] = { { 1, add_and_fail } };
+	static const struct index_step good[] = {{1, add_table}}, bad[] = {{1, add_and_fail}};
 	const char *path = new_path();
 	char copy[PATH_MAX];
 	struct index *ix = new_index(path);
@@ -514,10 +489,9 @@ int main(void)
 	test_versions();
 	test_foreign_tables();
 	test_truncated();
+	test_meta();
 	test_transaction();
 	test_snapshot();
-	test_threads();
-	test_callbacks();
 	test_checkpoint();
 	test_shrink();
 	test_size();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The rows of every table, and that a changed one is noticed.  Opening,
+ * The rows of every table, and that a changed one is noticed.  Opening, meta,
  * transactions and migration are in index-file.c.
  */
 #include <sqlite3.h>
@@ -43,45 +43,10 @@ static void sql(const char *path, const char *text)
 
 static struct digest digest_of(int n)
 {
-	struct digest d = { .b = { (uint8_t)n, (uint8_t)(n >> 8), 0x5a } };
+	struct digest d = {.b = {(uint8_t)n, (uint8_t)(n >> 8), 0x5a}};
 
 	d.b[31] = (uint8_t)n;
 	return d;
-}
-
-/* ---- meta ---- */
-
-static void test_meta(void)
-{
-	const char *path = new_path();
-	struct index *ix = new_index(path);
-	uint64_t v = 7;
-	char text[8] = "before";
-
-	is_int(index_meta_set(ix, "codec", "zstd", &err), 0, "meta: a text is kept");
-	is_int(index_meta_get(ix, "codec", text, sizeof(text), &err), 0, "and found");
-	is_str(text, "zstd", "as it was");
-	is_int(index_meta_set(ix, "codec", "none", &err), 0, "it can be changed");
-	is_int(index_meta_get(ix, "codec", text, sizeof(text), &err), 0, "and found again");
-	is_str(text, "none", "as it is now");
-	is_err(index_meta_get(ix, "colour", text, sizeof(text), &err), &err, -ENOENT,
-	       "index '%s' has no parameter 'colour'", path);
-	is_str(text, "none", "nothing is written then");
-	is_int(index_meta_set_u64(ix, "next_fid", UINT64_MAX, &err), 0, "the largest number");
-	is_int(index_meta_get_u64(ix, "next_fid", &v, &err), 0, "is found");
-	ok(v == UINT64_MAX, "as it was");
-	is_err(index_meta_get_u64(ix, "codec", &v, &err), &err, -EBADMSG,
-	       "index '%s' is damaged: 'codec' is not a number: 'none'", path);
-	is_int(index_meta_set(ix, "codec", "a long value", &err), 0, "a longer one");
-	is_err(index_meta_get(ix, "codec", text, sizeof(text), &err), &err, -EBADMSG,
-	       "index '%s' is damaged: the value of 'codec' is too long", path);
-	index_close(ix);
-
-	sql(path, "UPDATE meta SET value = '3' WHERE name = 'next_fid'");
-	ix = new_index(path);
-	is_err(index_meta_get_u64(ix, "next_fid", &v, &err), &err, -EBADMSG,
-	       "index '%s' is damaged: the checksum of parameter 'next_fid' differs", path);
-	index_close(ix);
 }
 
 /* ---- pack ---- */
@@ -99,7 +64,7 @@ static void test_pack(void)
 {
 	const char *path = new_path();
 	struct index *ix = new_index(path);
-	struct index_pack p = { .number = 10, .end = 1ull << 33, .next_ord = 7 }, got;
+	struct index_pack p = {.number = 10, .end = 1ull << 33, .next_ord = 7}, got;
 	char list[128] = "";
 
 	is_err(index_pack_get(ix, 10, &got, &err), &err, -ENOENT, "there is no pack 0000000a");
@@ -110,7 +75,7 @@ static void test_pack(void)
 	   "as it was");
 	p.sealed = true;
 	is_int(index_pack_put(ix, &p, &err), 0, "it is replaced");
-	p = (struct index_pack){ .number = 2, .end = 64, .next_ord = UINT32_MAX };
+	p = (struct index_pack){.number = 2, .end = 64, .next_ord = UINT32_MAX};
 	is_int(index_pack_put(ix, &p, &err), 0, "a second one");
 	is_int(index_pack_each(ix, list_pack, list, &err), 0, "both are walked");
 	is_str(list, "2:64:4294967295:0 10:8589934592:7:1 ", "by number");
@@ -153,11 +118,11 @@ static void test_seg(void)
 {
 	struct index *ix = new_index(new_path());
 	static char table[20000];
-	struct index_seg s = { .first = 1ull << 32, .span = 100, .pack = 1, .off = 64,
-			       .dig_off = 99999, .dig_len = 3200, .table = "tab", .table_len = 3 };
-	struct index_seg far = { .first = 3ull << 32 | 50, .span = 16384, .pack = 7, .off = 4096,
+	struct index_seg s = {.first = 1ull << 32, .span = 100, .pack = 1, .off = 64,
+			       .dig_off = 99999, .dig_len = 3200, .table = "tab", .table_len = 3};
+	struct index_seg far = {.first = 3ull << 32 | 50, .span = 16384, .pack = 7, .off = 4096,
 				 .dig_off = 8192, .dig_len = 11, .table = table,
-				 .table_len = sizeof(table) };
+				 .table_len = sizeof(table)};
 	int n = 0;
 
 	memset(table, 0xa5, sizeof(table));
@@ -185,8 +150,8 @@ static void test_seg(void)
 static void test_hook(void)
 {
 	struct index *ix = new_index(new_path());
-	struct index_seg s = { .first = 1ull << 32, .span = 1, .pack = 1, .off = 64, .table = "",
-			       .table_len = 0 };
+	struct index_seg s = {.first = 1ull << 32, .span = 1, .pack = 1, .off = 64, .table = "",
+			       .table_len = 0};
 	uint64_t seg = 1, n = 0;
 
 	is_int(index_hook_find(ix, 3, &seg), -ENOENT, "hook: none");
@@ -229,8 +194,8 @@ static int sum_fids(void *ctx, const struct index_frame *f)
 static void test_frame(void)
 {
 	struct index *ix = new_index(new_path());
-	struct index_frame f = { .fid = 2, .digest = digest_of(2), .pack = 1, .runs = "runs",
-				 .runs_len = 4 }, got;
+	struct index_frame f = {.fid = 2, .digest = digest_of(2), .pack = 1, .runs = "runs",
+				 .runs_len = 4}, got;
 	struct digest d = digest_of(7);
 	uint64_t fid = 0;
 	int sum = 0;
@@ -272,8 +237,8 @@ static void test_frame_damaged(void)
 {
 	const char *path = new_path();
 	struct index *ix = new_index(path);
-	struct index_frame f = { .fid = 1, .digest = digest_of(1), .pack = 1, .runs = "runs",
-				 .runs_len = 4 }, got;
+	struct index_frame f = {.fid = 1, .digest = digest_of(1), .pack = 1, .runs = "runs",
+				 .runs_len = 4}, got;
 	uint64_t fid = 0;
 
 	is_int(index_frame_put(ix, &f, &err), 0, "a frame");
@@ -321,8 +286,8 @@ static int list_seqs(void *ctx, const struct index_layer *l)
 
 static void put_layer(struct index *ix, int first, int second, uint64_t seq)
 {
-	struct index_layer l = { .id.b = { (uint8_t)first, (uint8_t)second }, .seq = seq, .pack = 1,
-				 .manifest = "manifest", .manifest_len = 8 };
+	struct index_layer l = {.id.b = {(uint8_t)first, (uint8_t)second}, .seq = seq, .pack = 1,
+				 .manifest = "manifest", .manifest_len = 8};
 
 	is_int(index_layer_put(ix, &l, &err), 0, "layer %02x%02x", first, second);
 }
@@ -330,12 +295,13 @@ static void put_layer(struct index *ix, int first, int second, uint64_t seq)
 static void test_layer(void)
 {
 	struct index *ix = new_index(new_path());
-	struct digest id = { .b = { 0xab, 0xcd } };
+	struct digest id = {.b = {0xab, 0xcd}};
 	struct index_layer got;
 	char list[64] = "";
 
 	is_err(index_layer_get(ix, &id, copy_layer, &got, &err), &err, -ENOENT,
-	       "there is no layer abcd000000000000000000000000000000000000000000000000000000000000");
+	       "there is no layer "
+	       "abcd000000000000000000000000000000000000000000000000000000000000");
 	put_layer(ix, 0xab, 0xcd, 9);
 	put_layer(ix, 0xab, 0xc0, 3);
 	put_layer(ix, 0xaf, 0xff, 5);
@@ -393,17 +359,24 @@ static int put_decision(struct index *ix, int kind, const char *key, const char 
 	return index_decision_put(ix, &d, &err);
 }
 
+static int get_decision(struct index *ix, int kind, const char *key, char *list)
+{
+	struct index_decision what = {.kind = (uint8_t)kind, .key = key,
+				      .key_len = (uint32_t)strlen(key)};
+
+	return index_decision_get(ix, &what, list_decision, list, &err);
+}
+
 static void test_decision(void)
 {
 	struct index *ix = new_index(new_path());
 	char list[256] = "", long_key[TAG_NAME_MAX + 2];
 
-	is_err(index_decision_get(ix, 1, "a", 1, list_decision, list, &err), &err, -ENOENT,
-	       "nothing was decided");
+	is_err(get_decision(ix, 1, "a", list), &err, -ENOENT, "nothing was decided");
 	is_int(put_decision(ix, 1, "b", "value"), 0, "decision: with a value");
 	is_int(put_decision(ix, 1, "a", NULL), 0, "none");
 	is_int(put_decision(ix, 2, "a", ""), 0, "an empty one");
-	is_int(index_decision_get(ix, 1, "b", 1, list_decision, list, &err), 0, "is found");
+	is_int(get_decision(ix, 1, "b", list), 0, "is found");
 	is_str(list, "1 b 8 3/2 =value;", "as it was");
 	list[0] = '\0';
 	is_int(index_decision_each(ix, 0, list_decision, list, &err), 0, "all are walked");
@@ -428,13 +401,13 @@ static void test_decision(void)
 static void fill(const char *path)
 {
 	struct index *ix = new_index(path);
-	struct index_pack p = { .number = 1, .end = 640, .next_ord = 5 };
-	struct index_seg s = { .first = 1ull << 32, .span = 5, .pack = 1, .off = 64, .dig_off = 99,
-			       .dig_len = 12, .table = "table", .table_len = 5 };
-	struct index_frame f = { .fid = 1, .digest = digest_of(1), .pack = 1, .runs = "runs",
-				 .runs_len = 4 };
-	struct index_layer l = { .id.b = { 1 }, .seq = 1, .pack = 1, .manifest = "m",
-				 .manifest_len = 1 };
+	struct index_pack p = {.number = 1, .end = 640, .next_ord = 5};
+	struct index_seg s = {.first = 1ull << 32, .span = 5, .pack = 1, .off = 64, .dig_off = 99,
+			       .dig_len = 12, .table = "table", .table_len = 5};
+	struct index_frame f = {.fid = 1, .digest = digest_of(1), .pack = 1, .runs = "runs",
+				 .runs_len = 4};
+	struct index_layer l = {.id.b = {1}, .seq = 1, .pack = 1, .manifest = "m",
+				 .manifest_len = 1};
 
 	if (index_pack_put(ix, &p, &err) || index_seg_put(ix, &s, &err) ||
 	    index_frame_put(ix, &f, &err) || index_layer_put(ix, &l, &err) ||
@@ -508,34 +481,34 @@ static void test_damage(void)
 	static const struct {
 		const char *table, *change, *row;
 	} cases[] = {
-		{ "pack", "published = published + 1", "pack 00000001" },
-		{ "pack", "number = 2", "pack 00000002" },
-		{ "pack", "next_ord = 4", "pack 00000001" },
-		{ "pack", "sealed = 1", "pack 00000001" },
-		{ "pack", "crc = crc + 1", "pack 00000001" },
-		{ "seg", "first = first + 1", "segment 1:1" },
-		{ "seg", "span = 6", "segment 1:0" },
-		{ "seg", "pack = 2", "segment 1:0" },
-		{ "seg", "off = 65", "segment 1:0" },
-		{ "seg", "dig_off = 98", "segment 1:0" },
-		{ "seg", "dig_len = 13", "segment 1:0" },
-		{ "seg", "chunks = x'00'", "segment 1:0" },
-		{ "frame", "fid = 2", "frame 2" },
-		{ "frame", "digest = zeroblob(32)", "frame 1" },
-		{ "frame", "pack = 2", "frame 1" },
-		{ "frame", "runs = x''", "frame 1" },
-		{ "layer", "id = zeroblob(32)", "layer 000000000000" },
-		{ "layer", "seq = 2", "layer 010000000000" },
-		{ "layer", "pack = 2", "layer 010000000000" },
-		{ "layer", "manifest = 'n'", "layer 010000000000" },
-		{ "decision", "kind = 2", "decision 8" },
-		{ "decision", "key = 'gat'", "decision 8" },
-		{ "decision", "seq = 9", "decision 9" },
-		{ "decision", "pack = 9", "decision 8" },
-		{ "decision", "opack = 9", "decision 8" },
-		{ "decision", "value = x''", "decision 8" },
-		{ "decision", "value = NULL", "decision 8" },
-		{ "decision", "key = zeroblob(1000)", "decision 8" },
+		{"pack", "published = published + 1", "pack 00000001"},
+		{"pack", "number = 2", "pack 00000002"},
+		{"pack", "next_ord = 4", "pack 00000001"},
+		{"pack", "sealed = 1", "pack 00000001"},
+		{"pack", "crc = crc + 1", "pack 00000001"},
+		{"seg", "first = first + 1", "segment 1:1"},
+		{"seg", "span = 6", "segment 1:0"},
+		{"seg", "pack = 2", "segment 1:0"},
+		{"seg", "off = 65", "segment 1:0"},
+		{"seg", "dig_off = 98", "segment 1:0"},
+		{"seg", "dig_len = 13", "segment 1:0"},
+		{"seg", "chunks = x'00'", "segment 1:0"},
+		{"frame", "fid = 2", "frame 2"},
+		{"frame", "digest = zeroblob(32)", "frame 1"},
+		{"frame", "pack = 2", "frame 1"},
+		{"frame", "runs = x''", "frame 1"},
+		{"layer", "id = zeroblob(32)", "layer 000000000000"},
+		{"layer", "seq = 2", "layer 010000000000"},
+		{"layer", "pack = 2", "layer 010000000000"},
+		{"layer", "manifest = 'n'", "layer 010000000000"},
+		{"decision", "kind = 2", "decision 8"},
+		{"decision", "key = 'gat'", "decision 8"},
+		{"decision", "seq = 9", "decision 9"},
+		{"decision", "pack = 9", "decision 8"},
+		{"decision", "opack = 9", "decision 8"},
+		{"decision", "value = x''", "decision 8"},
+		{"decision", "value = NULL", "decision 8"},
+		{"decision", "key = zeroblob(1000)", "decision 8"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -572,14 +545,13 @@ static void test_verify(void)
 	ix = new_index(path);
 	is_int(index_verify(ix, keep_first, fault, &err), 0, "a digest of two bytes");
 	ok(strstr(fault, "a value has 2 bytes instead of 32"), "is told: %s", fault);
-	is_int(index_frame_digest(ix, 1, &(struct digest){ .b = { 0 } }), -EBADMSG,
+	is_int(index_frame_digest(ix, 1, &(struct digest){.b = {0}}), -EBADMSG,
 	       "and is not a digest");
 	index_close(ix);
 }
 
 int main(void)
 {
-	test_meta();
 	test_pack();
 	test_seg();
 	test_hook();

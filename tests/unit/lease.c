@@ -13,8 +13,8 @@
 
 static struct err err;
 static struct store *store;
-static const struct digest id = { .b = { 0xab, 0xcd, 0xef } };
-static const struct digest other = { .b = { 1 } };
+static const struct digest id = {.b = {0xab, 0xcd, 0xef}};
+static const struct digest other = {.b = {1}};
 
 static const char *lease_path(void)
 {
@@ -34,7 +34,7 @@ static void setup(void)
 
 static void test_take(void)
 {
-	int pids[4] = { 0 }, a, b;
+	int pids[4] = {0}, a, b;
 
 	is_int(lease_held(store, &id), 0, "nobody reads");
 	is_int(lease_holders(store, &id, pids, 4), 0, "so nobody is named");

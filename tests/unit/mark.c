@@ -154,7 +154,8 @@ static void test_missing(void)
 	       "frame %u: page " PADDR_FMT " is not in the store", (unsigned)nowhere,
 	       PADDR_ARG(f.next + 100));
 	is_int(mark_frame(mark, far, &err), -EBADMSG, "a run beyond its segment's end");
-	is_err(mark_frame(mark, 4711, &err), &err, -EBADMSG, "frame 4711 is not in the index");
+	is_int(mark_frame(mark, 4711, &err), -EBADMSG, "a frame that is not there");
+	ok(strstr(err.text, "frame 4711"), "is named: %s", err.text);
 	runs_add(fixture_image(layer, "memfile", FRAME_SIZE), gone, 1);
 	fixture_publish_layer(&f, layer);
 	(void)fmt_hex(hex, layer->id.b, 6);

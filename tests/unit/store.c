@@ -134,8 +134,8 @@ static void test_init_repeated(void)
 /* Whatever step fails, doing it again makes a store. */
 static void test_init_faults(void)
 {
-	static const enum fault_kind kinds[] = { FAULT_FSYNC, FAULT_MKDIR, FAULT_FALLOCATE,
-						 FAULT_RENAME, FAULT_LIB_FSYNC, FAULT_LIB_PWRITE };
+	static const enum fault_kind kinds[] = {FAULT_FSYNC, FAULT_MKDIR, FAULT_FALLOCATE,
+						 FAULT_RENAME, FAULT_LIB_FSYNC, FAULT_LIB_PWRITE};
 	char name[32];
 	int failed = 0;
 
@@ -372,7 +372,7 @@ static void test_lock_process(void)
 static void test_migrate(void)
 {
 	struct store *s = open_store("empty"), *other = open_store("empty");
-	struct digest id = { .b = { 7 } };
+	struct digest id = {.b = {7}};
 	int lease = lease_take(other, &id, &err);
 
 	is_err(store_migrate(s, &err), &err, -EBUSY,

@@ -1,0 +1,78 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What the pages say of --json: each member that a command prints is in its
+# page's "JSON output", and each one there is printed.
+. "$(dirname "$0")/../lib.sh"
+requires jq
+export LAMINA_STORE=$T/store
+
+# Members anywhere in a value, but for the attributes of layers.
+members() { # FILE...
+	jq -r 'walk(if type == "object" and has("attributes") then .attributes = {} else . end)
+		| [paths | .[] | strings] | unique | .[]' "$@" | sort -u
+}
+
+# What the page sets in Cm, but for values and cross-references.
+documented() { # COMMAND
+	awk '/^\.S[hs]/ { on = $0 == ".Ss JSON output" } on' "$srcroot/man/lamina-$1.1" |
+		grep -oE '(^\.| )(Cm|Pq Cm) .*' | sed -E 's/^.*Cm //' | tr -s ' ' '\n' |
+		grep -xE '[a-z_]+' | grep -vxE 'null|true|false' | sort -u
+}
+
+# COMMAND prints FILE...; VALUES are words of the page that are no members.
+agree() { # COMMAND VALUES FILE...
+	local command=$1 values=$2 got
+	shift 2
+	got=$(members "$@")
+	is "$command" "$(documented "$command" | grep -vxE "${values:-none}")" "$got"
+}
+
+lamina init --json >init.json
+mkimage mem 2048 0-99:data=1
+mkimage disk 512 0-9:data=2
+lamina commit --json --memfile mem --rootfs disk --tag a >commit.json
+mkimage mem 2048 50:data=3
+lamina commit --json --memfile mem --parent a --tag b >commit2.json
+agree init '' init.json
+agree commit '' commit.json commit2.json
+
+lamina ls --json >ls.json
+agree ls '' ls.json
+lamina show --json b >show.json
+agree show 'memfile|rootfs|other' show.json
+lamina diff --json --ranges a b >diff.json
+agree diff '' diff.json
+lamina stat --json --layers >stat.json
+agree stat '' stat.json
+lamina map --json b >map.json
+agree map 'zero|same|changed' map.json
+lamina export --json b --memfile out >export.json
+agree export '' export.json
+lamina tag --json c a >tag.json
+lamina tag --json >tags.json
+agree tag '' tag.json tags.json
+lamina untag --json c >untag.json
+agree untag '' untag.json
+lamina prune --json --keep-last 1 --keep-tagged --dry-run >prune.json
+lamina prune --json --keep-last 1 --dry-run >prune2.json
+agree prune '' prune.json prune2.json
+lamina rm --json --force a >rm.json
+agree rm '' rm.json
+lamina log --json b >log.json
+agree log '' log.json
+lamina gc --json >gc.json
+agree gc '' gc.json
+dd if=/dev/zero of=store/packs/00000001.pack bs=1 seek=200 count=8 conv=notrunc status=none
+lamina verify --json >verify.json
+agree verify 'chunk|digests|maps|layer|tag|index' verify.json
+lamina recover --json >recover.json 2>notes
+agree recover '' recover.json
+
+# No page promises more than its command does.
+for page in "$srcroot"/man/lamina-*.1; do
+	command=$(basename "$page" .1)
+	command=${command#lamina-}
+	[ -e "$command.json" ] ||
+		ok "$command has no JSON" eval '! grep -q "JSON output" "$page"'
+done
+done_testing
