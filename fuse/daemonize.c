@@ -4,6 +4,7 @@
 #include "fuse/daemonize.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,9 +147,23 @@ int daemonize_ready(struct daemonize *d, struct err *err)
 	return 0;
 }
 
+/* A daemon that outlives its mount may have a successor, whose file it is now. */
+static bool is_ours(const char *path)
+{
+	char *text = NULL;
+	size_t len;
+	bool ours;
+
+	if (io_read_file(AT_FDCWD, path, 64, &text, &len) < 0)
+		return false;
+	ours = strtol(text, NULL, 10) == (long)getpid();
+	free(text);
+	return ours;
+}
+
 void daemonize_end(struct daemonize *d)
 {
-	if (d->pidfile)
+	if (d->pidfile && is_ours(d->pidfile))
 		(void)unlink(d->pidfile);
 	free(d->pidfile);
 	d->pidfile = NULL;

@@ -28,7 +28,7 @@ int daemonize_begin(struct daemonize *ret, int foreground, const char *pidfile, 
  */
 int daemonize_ready(struct daemonize *d, struct err *err);
 
-/* Removes the pid file. */
+/* Removes the pid file, if it names this process. */
 void daemonize_end(struct daemonize *d);
 
 #endif

@@ -143,6 +143,13 @@ static int session_loop(struct server *s)
 
 /* --- from mounted to unmounted --- */
 
+/* For the system's log; who stays in the foreground sees it anyway. */
+static void tell(const struct server *s, const struct watch *watch, const char *what)
+{
+	if (!s->options->foreground)
+		log_info("store '%s' %s '%s'", s->store->path, what, watch->mountpoint->path);
+}
+
 static int serve_mounted(struct server *s, struct watch *watch, struct err *err)
 {
 	struct err why = {""};
@@ -160,9 +167,10 @@ static int serve_mounted(struct server *s, struct watch *watch, struct err *err)
 		rc = watch_start(watch, err);
 	if (rc < 0)
 		return rc;
-	log_debug("'%s' is mounted on '%s'", s->store->path, watch->mountpoint->path);
+	tell(s, watch, "is mounted on");
 	rc = session_loop(s);
 	watch_stop(watch);
+	tell(s, watch, "was unmounted from");
 	return rc < 0 ? err_sys(err, rc, "the FUSE session failed") : 0;
 }
 
@@ -258,10 +266,12 @@ int main(int argc, char **argv)
 	struct options options;
 	struct err err = {""};
 	int status = EXIT_SUCCESS;
+	int rc = options_parse(&options, argc, argv, &err);
 
-	if (options_parse(&options, argc, argv, &err) < 0) {
-		fprintf(stderr, "lamina-fuse: %s\nTry 'lamina-fuse --help'.\n", err.text);
-		status = EXIT_USAGE;
+	if (rc < 0) {
+		fprintf(stderr, "lamina-fuse: %s\n%s", err.text,
+			rc == -EINVAL ? "Try 'lamina-fuse --help'.\n" : "");
+		status = rc == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
 	} else if (options.action == OPTIONS_HELP) {
 		fputs(options_help(), stdout);
 	} else if (options.action == OPTIONS_VERSION) {

@@ -91,6 +91,9 @@ static void op_init(void *ctx, struct fuse_conn_info *conn)
 	unsigned on = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS |
 		      FUSE_CAP_EXPLICIT_INVAL_DATA;
 
+#ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
+	off |= FUSE_CAP_DIRECT_IO_ALLOW_MMAP;	/* shared maps: see above */
+#endif
 	if (readahead < conn->max_readahead)
 		conn->max_readahead = (unsigned)readahead;
 	if (conn->max_write > OPS_READ_MAX)

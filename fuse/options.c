@@ -144,11 +144,11 @@ static int read_command_line(struct options *o, struct given *g, int argc, char 
 	return take_operands(o, argc - optind, argv + optind, err);
 }
 
-static int take_conf(struct options *o, const struct conf *conf, struct err *err)
+static int take_conf(struct options *o, const struct conf *conf, const char *path,
+		     struct err *err)
 {
-	int rc;
+	int rc = conf_check(conf, known_keys, err);
 
-	rc = conf_check(conf, known_keys, err);
 	for (const char *const *known = known_keys; *known && rc == 0; known++) {
 		const char *key = strchr(*known, '.') + 1, *value;
 
@@ -157,6 +157,8 @@ static int take_conf(struct options *o, const struct conf *conf, struct err *err
 		value = conf_get(conf, "mount", key);
 		if (value)
 			rc = words_set(o, key, value, err);
+		if (rc < 0)
+			return err_wrap(err, rc, "%s", path);
 	}
 	return rc;
 }
@@ -178,9 +180,9 @@ static int read_conf(struct options *o, const char *path, struct err *err)
 		return 0;
 	if (rc < 0)
 		return rc;
-	rc = take_conf(o, conf, err);
+	rc = take_conf(o, conf, path, err);
 	conf_free(conf);
-	return rc < 0 ? err_wrap(err, rc, "%s", path) : 0;
+	return rc;
 }
 
 static int read_all(struct options *o, struct given *g, int argc, char **argv, struct err *err)

@@ -74,7 +74,8 @@ static json_t *cache_json(struct cache *cache)
 
 json_t *stats_json(const struct stats *stats, const struct store *store)
 {
-	return json_pack("{s:s, s:i, s:s, s:f, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
+	return json_pack("{s:s, s:i, s:s, s:f, s:I, s:I, s:I, s:o, "
+			 "s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
 			 "version", PACKAGE_VERSION,
 			 "pid", (int)getpid(),
 			 "store", store->path,

@@ -122,8 +122,8 @@ static void unmount_busy(struct watch *w, const char *why)
 	if (mountpoint_unmount(w->mountpoint, true, &err) < 0)
 		log_error("%s", err.text);
 	else
-		log_warn("%s: taken out of sight; %zu open files are served until they are closed",
-			 why, n);
+		log_warn("%s: taken out of sight, and served until nobody uses it "
+			 "(open files: %zu)", why, n);
 }
 
 static void unmount(struct watch *w)
@@ -147,7 +147,7 @@ static void take_signal(struct watch *w)
 		unmount(w);
 		return;
 	}
-	log_warn("asked to end twice: %llu open files end now",
+	log_warn("asked to end twice: whoever uses it loses it now (open files: %llu)",
 		 (unsigned long long)stats_get(&w->server->stats, STATS_OPEN_FILES));
 	daemonize_end(w->daemonize);
 	_exit(EXIT_FAILURE);

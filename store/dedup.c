@@ -28,11 +28,11 @@
 
 #include "store/base/cache.h"
 #include "store/base/vec.h"
+#include "store/dedup-list.h"
 #include "store/dedup-table.h"
 #include "store/format.h"
 #include "store/index.h"
 #include "store/keymap.h"
-#include "store/pack.h"
 #include "store/seg.h"
 #include "store/store.h"
 
@@ -44,15 +44,8 @@
 #define NEAR_SHARE 8
 #define NEAR_MAX 16
 
-struct list {
-	uint64_t first;
-	struct seg *seg;	/* NULL: of this commit, all pages are there */
-	uint32_t n;
-	struct digest *digest;
-};
-
 struct active {
-	struct list *list;		/* NULL: this place is free */
+	struct dedup_list *list;	/* NULL: this place is free */
 	struct cache_entry *entry;	/* NULL: the open one */
 	uint64_t used;			/* dedup's clock when last hit */
 	uint64_t pinned;		/* until so many pages were added */
@@ -66,7 +59,7 @@ struct own {
 
 struct dedup {
 	struct store *store;
-	struct cache *lists;		/* by first address: struct list */
+	struct cache *lists;		/* by first address: struct dedup_list */
 	struct dedup_table table;
 	size_t table_max;		/* entries it may grow to */
 	struct active active[DEDUP_TABLE_LISTS];
@@ -82,100 +75,27 @@ struct dedup {
 
 /* What the cache's loader needs to know. */
 struct loading {
-	struct list *ready;	/* the list itself, taken; or */
-	struct seg *seg;	/* whose it is; or */
-	uint64_t off;		/* where its record is */
+	struct dedup_list *ready;	/* the list itself, taken; or */
+	struct seg *seg;		/* whose it is; or */
+	uint64_t off;			/* where its record is */
 	struct err *err;
-	bool told;		/* err has the sentence; who waits for another is not told */
+	bool told;			/* who waits for another's load is not told */
 };
-
-static void list_free(struct list *l)
-{
-	if (!l)
-		return;
-	seg_unref(l->seg);
-	free(l->digest);
-	free(l);
-}
-
-/* The digests behind the chunk table; all pages of an own segment are there. */
-static int decode_own(struct list *l, struct rd *rd)
-{
-	uint32_t pack = (uint32_t)(l->first >> 32);
-	struct seg *seg;
-	const void *digests;
-	size_t len;
-	int rc;
-
-	(void)rd_u64(rd);
-	rc = seg_decode(l->first, pack, PACK_HEADER_LEN, rd, &seg);
-	if (rc < 0)
-		return rc;
-	l->n = seg->npages;
-	seg_unref(seg);
-	len = (size_t)l->n * DIGEST_LEN;
-	digests = rd_bytes(rd, len);
-	if (!digests || !rd_done(rd))
-		return -EBADMSG;
-	l->digest = malloc(len);
-	if (!l->digest)
-		return -ENOMEM;
-	memcpy(l->digest, digests, len);
-	return 0;
-}
-
-/* A list that this commit has written: nothing but its record tells of it. */
-static int read_own(struct dedup *dd, struct list *l, uint64_t off)
-{
-	uint32_t pack = (uint32_t)(l->first >> 32);
-	struct record r;
-	void *payload;
-	struct rd rd;
-	int rc = packs_read_record(dd->store->packs, pack, off, &r, &payload, NULL);
-
-	if (rc < 0)
-		return rc;
-	rd_init(&rd, payload, r.len);
-	rc = -EBADMSG;
-	if (r.type == RECORD_DIGESTS && r.id == l->first)
-		rc = decode_own(l, &rd);
-	free(payload);
-	return rc;
-}
-
-static int read_list(struct dedup *dd, uint64_t first, struct loading *from, struct list **ret)
-{
-	struct list *l = calloc(1, sizeof(*l));
-	int rc;
-
-	from->told = true;
-	if (!l)
-		return err_set(from->err, -ENOMEM, "out of memory");
-	l->first = first;
-	if (from->seg) {
-		l->seg = seg_ref(from->seg);
-		l->n = l->seg->npages;
-		rc = seg_digests(dd->store, l->seg, &l->digest, from->err);
-	} else {
-		rc = read_own(dd, l, from->off);
-	}
-	if (rc < 0) {
-		list_free(l);
-		return rc;
-	}
-	*ret = l;
-	return 0;
-}
 
 static int list_load(void *ctx, uint64_t key, void *arg, void **ret_obj, size_t *ret_cost)
 {
 	struct loading *from = arg;
-	struct list *l = from->ready;
-	int rc = l ? 0 : read_list(ctx, key, from, &l);
+	struct dedup_list *l = from->ready;
+	struct dedup *dd = ctx;
+	int rc = 0;
 
+	from->told = true;
+	if (!l && from->seg)
+		rc = dedup_list_read(dd->store, from->seg, &l, from->err);
+	else if (!l)
+		rc = dedup_list_read_own(dd->store, key, from->off, &l, from->err);
 	if (rc < 0)
 		return rc;
-	from->ready = NULL;
 	*ret_obj = l;
 	*ret_cost = sizeof(*l) + (size_t)l->n * DIGEST_LEN;
 	return 0;
@@ -184,7 +104,7 @@ static int list_load(void *ctx, uint64_t key, void *arg, void **ret_obj, size_t 
 static void list_unload(void *ctx, void *obj)
 {
 	(void)ctx;
-	list_free(obj);
+	dedup_list_free(obj);
 }
 
 static const struct cache_ops list_ops = {.load = list_load, .free = list_unload};
@@ -227,7 +147,7 @@ void dedup_free(struct dedup *dd)
 		if (dd->active[i].entry)
 			cache_put(dd->lists, dd->active[i].entry);
 		else
-			list_free(dd->active[i].list);
+			dedup_list_free(dd->active[i].list);
 	}
 	cache_free(dd->lists);
 	dedup_table_fini(&dd->table);
@@ -249,7 +169,7 @@ static void deactivate(struct dedup *dd, uint32_t i)
 	if (a->entry)
 		cache_put(dd->lists, a->entry);
 	else
-		list_free(a->list);
+		dedup_list_free(a->list);
 	*a = (struct active){0};
 }
 
@@ -354,7 +274,7 @@ static int list_get(struct dedup *dd, uint64_t first, struct cache_entry **ret)
 static void activate(struct dedup *dd, uint64_t first)
 {
 	struct cache_entry *entry;
-	struct list *l;
+	struct dedup_list *l;
 	uint32_t place;
 
 	if (is_active(dd, first) || list_get(dd, first, &entry) < 0)
@@ -374,36 +294,6 @@ static void activate(struct dedup *dd, uint64_t first)
 
 /* ---- finding ---- */
 
-/* The chunk of the page that is number `index` of those that are there. */
-static const struct seg_chunk *chunk_of(const struct seg *seg, uint32_t index)
-{
-	uint32_t lo = 0, hi = seg->nchunks;
-
-	while (hi - lo > 1) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (seg->chunk[mid].rank <= index)
-			lo = mid;
-		else
-			hi = mid;
-	}
-	return &seg->chunk[lo];
-}
-
-static uint64_t address(const struct list *l, uint32_t index)
-{
-	const struct seg_chunk *c;
-	unsigned slots;
-
-	if (!l->seg || l->seg->npages == l->seg->span)
-		return l->first + index;
-	c = chunk_of(l->seg, index);
-	slots = c->slots;
-	for (uint32_t i = c->rank; i < index; i++)
-		slots &= slots - 1;
-	return l->first + c->first + (unsigned)__builtin_ctz(slots);
-}
-
 uint64_t dedup_peek(struct dedup *dd, const struct digest *digest)
 {
 	uint32_t list, index;
@@ -411,7 +301,7 @@ uint64_t dedup_peek(struct dedup *dd, const struct digest *digest)
 	if (!dedup_table_find(&dd->table, digest, &list, &index))
 		return 0;
 	dd->active[list].used = ++dd->clock;
-	return address(dd->active[list].list, index);
+	return dedup_list_address(dd->active[list].list, index);
 }
 
 static void ask_hook(struct dedup *dd, const struct digest *digest)
@@ -476,16 +366,11 @@ void dedup_near(struct dedup *dd, const uint64_t paddr[])
 
 static int open_list(struct dedup *dd, uint64_t first)
 {
-	struct list *l = calloc(1, sizeof(*l));
 	uint32_t place = make_room(dd, SEG_PAGES);
+	struct dedup_list *l;
 
-	if (l)
-		l->digest = malloc((size_t)SEG_PAGES * DIGEST_LEN);
-	if (!l || !l->digest || place == NO_LIST) {
-		list_free(l);
+	if (place == NO_LIST || dedup_list_new(first, &l) < 0)
 		return -ENOMEM;
-	}
-	l->first = first;
 	dd->active[place] = (struct active){.list = l};
 	dd->table.list[place] = l->digest;
 	dd->open = place;
@@ -495,7 +380,7 @@ static int open_list(struct dedup *dd, uint64_t first)
 
 int dedup_add(struct dedup *dd, const struct digest *digest, uint64_t paddr)
 {
-	struct list *l;
+	struct dedup_list *l;
 
 	if (dd->open == NO_LIST && open_list(dd, paddr) < 0)
 		return -ENOMEM;
@@ -545,7 +430,7 @@ int dedup_written(struct dedup *dd, uint64_t first, uint64_t off)
 /* The list used last: neighbours are mostly in the same one. */
 struct cursor {
 	struct cache_entry *entry;
-	const struct list *list;
+	const struct dedup_list *list;
 };
 
 static int move_to(struct dedup *dd, uint64_t paddr, struct cursor *c, struct err *err)
@@ -569,24 +454,6 @@ static int move_to(struct dedup *dd, uint64_t paddr, struct cursor *c, struct er
 	return 0;
 }
 
-static int copy_digests(const struct list *l, uint64_t paddr, uint64_t n, struct digest ret[],
-			struct err *err)
-{
-	if (l->seg->npages == l->seg->span) {
-		memcpy(ret, l->digest + (paddr - l->first), n * sizeof(*ret));
-		return 0;
-	}
-	for (uint64_t i = 0; i < n; i++) {
-		int64_t rank = seg_rank(l->seg, paddr + i);
-
-		if (rank < 0)
-			return err_set(err, -EBADMSG, "page " PADDR_FMT " is gone from its segment",
-				       PADDR_ARG(paddr + i));
-		ret[i] = l->digest[rank];
-	}
-	return 0;
-}
-
 static int copy_run(struct dedup *dd, const struct run *run, struct cursor *c,
 		    struct digest ret[], struct err *err)
 {
@@ -601,7 +468,7 @@ static int copy_run(struct dedup *dd, const struct run *run, struct cursor *c,
 		n = c->list->first + c->list->seg->span - paddr;
 		if (n > run->len - done)
 			n = run->len - done;
-		rc = copy_digests(c->list, paddr, n, ret + done, err);
+		rc = dedup_list_copy(c->list, paddr, n, ret + done, err);
 		if (rc < 0)
 			return rc;
 		done += n;

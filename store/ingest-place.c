@@ -23,7 +23,9 @@
 #include "store/input.h"
 #include "store/store.h"
 
+/* Of a dry run: no pack and no frame has such a number. */
 #define DRY_RUN_PACK UINT32_MAX
+#define DRY_RUN_FID (UINT64_C(1) << 63)
 #define MAPS_MAX 1024u
 #define MAPS_LEN_MAX (512u << 10)
 #define MAP_OVERHEAD (RECORD_HEADER_LEN + DIGEST_LEN + 3 * 10)
@@ -37,7 +39,7 @@ static_assert(SEG_PAGES * (DIGEST_LEN + 4) + MAPS_LEN_MAX + MAP_WORST < WAITING_
 
 void ingest_place_init(struct place *p, const struct ingest *in)
 {
-	*p = (struct place){.in = in, .pack = DRY_RUN_PACK, .first_fid = 1};
+	*p = (struct place){.in = in, .pack = DRY_RUN_PACK, .first_fid = DRY_RUN_FID};
 	if (!in->append)
 		return;
 	p->pack = in->append->w.number;

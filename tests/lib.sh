@@ -218,6 +218,7 @@ same() { # NAME FILE FILE
 }
 
 done_testing() {
+	[ "$_count" -gt 0 ] || bail "no checks were made"
 	echo "1..$_count"
 	[ "$_failed" = 0 ]
 	exit

@@ -33,7 +33,7 @@ TAP_FN int ops_commit(struct ops *o, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	rc = series_try_commit(&o->run, &o->fifth, &o->run.layer[3], "fifth", err);
+	rc = series_commit_files(&o->run, &o->fifth, &o->run.layer[3], "fifth", err);
 	store_close(o->run.store);
 	return rc;
 }
@@ -92,11 +92,25 @@ TAP_FN int ops_remove(struct ops *o, struct err *err)
 	return rc;
 }
 
-static const struct op ops_list[] __attribute__((unused)) = {
-	{"commit", ops_commit}, {"gc", ops_gc}, {"repack", ops_repack},
-	{"recover", ops_recover}, {"remove", ops_remove},
-};
-#define OPS_N (sizeof(ops_list) / sizeof(ops_list[0]))
+/*
+ * Each run costs a store: where everything is slow, only every so many calls
+ * are tried.  OPS_STEP says otherwise.
+ */
+TAP_FN unsigned long ops_step(void)
+{
+	const char *step = getenv("OPS_STEP"), *sanitized = getenv("LAMINA_SANITIZED");
+	unsigned long n = 1;
+
+	if (getenv("LAMINA_VALGRIND"))
+		n = 11;
+	else if (sanitized && *sanitized)
+		n = 3;
+	if (step)
+		n = strtoul(step, NULL, 0);
+	if (n > 1)
+		tap_diag("only every %lu. call (OPS_STEP)", n);
+	return n ? n : 1;
+}
 
 /* The store as it was before. */
 TAP_FN void ops_fresh(struct ops *o)
@@ -117,6 +131,9 @@ TAP_FN void ops_init(struct ops *o, uint64_t seed)
 	struct series *s = &o->base;
 	struct err err;
 
+	/* Nothing here loses power: a disk would only be slow. */
+	if (!getenv("TMPDIR") && access("/dev/shm", W_OK) == 0)
+		setenv("TMPDIR", "/dev/shm", 1);
 	series_init(s, "base", seed);
 	for (size_t i = 0; i < 4; i++) {
 		(void)series_commit(s, i - 1, i ? 15 : 25, i == 3 ? "fourth" : NULL);
@@ -132,6 +149,7 @@ TAP_FN void ops_init(struct ops *o, uint64_t seed)
 	s->store = NULL;
 	o->run = *s;
 	series_names(&o->run, "run");
+	series_write_files(&o->run, &o->fifth);
 	/* Its name does not depend on when it is committed. */
 	ops_fresh(o);
 	series_must(ops_commit(o, &err), &err, "commit");

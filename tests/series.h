@@ -142,9 +142,16 @@ TAP_FN void series_write(const char *path, const uint32_t *pages, size_t n)
 	close(fd);
 }
 
-/* Commits the contents of `l`; `parent` may be NULL.  commit_run()'s answer. */
-TAP_FN int series_try_commit(struct series *s, struct series_layer *l,
-			     const struct series_layer *parent, const char *tag, struct err *err)
+/* Writes the files that series_commit_files() commits. */
+TAP_FN void series_write_files(struct series *s, const struct series_layer *l)
+{
+	series_write(s->input[0], l->mem, SERIES_PAGES);
+	series_write(s->input[1], l->disk, SERIES_DISK_PAGES);
+}
+
+TAP_FN int series_commit_files(struct series *s, struct series_layer *l,
+			       const struct series_layer *parent, const char *tag,
+			       struct err *err)
 {
 	struct commit_image images[2] = {
 		{.name = "memfile", .path = s->input[0]}, {.name = "rootfs", .path = s->input[1]},
@@ -156,12 +163,18 @@ TAP_FN int series_try_commit(struct series *s, struct series_layer *l,
 	struct commit_result result;
 	int rc;
 
-	series_write(s->input[0], l->mem, SERIES_PAGES);
-	series_write(s->input[1], l->disk, SERIES_DISK_PAGES);
 	rc = commit_run(s->store, &opts, &result, err);
 	if (rc == 0)
 		l->id = result.id;
 	return rc;
+}
+
+/* Commits the contents of `l`; `parent` may be NULL.  commit_run()'s answer. */
+TAP_FN int series_try_commit(struct series *s, struct series_layer *l,
+			     const struct series_layer *parent, const char *tag, struct err *err)
+{
+	series_write_files(s, l);
+	return series_commit_files(s, l, parent, tag, err);
 }
 
 /* Changes about `percent` of the pages of `l`, some to zeros, some to old ones. */

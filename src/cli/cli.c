@@ -225,8 +225,9 @@ int cli_fail(struct cli *cli, int rc)
 	meter_end(&cli->meter);
 	(void)fflush(stdout);
 	if (rc == -ECANCELED && cli_stopped())
-		fprintf(stderr, "lamina: %s: interrupted, nothing was changed\n",
-			cli->cmd->name);
+		fprintf(stderr, "lamina: %s: interrupted%s%s\n", cli->cmd->name,
+			cli->cmd->interrupted ? ", " : "",
+			cli->cmd->interrupted ? cli->cmd->interrupted : "");
 	else
 		fprintf(stderr, "lamina: cannot %s: %s\n", cli->cmd->task,
 			*cli->err.text ? cli->err.text

@@ -347,6 +347,7 @@ const struct cmd cmd_commit = {
 	.name = "commit",
 	.purpose = "Seals images of a paused guest as a new layer.",
 	.task = "commit",
+	.interrupted = "nothing was committed",
 	.notes = "At least one image must be given. The same content committed twice is one "
 		 "layer. Prints of each image how many pages of 4 KiB are zero, the same as "
 		 "in the parent at that place, known elsewhere in the store, and new; the "

@@ -129,6 +129,7 @@ const struct cmd cmd_gc = {
 	.name = "gc",
 	.purpose = "Frees what no layer reaches any more.",
 	.task = "collect garbage",
+	.interrupted = "what was not freed will be by the next gc",
 	.notes = "Layers that were removed are forgotten unless somebody still reads them, "
 		 "and packs without a live page are deleted. Packs that are partly dead keep "
 		 "their size until they are repacked. It runs beside readers and beside a "

@@ -74,7 +74,14 @@ static char *find_program(void)
 	return ret;
 }
 
-static void make_words(struct words *w, const struct cli *cli, const char *store, const char *mnt)
+/* Absolute if it can be: `lamina umount` finds the daemon by it. */
+static void add_mountpoint(struct words *w, char **absolute, const char *mnt)
+{
+	*absolute = realpath(mnt, NULL);
+	add(w, *absolute ? *absolute : mnt);
+}
+
+static void make_words(struct words *w, const struct cli *cli)
 {
 	const struct args *args = cli->args;
 
@@ -93,23 +100,23 @@ static void make_words(struct words *w, const struct cli *cli, const char *store
 		add(w, args->options.v[i].text);
 	}
 	add(w, "--");
-	add(w, store);
-	add(w, mnt);
-	add(w, NULL);
 }
 
 /* Its exit statuses are ours, so it takes our place. */
 static int run(struct cli *cli, int argc, char **argv)
 {
 	struct words w = {0};
-	char *program = find_program();
+	char *program = find_program(), *mnt = NULL;
 	const char *store;
 	int rc = cli_store_path(cli, &store);
 
 	(void)argc;
 	if (rc == 0) {
 		add(&w, program);
-		make_words(&w, cli, store, argv[0]);
+		make_words(&w, cli);
+		add(&w, store);
+		add_mountpoint(&w, &mnt, argv[0]);
+		add(&w, NULL);
 		rc = err_set(&cli->err, -ENOMEM, "out of memory");
 	}
 	if (w.n && !w.bad && program) {
@@ -117,6 +124,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		rc = err_sys(&cli->err, -errno, "cannot run '%s'", program);
 	}
 	vec_fini(&w);
+	free(mnt);
 	free(program);
 	return rc;
 }

@@ -58,6 +58,7 @@ const struct cmd cmd_recover = {
 	.name = "recover",
 	.purpose = "Rebuilds index.db from the packs.",
 	.task = "recover the store",
+	.interrupted = "index.db is as it was",
 	.notes = "For a store whose index.db is lost or damaged. Layers, tags and attributes "
 		 "come back, and what was removed stays removed. The old index.db is kept as "
 		 "index.db.broken. A layer that is no longer whole is left out; it is named "

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <libgen.h>
+#include <poll.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,8 @@
 #include "src/cli/holders.h"
 
 #define OUR_TYPE "fuse.lamina"
+#define DAEMONS_MAX 8		/* mounts on top of each other; the first that ends is ours */
+#define END_WAIT_MS 10000
 
 extern char **environ;
 
@@ -131,15 +134,32 @@ static int check_ours(struct cli *cli, const char *path, struct mounted *ret)
 	return 0;
 }
 
+/* So that what it held is free when we return. */
+static void await_end(const int *pidfds, unsigned n)
+{
+	struct pollfd fds[DAEMONS_MAX];
+
+	for (unsigned i = 0; i < n; i++)
+		fds[i] = (struct pollfd){.fd = pidfds[i], .events = POLLIN};
+	(void)poll(fds, n, n ? END_WAIT_MS : 0);
+}
+
 static int umount_path(struct cli *cli, char *path)
 {
+	int daemons[DAEMONS_MAX];
 	struct mounted mounted;
 	char who[384];
+	unsigned n;
 	int rc = check_ours(cli, path, &mounted);
 
 	if (rc < 0)
 		return rc;
+	n = holders_daemons("lamina-fuse", path, daemons, DAEMONS_MAX);
 	rc = unmount(path);
+	if (rc == 0)
+		await_end(daemons, n);
+	while (n > 0)
+		(void)close(daemons[--n]);
 	if (rc == -EBUSY && holders_find(mounted.dev, who, sizeof(who)))
 		return err_set(&cli->err, rc, "'%s' is in use by %s", path, who);
 	return rc < 0 ? err_sys(&cli->err, rc, "'%s'", path) : 0;
@@ -165,7 +185,8 @@ const struct cmd cmd_umount = {
 	.task = "unmount",
 	.notes = "Nothing is unmounted while somebody uses a file below MOUNTPOINT: the exit "
 		 "status is then 4, and the message says who. Only mounts of lamina are "
-		 "touched. One whose daemon was killed is unmounted too.",
+		 "touched. One whose daemon was killed is unmounted too. Returns once the "
+		 "daemon has ended, or after 10 seconds.",
 	.min = 1,
 	.max = 1,
 	.words = "@dir",

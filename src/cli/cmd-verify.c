@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
+#include <string.h>
 
 #include "src/cli/cli.h"
 #include "src/cli/out.h"
+#include "store/format.h"
 #include "store/verify.h"
 
 struct args {
@@ -47,9 +49,13 @@ static void fault_text(const struct verify_fault *f)
 {
 	char hex[DIGEST_HEX_LEN];
 
+	bool address = !strcmp(f->what, "chunk") || !strcmp(f->what, "digests");
+
 	printf("damaged %s", f->what);
-	if (f->id)
-		printf(" %llx", (unsigned long long)f->id);
+	if (f->id && address)
+		printf(" " PADDR_FMT, PADDR_ARG(f->id));
+	else if (f->id)
+		printf(" %llu", (unsigned long long)f->id);
 	if (f->pack)
 		printf(" in pack %08x at %llu", f->pack, (unsigned long long)f->off);
 	printf(": %s\n", f->reason);

@@ -20,6 +20,7 @@ struct cmd {
 	const char *operands;	/* for the usage line, or NULL */
 	const char *purpose;	/* one sentence; begins with a capital, ends with a stop */
 	const char *task;	/* "list layers": what a failure says it cannot do */
+	const char *interrupted;	/* what to know after Ctrl-C, or NULL */
 	const char *notes;	/* more paragraphs for --help, or NULL */
 	const struct opt *opts;	/* or NULL */
 	size_t args_size;	/* of the struct that opts fill, zeroed before */

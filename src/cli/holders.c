@@ -3,13 +3,19 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include "store/base/io.h"
+
+#define CMDLINE_MAX (1u << 20)
 
 static bool link_is_on(const char *path, dev_t dev)
 {
@@ -68,18 +74,26 @@ static bool holds(const char *pid, dev_t dev)
 	       has_mapped(pid, dev);
 }
 
-static void add(char *out, size_t size, const char *pid)
+static void name_of(const char *pid, char out[32])
 {
-	char path[64], name[32] = "?";
-	size_t len = strlen(out);
+	char path[64];
 	FILE *file;
 
+	strcpy(out, "?");
 	(void)snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
 	file = fopen(path, "re");
-	if (file && fgets(name, sizeof(name), file))
-		name[strcspn(name, "\n")] = '\0';
+	if (file && fgets(out, 32, file))
+		out[strcspn(out, "\n")] = '\0';
 	if (file)
 		(void)fclose(file);
+}
+
+static void add(char *out, size_t size, const char *pid)
+{
+	size_t len = strlen(out);
+	char name[32];
+
+	name_of(pid, name);
 	(void)snprintf(out + len, size - len, "%spid %s (%s)", len ? ", " : "", pid, name);
 }
 
@@ -95,6 +109,43 @@ unsigned holders_find(dev_t dev, char *out, size_t size)
 			continue;
 		add(out, size, d->d_name);
 		n++;
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+static bool last_argument_is(const char *pid, const char *last)
+{
+	char path[64], *text;
+	size_t len, n = strlen(last);
+	bool same;
+
+	(void)snprintf(path, sizeof(path), "/proc/%.20s/cmdline", pid);
+	if (io_read_file(AT_FDCWD, path, CMDLINE_MAX, &text, &len) < 0)
+		return false;
+	/* Each argument ends with a NUL. */
+	same = len > n + 1 && !text[len - 1] && !text[len - n - 2] &&
+	       !strcmp(text + len - n - 1, last);
+	free(text);
+	return same;
+}
+
+unsigned holders_daemons(const char *name, const char *last, int *pidfds, unsigned max)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *d;
+	char comm[32];
+	unsigned n = 0;
+
+	while (dir && n < max && (d = readdir(dir))) {
+		if (!isdigit((unsigned char)d->d_name[0]))
+			continue;
+		name_of(d->d_name, comm);
+		if (strcmp(comm, name) != 0 || !last_argument_is(d->d_name, last))
+			continue;
+		pidfds[n] = (int)syscall(SYS_pidfd_open, atoi(d->d_name), 0);
+		n += pidfds[n] >= 0;
 	}
 	if (dir)
 		closedir(dir);

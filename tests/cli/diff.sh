@@ -47,6 +47,10 @@ head -c $((650 * 4096 + 100)) a >short
 lamina commit -q --memfile short --tag short >/dev/null
 is "up to its last byte" "$(lamina diff a short --ranges --image memfile)" "memfile 2662400 204800"
 
+printf 'device state' >st
+lamina commit -q --state st --parent a --tag st >/dev/null
+is "no byte beyond the end of either" "$(lamina diff a st --ranges)" "state 0 12"
+
 exits "an image that neither has" 1 lamina diff a b --image nosuch
 like "is named" "$(cat err)" "neither layer has an image 'nosuch'"
 done_testing

@@ -35,8 +35,9 @@ exits "but not a directory" 1 lamina export t --memfile dir --force
 like "which is said" "$(cat err)" "'dir' exists and is not a regular file"
 ln -s m.out link
 exits "nor what a link points at" 1 lamina export t --memfile link --force
-is "a device" "$(lamina export t --memfile /dev/null --force 2>&1)" \
-	"lamina: cannot export: '/dev/null' exists and is not a regular file"
+mkfifo pipe	# rather than a device of this machine: a test that fails would replace it
+is "nor a special file" "$(lamina export t --memfile pipe --force 2>&1)" \
+	"lamina: cannot export: 'pipe' exists and is not a regular file"
 exits "no such directory" 1 lamina export t --memfile nosuch/m
 like "is named" "$(cat err)" "cannot write 'nosuch/m': No such file or directory"
 exits "no such image" 1 lamina export t --rootfs r
@@ -57,19 +58,40 @@ else
 	skip "may not mount" 4
 fi
 
-# Killed in the middle: no file under that name.
+# In the middle of it, where it is stopped: SIGINT, and a file of that name
+# that somebody else makes meanwhile.
 mkimage large 100000 0-99999:noise=5
 lamina commit -q --memfile large --tag large >/dev/null
-lamina export large --memfile killed 2>/dev/null &
-pid=$!
-within 10 eval 'compgen -G "killed.tmp.*"'
-kill -INT "$pid"
-wait "$pid"
-status=$?
+halfway() { # OUT: $pid is an export that stands still
+	lamina export large --memfile "$1" >out 2>err &
+	pid=$!
+	within 10 compgen -G "$1.tmp.*"
+	kill -STOP "$pid"
+}
+halfway killed
 if [ -e killed ]; then
-	skip "the export was too quick" 2
+	kill -CONT "$pid"
+	wait "$pid"
+	skip "the export was too quick" 3
 else
-	is "SIGINT" "$status" 130
-	is "leaves nothing" "$(compgen -G 'killed*')" ""
+	kill -INT "$pid"
+	kill -CONT "$pid"
+	wait "$pid"
+	is "SIGINT" "$?" 130
+	is "is said" "$(cat err)" "lamina: export: interrupted"
+	is "and leaves nothing" "$(compgen -G 'killed*')" ""
+fi
+halfway taken
+if [ -e taken ]; then
+	kill -CONT "$pid"
+	wait "$pid"
+	skip "the export was too quick" 3
+else
+	echo theirs >taken
+	kill -CONT "$pid"
+	wait "$pid"
+	is "a file that has appeared" "$?" 1
+	like "is named" "$(cat err)" "cannot make 'taken': File exists"
+	is "and not replaced" "$(cat taken) $(compgen -G 'taken.*')" "theirs "
 fi
 done_testing

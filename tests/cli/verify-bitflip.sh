@@ -29,7 +29,7 @@ like "text" "$(lamina verify)" "nothing is damaged$"
 cp -r s sound
 flip s/packs/00000001.pack 20000
 exits "a flipped bit" 3 lamina verify
-like "the place" "$(head -1 out)" "^damaged chunk [0-9a-f]+ in pack 00000001 at [0-9]+: "
+like "the place" "$(head -1 out)" "^damaged chunk 1:[0-9]+ in pack 00000001 at [0-9]+: "
 is "the layers that it hurts" "$(grep -c "hurts layer $a" out) $(grep -c "hurts layer $b" out) $(grep -c "hurts layer $c" out)" "1 1 0"
 like "the end" "$(tail -1 out)" "1 damaged$"
 exits "JSON" 3 lamina verify --json

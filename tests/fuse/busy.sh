@@ -15,10 +15,24 @@ out_of_sight() { ! is_mounted mnt; }
 ok "SIGTERM takes it out of sight" within 10 out_of_sight
 like "the log names who is in the way" "$(cat mnt.log)" \
 	"busy: pid $hold_pid has 'memfile' of layer ${id:0:12} open"
-like "and says what will be" "$(cat mnt.log)" "1 open file"
+like "and says what will be" "$(cat mnt.log)" "open files: 1"
 ok "the daemon goes on" kill -0 "$fuse_pid"
 is "the reader reads on" "$(release)" "$unharmed"
 ok "after the last file it ends, with success" wait "$fuse_pid"
+
+# A successor on the same directory keeps its pid file when the old one goes.
+lamina-fuse --pidfile pid store mnt
+first=$(cat pid)
+hold "mnt/layers/$id/memfile" mem.raw map
+kill -TERM "$first"
+within 10 out_of_sight
+ok "another one can mount meanwhile" lamina-fuse --pidfile pid store mnt
+same "and be read" mem.raw "mnt/layers/$id/memfile"
+is "so does who has the old one mapped" "$(release)" "$unharmed"
+ok "the old one ends" within 10 nobody_else "$first"
+is "the new one has its pid file" "$(counter pid)" "$(cat pid)"
+same "and is still mounted" mem.raw "mnt/layers/$id/memfile"
+umount mnt
 
 mount_store store mnt
 hold "mnt/layers/$id/memfile" mem.raw map

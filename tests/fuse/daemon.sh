@@ -40,4 +40,22 @@ ok "SIGHUP does nothing" test -e mnt/tags/t
 kill -INT $pid
 ok "SIGINT ends the foreground one" wait $pid
 is "which had nothing to say" "$(cat log)" ""
+
+# systemd's READY=1 comes when the mount can be read.
+if has python3; then
+	cat >notified.py <<'END'
+import os, socket, subprocess
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind("notify")
+s.settimeout(20)
+p = subprocess.Popen(["lamina-fuse", "-f", "store", "mnt"],
+                     env=dict(os.environ, NOTIFY_SOCKET=os.path.abspath("notify")))
+print(s.recv(100).decode(), os.listdir("mnt/tags"))
+p.terminate()
+print(p.wait())
+END
+	is "systemd is notified" "$(python3 notified.py 2>&1)" "READY=1 ['t']"$'\n0'
+else
+	skip "no python3"
+fi
 done_testing

@@ -6,7 +6,7 @@
 lamina -q init
 mkimage a.raw 1 0:data=1
 id=$(commit -m a.raw)
-n=${LAMINA_TEST_LAYERS:-300}
+n=${LAMINA_TEST_LAYERS:-500}
 for ((i = 1; i < n; i++)); do
 	echo "$i" >state
 	lamina -q commit -t state --tag "tag-$i" || bail "commit $i"

@@ -50,6 +50,10 @@ for words in clone_fd threads=1 threads=32,clone_fd cache=0 cache=1M; do
 	probe_is "$words" "$unharmed" pages "$mem" mem.raw
 	umount_store mnt
 done
+mount_store store mnt -o debug
+ls mnt >/dev/null
+like "debug logs every request" "$(cat mnt.log)" "debug: .*LOOKUP"
+umount_store mnt
 cp -r store 's,t\ore x'
 mount_store 's,t\ore x' mnt
 is "a store with a comma in its name" "$(findmnt -n -o SOURCE mnt)" "$T/s,t\\ore x"

@@ -40,7 +40,7 @@ printf '[mount]\ncache = 1M\nsize = 3\n' >wrong.conf
 refused 2 "wrong.conf:3: unknown key 'size' in section" --config wrong.conf store mnt
 printf '[mount]\nmode = 9\n' >wrong.conf
 refused 2 "wrong.conf: option 'mode': '9' is not" --config wrong.conf store mnt
-refused 2 "none" --config none store mnt
+refused 1 "cannot open 'none'" --config none store mnt
 
 sed -i 's/./x/' store/index.db
 refused 1 "index" store mnt

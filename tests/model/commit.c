@@ -78,7 +78,8 @@ static void write_run(struct model_image *im, uint64_t at, uint64_t n)
 	uint32_t content = (uint32_t)rnd(3000);
 
 	for (uint64_t i = 0; i < n; i++)
-		fill_page(im->bytes + (at + i) * PAGE_SIZE, content + (chance(90) ? (uint32_t)i : 0));
+		fill_page(im->bytes + (at + i) * PAGE_SIZE,
+			  content + (chance(90) ? (uint32_t)i : 0));
 }
 
 static void poke(struct model_image *im, uint64_t at)
@@ -316,6 +317,8 @@ static void commit(struct model *m, const struct model *parent, const bool chang
 			.parent = opts.parent}, &result, &err) < 0)
 		bail("commit: %s", err.text);
 	m->id = result.id;
+	if (opts.dry_run && !digest_equal(&dry.id, &result.id))
+		fail(m, "", "its dry run gave it another name");
 	if (opts.dry_run && memcmp(&dry.total, &result.total, sizeof(dry.total)) != 0)
 		fail(m, "", "its dry run told otherwise");
 	for (size_t k = 0; k < opts.nimages; k++)

@@ -43,12 +43,12 @@ static struct series base, s;
 static struct series_layer child;
 static struct err err;
 
-static void run(char *const argv[])
+static void run(const char *const argv[])
 {
 	pid_t pid;
 	int status;
 
-	if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ) != 0 ||
+	if (posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)argv, environ) != 0 ||
 	    waitpid(pid, &status, 0) != pid || status != 0)
 		bail("'%s' failed", argv[0]);
 }
@@ -99,8 +99,8 @@ static void seal_pack(void)
 
 static void copy_base(bool sealed)
 {
-	char *rm[] = {"rm", "-rf", s.path, NULL};
-	char *cp[] = {"cp", "-a", base.path, s.path, NULL};
+	const char *rm[] = {"rm", "-rf", s.path, NULL};
+	const char *cp[] = {"cp", "-a", base.path, s.path, NULL};
 
 	s = base;
 	series_names(&s, "copy");

@@ -14,8 +14,10 @@ static struct digest digest_of(uint64_t n)
 	struct digest d = {{0}};
 	uint64_t x = (n + 1) * UINT64_C(0x9e3779b97f4a7c15);
 
-	for (unsigned i = 0; i < DIGEST_LEN; i++, x = x * 6364136223846793005u + 1442695040888963407u)
+	for (unsigned i = 0; i < DIGEST_LEN; i++) {
 		d.b[i] = (uint8_t)(x >> 56);
+		x = x * 6364136223846793005u + 1442695040888963407u;
+	}
 	return d;
 }
 
@@ -126,7 +128,7 @@ static void test_limits(void)
 	list[SEG_PAGES - 1] = digest_of(77);
 	t.list[DEDUP_TABLE_LISTS - 1] = list;
 	dedup_table_add(&t, DEDUP_TABLE_LISTS - 1, SEG_PAGES - 1);
-	ok(dedup_table_find(&t, &list[SEG_PAGES - 1], &l, &i), "the last of the last list is found");
+	ok(dedup_table_find(&t, &list[SEG_PAGES - 1], &l, &i), "the last place is found");
 	is_int(l, DEDUP_TABLE_LISTS - 1, "with its list");
 	is_int(i, SEG_PAGES - 1, "and its index");
 	dedup_table_fini(&t);

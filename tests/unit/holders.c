@@ -2,11 +2,13 @@
 #include "src/cli/holders.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 
 #include "tests/tap.h"
 
@@ -19,6 +21,28 @@ static dev_t device_of(int fd)
 	if (fstat(fd, &st) < 0)
 		bail("cannot look at a descriptor");
 	return st.st_dev;
+}
+
+/* sleep(1) stands for a daemon. */
+static void daemons(void)
+{
+	int fds[4];
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execlp("sleep", "sleep", "60", "00061", NULL);
+		_exit(1);
+	}
+	while (holders_daemons("sleep", "00061", fds, 4) == 0)
+		usleep(1000);
+	close(fds[0]);
+	is_int(holders_daemons("sleep", "00061", fds, 0), 0, "no more than asked for");
+	is_int(holders_daemons("sleep", "0061", fds, 4), 0, "the whole argument counts");
+	is_int(holders_daemons("sleep", "60", fds, 4), 0, "and only the last one");
+	is_int(holders_daemons("sloop", "00061", fds, 4), 0, "and the name");
+	kill(pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+	is_int(holders_daemons("sleep", "00061", fds, 4), 0, "until it has ended");
 }
 
 /* A pipe and a memfd are on kernel-internal devices that files have in common. */
@@ -43,5 +67,6 @@ int main(void)
 	munmap(map, 4096);
 	is_int(holders_find(makedev(4000, 1), who, sizeof(who)), 0, "nobody has what is not there");
 	is_str(who, "", "and nobody is named");
+	daemons();
 	return tap_done();
 }

