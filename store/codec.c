@@ -95,7 +95,8 @@ int codec_decompress(struct codec *c, uint8_t id, void *dst, size_t dst_len, con
 		return copy_out(dst, dst_len, src, len);
 	case CODEC_ZSTD:
 		/* An error code of zstd is larger than any length. */
-		return ZSTD_decompressDCtx(c->dctx, dst, dst_len, src, len) == dst_len ? 0 : -EBADMSG;
+		len = ZSTD_decompressDCtx(c->dctx, dst, dst_len, src, len);
+		return len == dst_len ? 0 : -EBADMSG;
 	default:
 		return -EPROTONOSUPPORT;
 	}

@@ -243,15 +243,20 @@ void packs_willneed(struct packs *packs, uint32_t pack, uint64_t off, size_t len
 	cache_put(packs->files, e);
 }
 
-static int read_payload(int fd, uint32_t pack, uint64_t off, const uint8_t *header,
-			const struct record *r, void **ret, struct err *err)
+/* The payload of a record whose header, at `off`, has been read. */
+static int read_payload(int fd, uint32_t pack, uint64_t off, const uint8_t *header, void **ret,
+			struct err *err)
 {
-	void *payload = malloc(r->len ? r->len : 1);
-	int rc;
+	struct record r;
+	void *payload;
+	int rc = record_decode(header, &r);
 
+	if (rc < 0)
+		return rc;
+	payload = malloc(r.len ? r.len : 1);
 	if (!payload)
 		return err_set(err, -ENOMEM, "out of memory");
-	rc = read_at(fd, pack, off + RECORD_HEADER_LEN, payload, r->len, err);
+	rc = read_at(fd, pack, off + RECORD_HEADER_LEN, payload, r.len, err);
 	if (rc == 0 && record_check(header, payload) < 0)
 		rc = err_set(err, -EBADMSG, "record at byte %llu of pack %08x: checksum differs",
 			     (unsigned long long)off, pack);
@@ -275,7 +280,7 @@ static int read_record(int fd, uint32_t pack, uint64_t off, struct record *ret, 
 	if (record_decode(header, &r) < 0 || r.type == RECORD_CHUNK)
 		return err_set(err, -EBADMSG, "there is no such record at byte %llu of pack %08x",
 			       (unsigned long long)off, pack);
-	rc = read_payload(fd, pack, off, header, &r, ret_payload, err);
+	rc = read_payload(fd, pack, off, header, ret_payload, err);
 	if (rc == 0)
 		*ret = r;
 	return rc;

@@ -301,7 +301,8 @@ static int list_seg(struct recover *r, uint64_t first)
 	if (rc == 0)
 		rc = put_listed(r, &d);
 	if (rc == 0)
-		recover_note(r, "segment " PADDR_FMT " in pack %08x: its digest list was made again",
+		recover_note(r,
+			     "segment " PADDR_FMT " in pack %08x: its digest list was made again",
 			     PADDR_ARG(first), d.pack);
 	draft_fini(&d);
 	seg_unref(seg);

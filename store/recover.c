@@ -315,7 +315,9 @@ static int check_complete(struct recover *r)
 	rc = fd < 0 ? -errno : io_fsync(fd);
 	if (fd >= 0)
 		close(fd);
-	return rc < 0 ? err_sys(r->err, rc, "cannot sync '%s/" RECOVER_INDEX "'", r->store->path) : 0;
+	if (rc < 0)
+		return err_sys(r->err, rc, "cannot sync '%s/" RECOVER_INDEX "'", r->store->path);
+	return 0;
 }
 
 static int swap(struct recover *r)

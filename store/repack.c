@@ -105,7 +105,8 @@ static int add_seg(struct repack *r, const struct mark_seg *m, const struct seg 
 	struct repack_pack *pack = pack_of(r, seg->pack);
 
 	if (!pack)
-		return err_set(r->err, -EBADMSG, "segment " PADDR_FMT " is in pack %08x, which is not there",
+		return err_set(r->err, -EBADMSG,
+			       "segment " PADDR_FMT " is in pack %08x, which is not there",
 			       PADDR_ARG(seg->first), seg->pack);
 	pack->segs++;
 	pack->live += live_bytes(m, seg);
@@ -263,8 +264,8 @@ static int read_chunk(const struct copy *c, const struct seg_chunk *sc)
 
 static int unpack_chunk(const struct copy *c, const struct seg_chunk *sc)
 {
-	int rc = chunk_decode(chunk_id(c, sc), sc, c->r->record, RECORD_HEADER_LEN + (size_t)sc->len,
-			      c->r->pages, c->err);
+	int rc = chunk_decode(chunk_id(c, sc), sc, c->r->record,
+			      RECORD_HEADER_LEN + (size_t)sc->len, c->r->pages, c->err);
 
 	return rc == -EBADMSG ? damaged(c, sc) : rc;
 }

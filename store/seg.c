@@ -159,10 +159,12 @@ const struct seg_chunk *seg_find(const struct seg *seg, uint64_t paddr)
 int64_t seg_rank(const struct seg *seg, uint64_t paddr)
 {
 	const struct seg_chunk *c = seg_find(seg, paddr);
+	unsigned slot;
 
 	if (!c)
 		return -ENOENT;
-	return c->rank + count_bits(c->slots & bits_below((unsigned)(paddr - seg->first) - c->first));
+	slot = (unsigned)(paddr - seg->first) - c->first;
+	return c->rank + count_bits(c->slots & bits_below(slot));
 }
 
 uint64_t seg_bytes(const struct seg *seg)
@@ -392,7 +394,8 @@ int seg_digests(struct store *store, const struct seg *seg, struct digest **ret,
 	int rc = packs_read_record(store->packs, seg->pack, seg->dig_off, &r, &payload, err);
 
 	if (rc < 0)
-		return err_wrap(err, rc, "the digests of segment " PADDR_FMT, PADDR_ARG(seg->first));
+		return err_wrap(err, rc, "the digests of segment " PADDR_FMT,
+				PADDR_ARG(seg->first));
 	rd_init(&rd, payload, r.len);
 	rc = -EBADMSG;
 	if (r.type == RECORD_DIGESTS && r.id == seg->first && r.len == seg->dig_len)
@@ -401,7 +404,8 @@ int seg_digests(struct store *store, const struct seg *seg, struct digest **ret,
 	if (rc < 0)
 		return err_set(err, rc, "the digests of segment " PADDR_FMT " in pack %08x %s",
 			       PADDR_ARG(seg->first), seg->pack,
-			       rc == -ENOMEM ? "do not fit into memory" : "are not those of its pages");
+			       rc == -ENOMEM ? "do not fit into memory" :
+					       "are not those of its pages");
 	*ret = list;
 	return 0;
 }

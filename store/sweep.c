@@ -129,10 +129,12 @@ int sweep_run(struct store *store, const struct mark *mark, struct sweep *ret, s
 	int rc = find_dead(&dead);
 
 	if (rc == 0)
-		rc = delete_all(store, (struct ids){index_frame_delete, dead.frames.v, dead.frames.n},
+		rc = delete_all(store,
+				(struct ids){index_frame_delete, dead.frames.v, dead.frames.n},
 				err);
 	if (rc == 0)
-		rc = delete_all(store, (struct ids){index_seg_delete, dead.segs.v, dead.segs.n}, err);
+		rc = delete_all(store, (struct ids){index_seg_delete, dead.segs.v, dead.segs.n},
+				err);
 	if (rc == 0)
 		*ret = counts(&dead);
 	dead_fini(&dead);

@@ -163,7 +163,8 @@ static int compare_frame(void *ctx, const struct index_frame *row)
 	rc = same_map(row, c->frame);
 	if (rc != 0)
 		return rc < 0 ? no_memory(c->v) : 0;
-	return verify_faults_add(c->v, fault, "the map of frame %llu in the pack is not the index's",
+	return verify_faults_add(c->v, fault,
+				 "the map of frame %llu in the pack is not the index's",
 				 (unsigned long long)row->fid);
 }
 
@@ -353,7 +354,8 @@ static int scan_records(struct pack_run *run, struct scan *scan, uint64_t total)
 		rc = check_item(run, &item);
 		v->res.bytes += item.len;
 		if (rc == 0)
-			rc = progress_tell(&v->opts->progress, "reading packs", v->res.bytes, total);
+			rc = progress_tell(&v->opts->progress, "reading packs", v->res.bytes,
+					   total);
 		if (rc < 0)
 			return rc;
 	}
@@ -507,7 +509,8 @@ static int look_decision(void *ctx, const struct index_decision *row)
 	if (verify_bit(&m->v->seqs_seen, row->seq))
 		return 0;
 	if (tag)
-		return verify_faults_add(m->v, fault, "what became of tag '%.*s' is not in the pack "
+		return verify_faults_add(m->v, fault,
+					 "what became of tag '%.*s' is not in the pack "
 					 "any more (the index still has it)", (int)row->key_len,
 					 (const char *)row->key);
 	return verify_faults_add(m->v, fault, "%s of a layer is not in the pack any more "

@@ -559,7 +559,8 @@ int view_data_bytes(struct view *view, uint64_t *ret, struct err *err)
 	if (sum == UNKNOWN) {
 		sum = 0;
 		for (size_t i = 0; i < frames->n; i++)
-			for (uint64_t j = 0; frames->v[i].addr && j < frames->v[i].len && rc == 0; j++)
+			for (uint64_t j = 0;
+			     frames->v[i].addr && j < frames->v[i].len && rc == 0; j++)
 				rc = count_data(view, frames->v[i].addr + j, &sum, err);
 		if (rc < 0)
 			return err_wrap(err, rc, "%s", view->name);

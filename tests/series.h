@@ -38,7 +38,7 @@ struct series_layer {
 
 struct series {
 	char path[PATH_MAX];		/* of the store */
-	char input[2][PATH_MAX + 16];	/* files that are committed */
+	char input[2][PATH_MAX];	/* files that are committed */
 	struct store *store;
 	uint64_t random;
 	size_t n;
@@ -89,9 +89,13 @@ TAP_FN void series_reopen(struct series *s)
 
 TAP_FN void series_names(struct series *s, const char *name)
 {
+	char file[64];
+
 	(void)snprintf(s->path, sizeof(s->path), "%s", tap_path(name));
-	for (int i = 0; i < 2; i++)
-		(void)snprintf(s->input[i], sizeof(s->input[i]), "%s.input%d", s->path, i);
+	for (int i = 0; i < 2; i++) {
+		(void)snprintf(file, sizeof(file), "%.40s-input%d", name, i);
+		(void)snprintf(s->input[i], sizeof(s->input[i]), "%s", tap_path(file));
+	}
 }
 
 /* An empty store in tap_tmpdir(). */
@@ -201,7 +205,8 @@ TAP_FN size_t series_commit(struct series *s, size_t parent, unsigned percent, c
 		*l = *p;
 	l->removed = false;
 	series_change(s, l, percent);
-	series_must(series_try_commit(s, l, p && !p->removed ? p : NULL, tag, &err), &err, "commit");
+	series_must(series_try_commit(s, l, p && !p->removed ? p : NULL, tag, &err), &err,
+		    "commit");
 	return s->n++;
 }
 

@@ -72,10 +72,11 @@ static int fill(struct store *store, uint64_t pages, struct err *err)
 		ret = put_seg(store, pack, (uint32_t)(i % PACK_SEGS), &table, err);
 		if (!ret && i % PACK_SEGS == 0)
 			ret = index_pack_put(store->index,
-					     &(struct index_pack){ .number = pack,
-								   .end = PACK_SIZE_MAX,
-								   .next_ord = PACK_SEGS * SEG_PAGES,
-								   .sealed = true }, err);
+					     &(struct index_pack){
+						     .number = pack,
+						     .end = PACK_SIZE_MAX,
+						     .next_ord = PACK_SEGS * SEG_PAGES,
+						     .sealed = true }, err);
 	}
 	if (!ret)
 		ret = index_meta_set_u64(store->index, "next_pack", pack + 1, err);

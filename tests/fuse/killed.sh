@@ -21,7 +21,6 @@ like "who read from the dead one knows" "$(release)" "errors: 0-99"
 
 kill -9 "$(cat pid)"
 within 10 nobody_else "$(cat pid)"
-mkdir mnt2 && mount --bind mnt2 mnt2 && at_exit "umount -l '$T/mnt2'"
 ok "lamina umount clears a dead one" lamina umount mnt
 ok "it is gone" test -d mnt
 done_testing

@@ -25,7 +25,8 @@ function columns(text, width, part, n, i) {
 	return width
 }
 
-# Parameters in "type name(a, b, c)", but for a last `struct err *`.
+# Parameters in "type name(a, b, c)", but for a last `struct err *`; a pointer
+# to bytes and the length of these count as one.
 function parameters(text, depth, n, i, c) {
 	sub(/[ \t]*__attribute__.*/, "", text)
 	n = 0
@@ -39,7 +40,8 @@ function parameters(text, depth, n, i, c) {
 		else if (c == "," && depth == 1)
 			n++
 	}
-	return n - (text ~ /,[ \t]*struct err [*][a-z_]*\)[ \t]*$/)
+	n -= text ~ /,[ \t]*struct err [*][a-z_]*\)[ \t]*$/
+	return n - gsub(/void [*][a-z_]*,[ \t]*size_t [a-z_]*len[,)]/, "", text)
 }
 
 FNR == 1 {

@@ -299,7 +299,8 @@ static void finish(void)
 	gc();
 	ok(series_packs(&s) <= 1, "when all is removed gc frees all packs but perhaps the last");
 	series_must(index_seg_each(s.store->index, NULL, NULL, &err), &err, "segs");
-	series_must(index_layer_each(s.store->index, series_count_layer, &rows, &err), &err, "rows");
+	series_must(index_layer_each(s.store->index, series_count_layer, &rows, &err), &err,
+		    "rows");
 	is_int(rows, 0, "and forgets all layers");
 	store_close(s.store);
 }

@@ -196,7 +196,7 @@ static bool try(size_t k, unsigned long n, bool *ret_bad)
 /* Where there are many, the later ones are thinned out unless FULL is set. */
 static unsigned long after(unsigned long n)
 {
-	return getenv("FULL") || n < 40 ? n + 1 : n + n / 10;
+	return getenv("FULL") || n < 20 ? n + 1 : n + n / 6;
 }
 
 static void sweep(size_t k)

@@ -44,8 +44,8 @@ static void test_values(void)
 {
 	static const char *const good[] = {"", "plain", "tab\tand\nline", "\xc3\xa4",
 					   "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"};
-	static const char *const bad[] = {"\x80", "\xc3", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80",
-					  "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xc3(",
+	static const char *const bad[] = {"\x80", "\xc3", "\xc0\xaf", "\xe0\x80\xaf",
+					  "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xc3(",
 					  "\xf0\x9f\x98"};
 	struct attrs a = {0};
 

@@ -184,7 +184,8 @@ static void test_misplaced(struct fixture *f)
 
 	fixture_must(packs_read(f->store->packs, seg->pack, seg->chunk[1].off, record, len, &err),
 		     &err, "read");
-	is_int(chunk_decode(first + 4, &seg->chunk[1], record, len, out, &err), 0, "its own record");
+	is_int(chunk_decode(first + 4, &seg->chunk[1], record, len, out, &err), 0,
+	       "its own record");
 	ok(page_is(out + PAGE_SIZE, first + 5), "its pages");
 	wrong.len = seg->chunk[1].len;
 	is_err(chunk_decode(first, &wrong, record, len, out, &err), &err, -EBADMSG,

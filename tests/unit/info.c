@@ -74,10 +74,12 @@ static void test_layer(struct fixture *f)
 	struct layer *parent = make_layer(f, NULL), *layer = make_layer(f, parent);
 	char id[DIGEST_HEX_LEN], parent_id[DIGEST_HEX_LEN], want[2048], *got;
 	static const char images[] =
-		"[{\"data_bytes\":0,\"frames\":1,\"kind\":\"other\",\"name\":\"disk2\",\"size\":10000},"
+		"[{\"data_bytes\":0,\"frames\":1,\"kind\":\"other\",\"name\":\"disk2\","
+		"\"size\":10000},"
 		"{\"data_bytes\":32768,\"frames\":3,\"kind\":\"memfile\",\"name\":\"memfile\","
 		"\"size\":6291456},"
-		"{\"data_bytes\":0,\"frames\":0,\"kind\":\"rootfs\",\"name\":\"rootfs\",\"size\":0}]";
+		"{\"data_bytes\":0,\"frames\":0,\"kind\":\"rootfs\",\"name\":\"rootfs\","
+		"\"size\":0}]";
 
 	decorate(f, layer);
 	fmt_hex(id, layer->id.b, DIGEST_LEN);

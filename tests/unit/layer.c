@@ -65,7 +65,8 @@ static void test_merkle(void)
 	runs_reset(frames);
 	runs_add(frames, 9, 1);
 	runs_add(frames, 0, 4095);
-	ok(strcmp(merkle(layer), "4b6372559bce5548637f76c972eb4b01e9ed2a81a0537008fcde777980ffd143"),
+	ok(strcmp(merkle(layer),
+		  "4b6372559bce5548637f76c972eb4b01e9ed2a81a0537008fcde777980ffd143"),
 	   "and of something else");
 	runs_reset(frames);
 	runs_add(frames, 7, 1);

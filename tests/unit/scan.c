@@ -116,7 +116,8 @@ static struct seen scan(uint32_t number, uint64_t from, uint64_t to)
 		}
 	}
 	if (seen.rc == 0 && at != to)
-		bail("it ended at %llu, not at %llu", (unsigned long long)at, (unsigned long long)to);
+		bail("it ended at %llu, not at %llu", (unsigned long long)at,
+		     (unsigned long long)to);
 	scan_close(s);
 	return seen;
 }
