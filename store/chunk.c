@@ -25,6 +25,7 @@
 #include "store/pack.h"
 #include "store/record.h"
 #include "store/seg.h"
+#include "store/slab.h"
 #include "store/store.h"
 
 #define GAP_MAX (64u << 10)		/* bytes between records that are read with them */
@@ -56,6 +57,9 @@ struct batch {
 	bool told;			/* err says why this thread's load failed */
 	struct err *err;
 };
+
+/* Of all stores: chunks come and go, and leave room for each other. */
+static struct slab memory = SLAB_INIT;
 
 static pthread_key_t scratch_key;
 static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
@@ -265,28 +269,46 @@ static int fill(struct batch *b, struct scratch *s)
 	return rc;
 }
 
+static struct chunk *chunk_new(uint16_t slots)
+{
+	struct chunk *c = malloc(sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->slots = slots;
+	c->data = slab_get(&memory, count_bits(slots));
+	if (!c->data) {
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+static void chunk_free(struct chunk *c)
+{
+	slab_put(&memory, c->data, count_bits(c->slots));
+	free(c);
+}
+
 static int load_chunk(struct batch *b, struct chunk **ret, size_t *ret_cost)
 {
 	const struct chunk_want *want = &b->wants[b->order[b->at]];
-	size_t len = (size_t)count_bits(want->sc->slots) * PAGE_SIZE;
 	struct scratch *s = scratch_get();
-	struct chunk *c = s ? malloc(sizeof(*c) + len) : NULL;
+	struct chunk *c = s ? chunk_new(want->sc->slots) : NULL;
 	int rc;
 
 	if (!c)
 		return err_set(b->err, -ENOMEM, "out of memory");
-	c->slots = want->sc->slots;
-	c->data = (uint8_t *)(c + 1);
 	rc = fill(b, s);
 	if (rc == 0)
 		rc = chunk_decode(chunk_id(want), want->sc, s->raw + (want->sc->off - b->held.off),
 				  record_len(want), c->data, b->err);
 	if (rc < 0) {
-		free(c);
+		chunk_free(c);
 		return rc;
 	}
 	*ret = c;
-	*ret_cost = sizeof(*c) + len;
+	*ret_cost = sizeof(*c) + count_bits(c->slots) * PAGE_SIZE;
 	return 0;
 }
 
@@ -308,7 +330,7 @@ static int cache_load(void *ctx, uint64_t key, void *arg, void **ret_obj, size_t
 static void cache_unload(void *ctx, void *obj)
 {
 	(void)ctx;
-	free(obj);
+	chunk_free(obj);
 }
 
 const struct cache_ops chunk_cache_ops = {.load = cache_load, .free = cache_unload};

@@ -437,6 +437,7 @@ static int move_to(struct dedup *dd, uint64_t paddr, struct cursor *c, struct er
 {
 	struct loading from = {.err = err};
 	struct cache_entry *entry;
+	uint64_t first;
 	int rc;
 
 	if (c->list && paddr >= c->list->first && paddr - c->list->first < c->list->seg->span)
@@ -444,11 +445,12 @@ static int move_to(struct dedup *dd, uint64_t paddr, struct cursor *c, struct er
 	rc = seg_get(dd->store, paddr, &from.seg, err);
 	if (rc < 0)
 		return rc;
-	rc = cache_get(dd->lists, from.seg->first, &from, &entry);
+	first = from.seg->first;
+	rc = cache_get(dd->lists, first, &from, &entry);
 	seg_unref(from.seg);
 	if (rc < 0)
-		return from.told ? rc : err_sys(err, rc, "digests of page " PADDR_FMT,
-						PADDR_ARG(paddr));
+		return from.told ? rc : err_sys(err, rc, "the digests of segment " PADDR_FMT,
+						PADDR_ARG(first));
 	cache_put(dd->lists, c->entry);
 	*c = (struct cursor){.entry = entry, .list = cache_obj(entry)};
 	return 0;

@@ -24,6 +24,9 @@ bool layer_image_name_ok(const char *name)
 				      "0123456789._-";
 	size_t len = strspn(name, letters);
 
+	/* The mount has files of these names beside the images. */
+	if (strcmp(name, "info.json") == 0 || strcmp(name, "traces") == 0)
+		return false;
 	return len > 0 && len <= IMAGE_NAME_MAX && name[len] == '\0' && name[0] != '.';
 }
 

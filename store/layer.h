@@ -69,6 +69,7 @@ int layer_root(struct store *store, const struct layer *layer, struct digest *re
 
 const struct image *layer_image(const struct layer *layer, const char *name); /* or NULL */
 enum image_kind layer_image_kind(const char *name);
+/* See IMAGE_NAME_MAX; not "info.json" or "traces", which the mount shows beside images. */
 bool layer_image_name_ok(const char *name);
 
 #endif

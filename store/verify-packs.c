@@ -32,6 +32,13 @@ struct expect {
 	bool seen;		/* it is there, or a fault says why not */
 };
 
+/* Of a segment. */
+struct place {
+	uint64_t first;
+	uint64_t dig_off;
+	uint32_t pack;
+};
+
 struct pack_run {
 	struct verify *v;
 	uint32_t number;
@@ -63,33 +70,31 @@ static int expect_chunks(struct pack_run *run, const struct seg *seg)
 	return 0;
 }
 
-static int expect_digests(struct pack_run *run, const struct index_seg *row)
+static int expect_digests(struct pack_run *run, const struct seg *seg)
 {
 	struct expect e = {
-		.off = row->dig_off, .id = row->first, .first = row->first, .span = row->span,
-		.len = row->dig_len, .type = RECORD_DIGESTS,
+		.off = seg->dig_off, .id = seg->first, .first = seg->first, .span = seg->span,
+		.len = seg->dig_len, .type = RECORD_DIGESTS,
 	};
 
 	return vec_push(&run->expects, e) < 0 ? no_memory(run->v) : 0;
 }
 
-static int expect_seg(void *ctx, const struct index_seg *row)
+/* One that has moved since it was listed is met in the second round. */
+static int expect_seg(struct pack_run *run, const struct place *place)
 {
-	struct pack_run *run = ctx;
 	struct seg *seg;
-	struct rd rd;
-	int rc;
+	int rc = seg_get(run->v->store, place->first, &seg, run->v->err);
 
-	if (row->pack != run->number || row->dig_off < run->from)
-		return 0;
-	rd_init(&rd, row->table, row->table_len);
-	rc = seg_decode(row->first, row->pack, row->off, &rd, &seg);
 	if (rc < 0)
-		return err_set(run->v->err, rc, "the chunk table of segment " PADDR_FMT
-			       " is damaged", PADDR_ARG(row->first));
-	rc = expect_chunks(run, seg);
+		return rc == -ENOENT ? 0 : rc;
+	if (seg->pack == run->number) {
+		rc = expect_chunks(run, seg);
+		if (rc == 0)
+			rc = expect_digests(run, seg);
+	}
 	seg_unref(seg);
-	return rc < 0 ? rc : expect_digests(run, row);
+	return rc;
 }
 
 static int by_off(const void *va, const void *vb)
@@ -370,10 +375,8 @@ static int run_pack(struct pack_run *run, uint64_t total)
 {
 	struct verify *v = run->v;
 	struct scan *scan;
-	int rc = index_seg_each(v->store->index, expect_seg, run, v->err);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	if (run->expects.n)
 		qsort(run->expects.v, run->expects.n, sizeof(run->expects.v[0]), by_off);
 	rc = scan_open(v->store->packs, run->number, run->from, run->end, &scan, v->err);
@@ -389,10 +392,11 @@ static int run_pack(struct pack_run *run, uint64_t total)
 struct todo {
 	struct verify *v;
 	VEC(struct pack_run) runs;
+	VEC(struct place) segs;		/* by pack */
 	uint64_t total;			/* bytes, with what was read before */
 };
 
-static struct verify_pack *pack_of(struct verify *v, uint32_t number)
+struct verify_pack *verify_pack_of(struct verify *v, uint32_t number)
 {
 	for (size_t i = 0; i < v->packs.n; i++)
 		if (v->packs.v[i].number == number)
@@ -403,7 +407,7 @@ static struct verify_pack *pack_of(struct verify *v, uint32_t number)
 static int add_run(void *ctx, const struct index_pack *row)
 {
 	struct todo *t = ctx;
-	struct verify_pack *known = pack_of(t->v, row->number);
+	struct verify_pack *known = verify_pack_of(t->v, row->number);
 	struct pack_run run = {
 		.v = t->v, .number = row->number, .end = row->end,
 		.from = known ? known->end : PACK_HEADER_LEN,
@@ -415,9 +419,71 @@ static int add_run(void *ctx, const struct index_pack *row)
 	return vec_push(&t->runs, run) < 0 ? no_memory(t->v) : 0;
 }
 
+static int add_seg(void *ctx, const struct index_seg *row)
+{
+	struct todo *t = ctx;
+	struct place place = {row->first, row->dig_off, row->pack};
+
+	return vec_push(&t->segs, place) < 0 ? no_memory(t->v) : 0;
+}
+
+static int by_pack(const void *va, const void *vb)
+{
+	const struct place *a = va, *b = vb;
+
+	return (a->pack > b->pack) - (a->pack < b->pack);
+}
+
+/* Packs with something new, and all segments: of one instant. */
+static int list(struct todo *t)
+{
+	struct index *ix = t->v->store->index;
+	int rc = index_snapshot_begin(ix, t->v->err);
+
+	if (rc < 0)
+		return rc;
+	rc = index_pack_each(ix, add_run, t, t->v->err);
+	if (rc == 0 && t->runs.n)
+		rc = index_seg_each(ix, add_seg, t, t->v->err);
+	index_snapshot_end(ix);
+	if (rc == 0 && t->segs.n)
+		qsort(t->segs.v, t->segs.n, sizeof(t->segs.v[0]), by_pack);
+	return rc;
+}
+
+static size_t first_in_pack(const struct todo *t, uint32_t pack)
+{
+	size_t lo = 0, hi = t->segs.n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (t->segs.v[mid].pack < pack)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static int expect_segs(struct todo *t, struct pack_run *run)
+{
+	int rc = 0;
+
+	for (size_t i = first_in_pack(t, run->number); rc == 0 && i < t->segs.n; i++) {
+		const struct place *place = &t->segs.v[i];
+
+		if (place->pack != run->number)
+			break;
+		if (place->dig_off >= run->from)
+			rc = expect_seg(run, place);
+	}
+	return rc;
+}
+
 static int note_pack(struct verify *v, const struct pack_run *run)
 {
-	struct verify_pack *known = pack_of(v, run->number);
+	struct verify_pack *known = verify_pack_of(v, run->number);
 	struct verify_pack pack = {run->number, run->end};
 
 	if (known) {
@@ -432,103 +498,20 @@ static int note_pack(struct verify *v, const struct pack_run *run)
 static int run_round(struct verify *v)
 {
 	struct todo t = {.v = v, .total = v->res.bytes};
-	int rc = index_pack_each(v->store->index, add_run, &t, v->err);
+	int rc;
 
+	seg_cache_clear(v->store->segs);
+	rc = list(&t);
 	for (size_t i = 0; i < t.runs.n && rc == 0; i++) {
-		rc = run_pack(&t.runs.v[i], t.total);
+		rc = expect_segs(&t, &t.runs.v[i]);
+		if (rc == 0)
+			rc = run_pack(&t.runs.v[i], t.total);
 		vec_fini(&t.runs.v[i].expects);
 		if (rc == 0)
 			rc = note_pack(v, &t.runs.v[i]);
 	}
 	vec_fini(&t.runs);
-	return rc;
-}
-
-/* ---- rows whose record was not met ---- */
-
-struct missing {
-	struct verify *v;
-	/* frames of a pack that follow each other are one fault */
-	uint32_t pack;
-	uint64_t first_fid;
-	uint64_t nframes;
-};
-
-static int tell_frames(struct missing *m)
-{
-	struct verify_item fault = {
-		.what = "maps", .about = VERIFY_RECORD, .id = m->first_fid, .pack = m->pack,
-	};
-	uint64_t n = m->nframes;
-
-	m->nframes = 0;
-	if (!n)
-		return 0;
-	return verify_faults_add(m->v, fault, "%llu frame maps are not in the pack any more "
-				 "(the index still has them)", (unsigned long long)n);
-}
-
-static int look_frame(void *ctx, const struct index_frame *row)
-{
-	struct missing *m = ctx;
-	int rc = 0;
-
-	if (verify_bit(&m->v->frames_seen, row->fid))
-		return 0;
-	if (m->nframes && row->pack != m->pack)
-		rc = tell_frames(m);
-	if (m->nframes++ == 0)
-		m->first_fid = row->fid;
-	m->pack = row->pack;
-	return rc;
-}
-
-/* Pack 0: a removed layer that only a lease keeps has no record any more. */
-static int look_layer(void *ctx, const struct index_layer *row)
-{
-	struct missing *m = ctx;
-	struct verify_item fault = {.what = "layer", .about = VERIFY_LAYER, .pack = row->pack};
-
-	if (!row->pack || verify_bit(&m->v->seqs_seen, row->seq))
-		return 0;
-	if (vec_push(&fault.layers, row->id) < 0)
-		return no_memory(m->v);
-	return verify_faults_add(m->v, fault, "its manifest is not in the pack any more "
-				 "(the index still has it)");
-}
-
-static int look_decision(void *ctx, const struct index_decision *row)
-{
-	struct missing *m = ctx;
-	bool tag = row->kind == DECISION_TAG;
-	struct verify_item fault = {
-		.what = tag ? "tag" : "layer", .about = VERIFY_RECORD, .id = row->seq,
-		.pack = row->pack,
-	};
-
-	if (verify_bit(&m->v->seqs_seen, row->seq))
-		return 0;
-	if (tag)
-		return verify_faults_add(m->v, fault,
-					 "what became of tag '%.*s' is not in the pack "
-					 "any more (the index still has it)", (int)row->key_len,
-					 (const char *)row->key);
-	return verify_faults_add(m->v, fault, "%s of a layer is not in the pack any more "
-				 "(the index still has it)",
-				 row->kind == DECISION_REMOVE ? "the removal" : "what is known");
-}
-
-static int find_missing(struct verify *v)
-{
-	struct missing m = {.v = v};
-	int rc = index_frame_each(v->store->index, look_frame, &m, v->err);
-
-	if (rc == 0)
-		rc = tell_frames(&m);
-	if (rc == 0)
-		rc = index_layer_each(v->store->index, look_layer, &m, v->err);
-	if (rc == 0)
-		rc = index_decision_each(v->store->index, 0, look_decision, &m, v->err);
+	vec_fini(&t.segs);
 	return rc;
 }
 
@@ -541,7 +524,7 @@ static int finish(struct verify *v)
 		return rc;
 	rc = run_round(v);
 	if (rc == 0)
-		rc = find_missing(v);
+		rc = verify_rows(v);
 	index_snapshot_end(v->store->index);
 	return rc;
 }

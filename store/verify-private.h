@@ -84,6 +84,8 @@ void verify_faults_free(struct verify *v);
 
 /* Records, and the rows that name them. */
 int verify_packs(struct verify *v);
+/* Once all packs were looked at: rows whose record is in none. */
+int verify_rows(struct verify *v);
 /* Roots, maps, tags. */
 int verify_layers(struct verify *v);
 /* Contents. */
@@ -91,6 +93,8 @@ int verify_deep(struct verify *v);
 
 /* ---- helpers ---- */
 
+/* What was looked at of a pack, or NULL. */
+struct verify_pack *verify_pack_of(struct verify *v, uint32_t number);
 bool verify_bit(const struct verify_bits *b, uint64_t i);
 int verify_bit_set(struct verify *v, struct verify_bits *b, uint64_t i);
 /* Whether the layer is there and was not removed: 1, 0 or -errno. */

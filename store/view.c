@@ -152,9 +152,8 @@ static int plan_seg(struct view *view, struct plan *plan, uint64_t paddr, struct
 
 	if (!seg || paddr - seg->first >= seg->span) {
 		rc = seg_get(view->store, paddr, &seg, err);
-		/* Whoever reads a layer keeps its pages: this is damage. */
 		if (rc < 0)
-			return rc == -ENOENT ? -EBADMSG : rc;
+			return rc;
 		plan->seg[plan->nsegs++] = seg;
 	}
 	*ret = seg;
@@ -236,7 +235,7 @@ static int plan_frame(struct view *view, struct plan *plan, struct run pages, st
 	}
 	rc = frame_get(view->store, fid, &e, &frame, err);
 	if (rc < 0)
-		return fail_at(view, rc == -ENOENT ? -EBADMSG : rc, pages.pos, err);
+		return fail_at(view, rc, pages.pos, err);
 	rc = plan_map(view, plan, &frame->map, pages, err);
 	frame_put(view->store, e);
 	return rc;
@@ -272,19 +271,14 @@ static void add_iov(struct view_data *data, const uint8_t *p, size_t len)
 	data->len += len;
 }
 
-/* Cut where pages end, so that there are never more pieces than pages. */
-static void add_zeros_iov(struct view_data *data, uint64_t off, size_t len)
+static void add_zeros_iov(struct view_data *data, size_t len)
 {
-	size_t skip = off % PAGE_SIZE;
-
 	while (len) {
-		size_t n = ZEROS_LEN - skip;
+		size_t n = len < ZEROS_LEN ? len : ZEROS_LEN;
 
-		n = n < len ? n : len;
 		data->iov[data->niov++] = (struct iovec){.iov_base = zeros, .iov_len = n};
 		data->len += n;
 		len -= n;
-		skip = 0;
 	}
 }
 
@@ -322,7 +316,7 @@ static void answer(const struct plan *plan, uint64_t off, uint64_t end, struct v
 
 		to = to < end ? to : end;
 		if (p->want == ZEROS)
-			add_zeros_iov(ret, from, to - from);
+			add_zeros_iov(ret, to - from);
 		else
 			add_iov(ret, piece_bytes(plan, p) + (from - start), to - from);
 	}
@@ -431,7 +425,7 @@ int view_read(struct view *view, uint64_t off, size_t len, struct view_data *ret
 	look_ahead(view, off, len);
 	for (int i = 0; i < MOVED_TRIES && rc == -ENOENT; i++)
 		rc = read_once(view, off, off + len, ret, err);
-	/* Its packs are gone for good. */
+	/* Whoever reads a layer keeps its bytes: what is still not there is damage. */
 	return rc == -ENOENT ? -EBADMSG : rc;
 }
 

@@ -44,9 +44,10 @@ static void test_values(void)
 {
 	static const char *const good[] = {"", "plain", "tab\tand\nline", "\xc3\xa4",
 					   "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"};
-	static const char *const bad[] = {"\x80", "\xc3", "\xc0\xaf", "\xe0\x80\xaf",
-					  "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xc3(",
-					  "\xf0\x9f\x98"};
+	static const char *const bad[] = {
+		"\x80", "\xc3", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80",
+		"\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xc3(", "\xf0\x9f\x98",
+	};
 	struct attrs a = {0};
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
@@ -137,6 +138,24 @@ static void test_malformed(void)
 	is_int(decode("\xff\xff\xff\x7f", 4), -EBADMSG, "a number that cannot be");
 }
 
+static void test_decode_limit(void)
+{
+	struct buf b = {0};
+	char *value = calloc(1, META_MAX);
+
+	memset(value, 'v', META_MAX);
+	for (unsigned len = META_MAX - 100; len <= META_MAX; len += 100) {
+		buf_reset(&b);
+		buf_bytes(&b, "\x01\x01" "k", 3);
+		buf_varint(&b, len);
+		buf_bytes(&b, value, len);
+		is_int(decode((char *)b.data, b.len), len < META_MAX ? 0 : -EBADMSG,
+		       "a value of %u bytes", len);
+	}
+	buf_fini(&b);
+	free(value);
+}
+
 static void test_no_memory(void)
 {
 	struct attrs a = {0};
@@ -198,6 +217,7 @@ int main(void)
 	test_limit();
 	test_golden();
 	test_malformed();
+	test_decode_limit();
 	test_no_memory();
 	test_load();
 	return tap_done();

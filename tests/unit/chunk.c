@@ -88,12 +88,13 @@ static void test_get_all(struct fixture *f)
 	size_t bad = 99;
 	int good = 0;
 
-	for (int i = 0; i < 4; i++)
-		fixture_seg(f, 8, 16);	/* a gap */
+	fixture_seg(f, 4, 16);		/* a gap of more than 64 KiB */
 	far = fixture_seg(f, 1, 4);
 	sf = seg_of(f, far);
 	fixture_new_pack(f, 2);
-	b = fixture_seg(f, 2, 4);
+	while (f->w.end <= sf->chunk[0].off)
+		fixture_seg(f, 1, 4);
+	b = fixture_seg(f, 2, 4);	/* a little behind the far one, but elsewhere */
 	sb = seg_of(f, b);
 	want[0] = (struct chunk_want){.seg = sb, .sc = &sb->chunk[1]};
 	want[1] = (struct chunk_want){.seg = sa, .sc = &sa->chunk[4]};
@@ -134,13 +135,22 @@ static int get_all(struct fixture *f, struct seg *seg, size_t n, size_t *bad)
 	return rc;
 }
 
-static bool nothing_held(struct fixture *f)
+static void empty_cache(struct fixture *f)
 {
-	struct cache *old = f->store->chunks;
+	cache_free(f->store->chunks);
+	if (cache_new(&chunk_cache_ops, f->store, 1 << 20, &f->store->chunks) < 0)
+		bail("cache_new");
+}
 
-	/* A cache with an entry in use could not be freed without a leak. */
-	cache_free(old);
-	return cache_new(&chunk_cache_ops, f->store, 1 << 20, &f->store->chunks) == 0;
+/* Of `seg`, since empty_cache(): what is held is not forgotten by dropping it. */
+static bool nothing_held(struct fixture *f, const struct seg *seg)
+{
+	struct cache_stats stats;
+
+	for (uint32_t i = 0; i < seg->nchunks; i++)
+		cache_drop(f->store->chunks, seg->first + seg->chunk[i].first);
+	cache_stats(f->store->chunks, &stats);
+	return stats.entries == 0;
 }
 
 static void test_damage(struct fixture *f)
@@ -150,13 +160,14 @@ static void test_damage(struct fixture *f)
 	size_t bad = 99;
 	char where[64];
 
+	empty_cache(f);
 	(void)snprintf(where, sizeof(where), "chunk " PADDR_FMT " in pack %08x",
 		       PADDR_ARG(first + 8), seg->pack);
 	at = seg->chunk[2].off;
 	fixture_flip(f, seg->pack, at + RECORD_HEADER_LEN + 50);
 	is_err(get_all(f, seg, 4, &bad), &err, -EBADMSG, "%s: checksum differs", where);
 	is_int(bad, 2, "which one");
-	ok(nothing_held(f), "nothing is held");
+	ok(nothing_held(f, seg), "nothing is held");
 	is_int(get_all(f, seg, 2, &bad), 0, "those before it are fine");
 	fixture_flip(f, seg->pack, at + RECORD_HEADER_LEN + 50);
 	fixture_flip(f, seg->pack, at + 16);
@@ -223,9 +234,10 @@ static void test_bad_sector(struct fixture *f)
 	size_t bad = 99;
 
 	fixture_must(packs_read(f->store->packs, seg->pack, 0, &bad, 1, &err), &err, "open");
+	empty_cache(f);
 	fault_arm(FAULT_PREAD, 1, EIO);
 	is_int(get_all(f, seg, 6, &bad), 0, "the merged read fails, each alone does not");
-	ok(nothing_held(f), "nothing is held");
+	ok(nothing_held(f, seg), "nothing is held");
 	fault_arm_from(FAULT_PREAD, 1, EIO);
 	is_err(get_all(f, seg, 6, &bad), &err, -EIO,
 	       "chunk " PADDR_FMT " in pack %08x: cannot read pack %08x at byte %llu: "
@@ -263,6 +275,7 @@ static void test_no_memory(struct fixture *f)
 	fixture_new_pack(f, 4);
 	first = fixture_seg(f, 3, 4);
 	seg = seg_of(f, first);
+	empty_cache(f);
 	for (unsigned long i = 1; rc == -ENOMEM; i++) {
 		fault_arm(FAULT_MALLOC, i, ENOMEM);
 		rc = get_all(f, seg, 3, &bad);
@@ -271,7 +284,7 @@ static void test_no_memory(struct fixture *f)
 	}
 	fault_disarm();
 	is_int(rc, 0, "whichever allocation fails, a retry works");
-	ok(nothing_held(f), "nothing is held");
+	ok(nothing_held(f, seg), "nothing is held");
 	seg_unref(seg);
 }
 

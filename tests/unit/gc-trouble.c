@@ -95,6 +95,36 @@ static void test_remove_meanwhile(void)
 	store_close(s.store);
 }
 
+static void repack_all(struct series *o)
+{
+	struct gc_opts opts = {.repack = true, .ratio = 1.1};
+	struct gc_result r;
+	struct err err;
+
+	series_remove(o, 0);
+	series_remove(o, 1);
+	series_must(gc_run(o->store, &opts, &r, &err), &err, "gc");
+	if (r.pages == 0)
+		bail("no page was dropped");
+}
+
+/* A process that has looked at segments which then lose pages. */
+static void test_long_lived(void)
+{
+	struct series_layer first;
+	struct err err;
+
+	make_six("long");
+	first = s.layer[0];
+	series_must(series_try_commit(&s, &first, NULL, NULL, &err), &err, "commit");
+	elsewhere(repack_all);
+	s.layer[s.n] = first;
+	series_must(series_try_commit(&s, &s.layer[s.n++], NULL, NULL, &err), &err, "commit");
+	series_ok(&s, "a process that was there before gc finds no page that is gone");
+	is_int(faults(), 0, "what it commits is sound");
+	store_close(s.store);
+}
+
 static int stop(void *ctx, const char *what, uint64_t done, uint64_t total)
 {
 	(void)done;
@@ -279,6 +309,7 @@ int main(void)
 {
 	test_commit_meanwhile();
 	test_remove_meanwhile();
+	test_long_lived();
 	test_stop();
 	test_lock();
 	test_strays();

@@ -195,9 +195,13 @@ static void frame_too_many(struct layer *l)
 	l->image[0].size -= 2 << 20;
 }
 
+static unsigned excess;		/* bytes above the largest size */
+
 static void too_large(struct layer *l)
 {
-	l->image[0].size = IMAGE_SIZE_MAX + 1;
+	runs_reset(&l->image[0].frames);
+	runs_add(&l->image[0].frames, 0, (IMAGE_SIZE_MAX >> FRAME_SHIFT) + excess);
+	l->image[0].size = IMAGE_SIZE_MAX + excess;
 }
 
 static void stray_parent(struct layer *l)
@@ -242,7 +246,9 @@ static void test_malformed(void)
 	is_int(spoilt(no_name, NULL), -EBADMSG, "no name");
 	is_int(spoilt(frame_missing, NULL), -EBADMSG, "a frame is missing");
 	is_int(spoilt(frame_too_many, NULL), -EBADMSG, "a frame too many");
-	is_int(spoilt(too_large, NULL), -EBADMSG, "too large");
+	is_int(spoilt(too_large, NULL), 0, "as large as can be");
+	excess = 1;
+	is_int(spoilt(too_large, NULL), -EBADMSG, "a byte larger");
 	is_int(spoilt(stray_parent, NULL), -EBADMSG, "a parent's name without a parent");
 	is_int(spoilt(unknown_algo, NULL), -EBADMSG, "an unknown algorithm");
 	is_int(spoilt(NULL, parent_flag), -EBADMSG, "neither with nor without a parent");
@@ -264,6 +270,8 @@ static void test_names(void)
 	ok(!layer_image_name_ok("") && !layer_image_name_ok(".hidden") &&
 	   !layer_image_name_ok("a/b") && !layer_image_name_ok("a b") &&
 	   !layer_image_name_ok("\xc3\xa4"), "others are refused");
+	ok(!layer_image_name_ok("info.json") && !layer_image_name_ok("traces"),
+	   "and what the mount shows beside images");
 	is_int(layer_image_kind("memfile"), IMAGE_MEMFILE, "memfile");
 	is_int(layer_image_kind("rootfs"), IMAGE_ROOTFS, "rootfs");
 	is_int(layer_image_kind("state"), IMAGE_OTHER, "state");

@@ -129,7 +129,9 @@ static void test_append(void)
 	is_int(pack_sync(&w, &err), 0, "sync");
 	ok(reads(packs, 1, off, "third"), "it comes back");
 	put(&w, "fourth");
+	fault_reset();
 	is_int(pack_sync(&w, &err), 0, "sync again");
+	is_int(fault_count(FAULT_FSYNC), 1, "of the file, not of its name");
 	pack_abort(&w, off);
 	is_int(length_of(1), off, "abort cuts back");
 	is_int(pack_append_at(packs, 1, end + 1, &w, &err), -EBADMSG, "a pack that is too short");
@@ -143,6 +145,7 @@ static void test_abort_of_new(void)
 {
 	struct packs *packs = new_packs();
 	struct pack_writer w;
+	char c;
 
 	pack_create(packs, 2, &w, &err);
 	put(&w, "never seen");
@@ -159,8 +162,13 @@ static void test_abort_of_new(void)
 	is_int(pack_create(packs, 2, &w, &err), 0, "a leftover is replaced");
 	pack_sync(&w, &err);
 	is_int(length_of(2), PACK_HEADER_LEN, "by an empty pack");
+	fault_reset();
+	pack_sync(&w, &err);
+	is_int(fault_count(FAULT_FSYNC), 1, "whose name is made durable once");
 	pack_close(&w);
+	is_int(packs_read(packs, 2, 0, &c, 1, &err), 0, "it can be read");
 	is_int(packs_unlink(packs, 2, &err), 0, "unlink");
+	is_int(packs_read(packs, 2, 0, &c, 1, &err), -ENOENT, "it cannot be read any more");
 	is_int(packs_unlink(packs, 2, &err), 0, "unlink of what is gone");
 	packs_free(packs);
 }

@@ -216,6 +216,12 @@ static void test_digests(struct fixture *f)
 	       "the digests of segment " PADDR_FMT " in pack 00000001 are not those of its pages",
 	       PADDR_ARG(first));
 	seg->chunk[0].slots = 0xf;
+	seg->chunk[0].len ^= 1;
+	is_int(seg_digests(f->store, seg, &list, &err), -EBADMSG, "a table of the same length");
+	seg->chunk[0].len ^= 1;
+	seg->off ^= 1;
+	is_int(seg_digests(f->store, seg, &list, &err), -EBADMSG, "or of another place");
+	seg->off ^= 1;
 	fixture_flip(f, 1, seg->dig_off + RECORD_HEADER_LEN + 40);
 	is_err(seg_digests(f->store, seg, &list, &err), &err, -EBADMSG,
 	       "the digests of segment " PADDR_FMT ": record at byte %llu of pack 00000001: "
@@ -236,6 +242,21 @@ static void test_damaged_row(struct fixture *f)
 	fixture_must(index_commit(f->store->index, &err), &err, "commit");
 	is_err(seg_get(f->store, f->next, &seg, &err), &err, -EBADMSG,
 	       "the chunk table of segment " PADDR_FMT " is damaged", PADDR_ARG(f->next));
+}
+
+/* In a cache of two. */
+static bool keeps_the_last_used(struct fixture *f, const uint64_t first[3])
+{
+	static const int order[] = {2, 0, 2, 1, 2};
+	struct seg *got[5];
+	bool same;
+
+	for (int i = 0; i < 5; i++)
+		fixture_must(seg_get(f->store, first[order[i]], &got[i], &err), &err, "seg_get");
+	same = got[2] == got[0] && got[4] == got[0];
+	for (int i = 0; i < 5; i++)
+		seg_unref(got[i]);
+	return same;
 }
 
 /* Many segments through a cache of two. */
@@ -261,6 +282,7 @@ static void test_bounded(struct fixture *f)
 		}
 	}
 	is_int(good, 200, "a full cache still gives the right segments");
+	is_int(keeps_the_last_used(f, first), 1, "and keeps those that were used last");
 	is_int(seg_find(held, first[7] + 1)->span, 2, "what is held lives on");
 	seg_unref(held);
 	f->store->segs = whole;
