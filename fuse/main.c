@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "fuse/daemonize.h"
 #include "fuse/lowlevel.h"
@@ -23,6 +24,7 @@
 #include "fuse/watch.h"
 #include "store/base/log.h"
 #include "store/digest.h"
+#include "store/lease.h"
 
 enum { EXIT_USAGE = 2 };
 
@@ -215,6 +217,31 @@ static int serve(struct server *s, struct mountpoint *mountpoint, struct daemoni
 	return rc;
 }
 
+/* A mount over the store's own directory would hide it from everybody. */
+static int check_hiding(const char *store, const struct mountpoint *m, struct err *err)
+{
+	size_t len = strlen(m->path);
+
+	if (!store || strncmp(store, m->path, len) != 0 || (store[len] && store[len] != '/'))
+		return 0;
+	return err_set(err, -EINVAL, "cannot mount on '%s': it would hide the store '%s'", m->path,
+		       store);
+}
+
+/* recover and migration leave alone a store that is served. */
+static int serve_leased(struct server *s, struct mountpoint *mountpoint, struct daemonize *d,
+			struct err *err)
+{
+	static const struct digest none;
+	int lease = lease_take(s->store, &none, err), rc;
+
+	if (lease < 0)
+		return lease;
+	rc = serve(s, mountpoint, d, err);
+	close(lease);
+	return rc;
+}
+
 static int open_and_serve(const struct options *o, struct daemonize *d, struct err *err)
 {
 	struct mountpoint mountpoint = {0};
@@ -232,10 +259,12 @@ static int open_and_serve(const struct options *o, struct daemonize *d, struct e
 	if (rc < 0)
 		return rc;
 	path = realpath(o->store, NULL);	/* it is shown, and we leave this directory */
-	rc = store_open(path ? path : o->store, &limits, &s.store, err);
+	rc = check_hiding(path, &mountpoint, err);
+	if (rc == 0)
+		rc = store_open(path ? path : o->store, &limits, &s.store, err);
 	free(path);
 	if (rc == 0) {
-		rc = serve(&s, &mountpoint, d, err);
+		rc = serve_leased(&s, &mountpoint, d, err);
 		store_close(s.store);
 	}
 	mountpoint_fini(&mountpoint);

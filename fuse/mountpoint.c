@@ -175,6 +175,8 @@ static int check(const char *path, struct err *err)
 		return err_sys(err, -errno, "cannot mount on '%s'", path);
 	if (!S_ISDIR(st.st_mode))
 		return err_set(err, -ENOTDIR, "cannot mount on '%s': not a directory", path);
+	if (strcmp(path, "/") == 0)
+		return err_set(err, -EINVAL, "cannot mount on '/': it would hide everything");
 	if (find_mounted(path, &there) == 0 && there.ours)
 		return err_set(err, -EBUSY, "'%s' is mounted already: store '%s'", path,
 			       there.source);

@@ -94,6 +94,7 @@ static int look(struct watch *w, bool tell, struct err *err)
 		return err_sys(err, rc, "cannot ask the index for changes");
 	if (version == w->version)
 		return 0;
+	packs_forget_gone(s->store->packs);	/* a gc may have unlinked some: free their space */
 	rc = decide_layer_each(s->store, add_present, &p, err);
 	if (rc == 0) {
 		w->version = version;

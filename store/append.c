@@ -18,6 +18,7 @@
 
 #include <string.h>
 
+#include "store/older.h"
 #include "store/store.h"
 
 #define MIN_ROOM (64u << 10)	/* a pack with less left is not worth opening */
@@ -136,7 +137,9 @@ int append_tidy(struct store *store, struct err *err)
 	tail = has_tail(store, &last);
 	if (!tail && !strays.found)
 		return 0;
-	rc = settle(store, err);
+	rc = older_check(store, &last, strays.next_pack, err);
+	if (rc == 0)
+		rc = settle(store, err);
 	if (rc < 0)
 		return rc;
 	(void)packs_each(store->packs, unlink_stray, &strays);

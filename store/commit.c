@@ -127,6 +127,8 @@ static int open_image(struct commit *c, size_t i, struct err *err)
 	if (image->mode != INPUT_FULL && !parent)
 		return err_set(err, -EINVAL, "image '%s' is a diff, but the parent has no such "
 			       "image", image->name);
+	if (parent && input_dirty_from(c->inputs[i], parent->size) < 0)
+		return err_set(err, -ENOMEM, "out of memory");
 	c->images[i] = (struct ingest_image){.name = image->name, .mode = image->mode,
 					     .in = c->inputs[i], .parent = parent};
 	return 0;

@@ -42,7 +42,12 @@ struct commit_opts {
 	struct progress progress;
 };
 
-struct commit_counts {		/* pages, of one image or of all */
+/*
+ * Pages, of one image or of all that were given.  Where nothing was read of a
+ * frame (a hole, in a diff or outside the dirty ranges) its pages count as zero
+ * if it is a frame of zeros and as the parent's otherwise.
+ */
+struct commit_counts {
 	uint64_t pages;		/* in the image */
 	uint64_t zero;
 	uint64_t same;		/* as in the parent at the same place */
@@ -64,7 +69,15 @@ struct commit_result {
 	double seconds;
 };
 
-/* -EBUSY lock; -EINVAL no images, twice the same; -ENOENT parent; see input.h. */
+/*
+ * The layer's attributes are the caller's and lamina.pages, .zero, .same,
+ * .known, .fresh, .frames, .frames_touched, .read_bytes, .stored_bytes (of
+ * chunks) and .seconds.  If the layer existed its attributes stay as they were.
+ *
+ * -EBUSY lock; -EINVAL no images, twice the same, a diff of nothing; -ENOENT
+ * parent; -ECANCELED; -ESTALE an input changed; see input.h for others.  After a
+ * failure nothing is visible and the packs are as they were.
+ */
 int commit_run(struct store *store, const struct commit_opts *opts, struct commit_result *ret,
 	       struct err *err);
 

@@ -9,6 +9,8 @@
 #include "store/repack.h"
 #include "store/store.h"
 
+#define GAIN_MIN 4096u		/* bytes: less is not worth writing a pack again */
+
 /* ---- files ---- */
 
 struct files {
@@ -128,7 +130,8 @@ static void doom(struct gc *g, struct repack_pack *packs, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		struct repack_pack *p = &packs[i];
 		bool empty = !p->segs && !p->carried;
-		bool sparse = (double)p->live < ratio * (double)p->end;
+		bool gains = p->pages || p->end - p->live >= GAIN_MIN || ratio > 1;
+		bool sparse = gains && (double)p->live < ratio * (double)p->end;
 
 		p->doomed = empty || (sparse && (!p->segs || g->opts->repack));
 	}
@@ -194,7 +197,8 @@ static int free_packs(struct gc *g, struct repack *r, struct repack_pack **order
 	int rc = 0;
 
 	qsort(order, n, sizeof(*order), by_cost);
-	for (size_t i = 0; i < n && rc == 0; i++) {
+	/* Where there is no room for one there is none for the dearer ones after it. */
+	for (size_t i = 0; i < n && rc == 0 && g->trouble != -ENOSPC; i++) {
 		rc = progress_tell(&g->opts->progress, "freeing packs", i, n);
 		if (rc == 0)
 			rc = free_pack(g, r, order[i]);

@@ -211,6 +211,7 @@ static int open_regular(struct input *in, const struct stat *st, struct err *err
 static int open_by_type(struct input *in, struct err *err)
 {
 	struct stat st;
+	char byte;
 
 	if (fstat(in->fd, &st) < 0)
 		return err_sys(err, -errno, "cannot look at '%s'", in->path);
@@ -221,7 +222,31 @@ static int open_by_type(struct input *in, struct err *err)
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, -EINVAL, "'%s' is neither a regular file nor a block device",
 			       in->path);
+	if (st.st_size == 0 && pread(in->fd, &byte, 1, 0) > 0)
+		return err_set(err, -EINVAL, "'%s' does not tell its size", in->path);
 	return open_regular(in, &st, err);
+}
+
+int input_dirty_from(struct input *in, uint64_t off)
+{
+	uint64_t start = page_down(off), end = page_up(in->size);
+	struct input_range *last, *more;
+
+	if (in->mode != INPUT_DIRTY || in->size <= off)
+		return 0;
+	while (in->nranges && in->ranges[in->nranges - 1].off >= start)
+		in->nranges--;
+	last = in->nranges ? &in->ranges[in->nranges - 1] : NULL;
+	if (last && last->off + last->len >= start) {
+		last->len = end - last->off;
+		return 0;
+	}
+	more = reallocarray(in->ranges, in->nranges + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	in->ranges = more;
+	in->ranges[in->nranges++] = (struct input_range){.off = start, .len = end - start};
+	return 0;
 }
 
 /* O_NONBLOCK: a pipe without a writer must not keep us waiting. */

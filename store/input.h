@@ -38,6 +38,12 @@ uint64_t input_size(const struct input *in);	/* bytes */
 /* About how many bytes will be read: for progress. */
 uint64_t input_expect(const struct input *in);
 
+/*
+ * DIRTY: reads everything from `off` on, too: what the caller's ranges cannot
+ * have meant, because the parent ends there.  0 or -ENOMEM.
+ */
+int input_dirty_from(struct input *in, uint64_t off);
+
 /* The first frame >= `frame` that has something to read, or UINT64_MAX. */
 uint64_t input_next_frame(struct input *in, uint64_t frame);
 

@@ -17,6 +17,11 @@
 
 struct store;
 
+/*
+ * The id of zeros is no layer's: a daemon that serves a store holds its lease
+ * for as long as it runs, so that the index is not replaced under it.
+ */
+
 /* Returns a descriptor that holds the shared lock; close() ends the lease. */
 int lease_take(struct store *store, const struct digest *id, struct err *err);
 

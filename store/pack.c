@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Readers.  One read-only descriptor a pack, opened at its first use and kept
- * in a cache by pack number; opening checks the header.  Below its published
- * end a pack never changes, so a descriptor stays good even when gc has
- * unlinked the file.  Files are opened for random access (the kernel's own
- * read-ahead would fetch megabytes for a chunk); what is wanted soon is named
- * by packs_willneed().
+ * One read-only descriptor a pack, opened at its first use and kept in a cache
+ * by pack number; opening checks the header.  Below its published end a pack
+ * never changes, so a descriptor stays good even when gc has unlinked the
+ * file, and keeps its space until packs_forget_gone().  Files are opened for
+ * random access (the kernel's own read-ahead would fetch megabytes for a
+ * chunk); what is wanted soon is named by packs_willneed().
  *
- * Writer.  Records are gathered in `buf` and written in large pieces:
- *
- *	[0, end - buf_len) is in the file, [end - buf_len, end) in buf
- *
- * A put either appends its whole record or changes nothing of that, so that it
- * may be tried again after ENOSPC.  What a crash leaves behind the published
- * end is cut by the next pack_append_at() or replaced by pack_create().  After
- * a failed fsync nobody knows what the disk holds: the pack is `failed`, and
- * every later put and sync is refused.
+ * `lock` covers `open`, the list of what the cache holds; it is taken by the
+ * cache's load and free, which run without the cache's lock, and never around
+ * a call of the cache.
  */
 #include "store/pack.h"
 
@@ -25,26 +19,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#include "store/base/cache.h"
 #include "store/base/io.h"
-#include "store/base/vec.h"
-#include "store/pack-header.h"
+#include "store/pack-private.h"
 
 #define NAME_LEN 16			/* "0000000a.pack" and its NUL */
-#define WRITE_LEN (1u << 20)
-
-struct packs {
-	int dirfd;
-	uint8_t uuid[16];
-	struct store_params params;
-	struct cache *files;		/* by number: struct pack_file */
-};
 
 struct pack_file {
 	int fd;
+	uint32_t number;
 };
 
 /* For the loader: where the sentence goes.  Who waited for another is not told. */
@@ -59,7 +43,7 @@ static char *pack_name(char out[NAME_LEN], uint32_t pack)
 	return out;
 }
 
-static int open_pack(const struct packs *packs, uint32_t pack, int flags, struct err *err)
+int pack_open(const struct packs *packs, uint32_t pack, int flags, struct err *err)
 {
 	char name[NAME_LEN];
 	int fd;
@@ -84,8 +68,8 @@ static int read_header(int fd, uint32_t pack, struct pack_header *ret, struct er
 	return rc < 0 ? err_wrap(err, rc, "pack %08x", pack) : 0;
 }
 
-static int check_header(const struct packs *packs, int fd, uint32_t pack, struct pack_header *ret,
-			struct err *err)
+int pack_check(const struct packs *packs, int fd, uint32_t pack, struct pack_header *ret,
+	       struct err *err)
 {
 	struct pack_header h;
 	int rc = read_header(fd, pack, &h, err);
@@ -104,11 +88,11 @@ static int check_header(const struct packs *packs, int fd, uint32_t pack, struct
 static int open_checked(struct packs *packs, uint32_t pack, struct err *err)
 {
 	struct pack_header h;
-	int fd = open_pack(packs, pack, O_RDONLY, err), rc;
+	int fd = pack_open(packs, pack, O_RDONLY, err), rc;
 
 	if (fd < 0)
 		return fd;
-	rc = check_header(packs, fd, pack, &h, err);
+	rc = pack_check(packs, fd, pack, &h, err);
 	if (rc < 0) {
 		close(fd);
 		return rc;
@@ -117,18 +101,53 @@ static int open_checked(struct packs *packs, uint32_t pack, struct err *err)
 	return fd;
 }
 
+static int list_open(struct packs *packs, uint32_t pack)
+{
+	int rc;
+
+	pthread_mutex_lock(&packs->lock);
+	rc = vec_push(&packs->open, pack);
+	pthread_mutex_unlock(&packs->lock);
+	return rc;
+}
+
+/* One of them: a pack may be loaded again before its old entry is freed. */
+static void unlist_open(struct packs *packs, uint32_t pack)
+{
+	size_t i = 0;
+
+	pthread_mutex_lock(&packs->lock);
+	while (packs->open.v[i] != pack)
+		i++;
+	packs->open.v[i] = packs->open.v[--packs->open.n];
+	pthread_mutex_unlock(&packs->lock);
+}
+
+static int file_open(struct packs *packs, uint32_t pack, struct pack_file *f, struct err *err)
+{
+	int fd = open_checked(packs, pack, err);
+
+	if (fd < 0)
+		return fd;
+	if (list_open(packs, pack) < 0) {
+		close(fd);
+		return err_set(err, -ENOMEM, "out of memory");
+	}
+	*f = (struct pack_file){.fd = fd, .number = pack};
+	return 0;
+}
+
 static int file_load(void *ctx, uint64_t key, void *arg, void **ret_obj, size_t *ret_cost)
 {
 	struct opening *o = arg;
 	struct pack_file *f = malloc(sizeof(*f));
+	int rc;
 
 	o->told = true;
 	if (!f)
 		return err_set(o->err, -ENOMEM, "out of memory");
-	f->fd = open_checked(ctx, (uint32_t)key, o->err);
-	if (f->fd < 0) {
-		int rc = f->fd;
-
+	rc = file_open(ctx, (uint32_t)key, f, o->err);
+	if (rc < 0) {
 		free(f);
 		return rc;
 	}
@@ -141,7 +160,7 @@ static void file_free(void *ctx, void *obj)
 {
 	struct pack_file *f = obj;
 
-	(void)ctx;
+	unlist_open(ctx, f->number);
 	close(f->fd);
 	free(f);
 }
@@ -159,6 +178,7 @@ int packs_new(int dirfd, const uint8_t uuid[16], const struct store_params *para
 	p->dirfd = dirfd;
 	memcpy(p->uuid, uuid, sizeof(p->uuid));
 	p->params = *params;
+	pthread_mutex_init(&p->lock, NULL);
 	rc = cache_new(&file_ops, p, max_open, &p->files);
 	if (rc < 0) {
 		free(p);
@@ -173,6 +193,8 @@ void packs_free(struct packs *packs)
 	if (!packs)
 		return;
 	cache_free(packs->files);
+	vec_fini(&packs->open);
+	pthread_mutex_destroy(&packs->lock);
 	free(packs);
 }
 
@@ -193,7 +215,7 @@ int packs_header(struct packs *packs, uint32_t pack, uint8_t uuid[16],
 		 struct store_params *ret_params, struct err *err)
 {
 	struct pack_header h;
-	int fd = open_pack(packs, pack, O_RDONLY, err), rc;
+	int fd = pack_open(packs, pack, O_RDONLY, err), rc;
 
 	if (fd < 0)
 		return fd;
@@ -304,6 +326,33 @@ void packs_forget(struct packs *packs, uint32_t pack)
 	cache_drop(packs->files, pack);
 }
 
+/* The i-th that is open, or 0; others may come and go meanwhile. */
+static uint32_t open_at(struct packs *packs, size_t i)
+{
+	uint32_t pack;
+
+	pthread_mutex_lock(&packs->lock);
+	pack = i < packs->open.n ? packs->open.v[i] : 0;
+	pthread_mutex_unlock(&packs->lock);
+	return pack;
+}
+
+/* Backwards: what is dropped makes room for one that was looked at already. */
+void packs_forget_gone(struct packs *packs)
+{
+	uint64_t len, alloc;
+	size_t n = 0;
+
+	while (open_at(packs, n))
+		n++;
+	while (n-- > 0) {
+		uint32_t pack = open_at(packs, n);
+
+		if (pack && packs_size(packs, pack, &len, &alloc) == -ENOENT)
+			packs_forget(packs, pack);
+	}
+}
+
 int packs_unlink(struct packs *packs, uint32_t pack, struct err *err)
 {
 	char name[NAME_LEN];
@@ -385,211 +434,4 @@ int packs_each(struct packs *packs, int (*fn)(void *ctx, uint32_t pack), void *c
 		rc = fn(ctx, list.v[i]);
 	vec_fini(&list);
 	return rc;
-}
-
-static int writer_init(struct packs *packs, uint32_t number, int fd, struct pack_writer *ret,
-		       struct err *err)
-{
-	*ret = (struct pack_writer){.packs = packs, .number = number, .fd = fd};
-	ret->buf = malloc(WRITE_LEN);
-	return ret->buf ? 0 : err_set(err, -ENOMEM, "out of memory");
-}
-
-int pack_create(struct packs *packs, uint32_t number, struct pack_writer *ret, struct err *err)
-{
-	struct pack_header h = {.number = number, .params = packs->params};
-	struct pack_writer w;
-	int fd, rc;
-
-	packs_forget(packs, number);
-	fd = open_pack(packs, number, O_RDWR | O_CREAT | O_TRUNC, err);
-	if (fd < 0)
-		return fd;
-	rc = writer_init(packs, number, fd, &w, err);
-	if (rc < 0) {
-		close(fd);
-		return rc;
-	}
-	memcpy(h.uuid, packs->uuid, sizeof(h.uuid));
-	pack_header_encode(&h, w.buf);
-	w.created = true;
-	w.end = w.buf_len = PACK_HEADER_LEN;
-	*ret = w;
-	return 0;
-}
-
-static int cut(int fd, uint32_t number, uint64_t end, struct err *err)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return err_sys(err, -errno, "cannot stat pack %08x", number);
-	if ((uint64_t)st.st_size < end)
-		return err_set(err, -EBADMSG, "pack %08x ends before byte %llu", number,
-			       (unsigned long long)end);
-	if ((uint64_t)st.st_size > end && ftruncate(fd, (off_t)end) < 0)
-		return err_sys(err, -errno, "cannot cut pack %08x", number);
-	return 0;
-}
-
-static int check_appendable(struct packs *packs, int fd, uint32_t number, uint64_t end,
-			    struct err *err)
-{
-	struct pack_header h;
-	int rc = check_header(packs, fd, number, &h, err);
-
-	if (rc < 0)
-		return rc;
-	if (h.rocompat & ~PACK_ROCOMPAT_KNOWN)
-		return err_set(err, -EPROTONOSUPPORT,
-			       "pack %08x may only be read: it needs a newer lamina (features %#x)",
-			       number, h.rocompat & ~PACK_ROCOMPAT_KNOWN);
-	return cut(fd, number, end, err);
-}
-
-int pack_append_at(struct packs *packs, uint32_t number, uint64_t end, struct pack_writer *ret,
-		   struct err *err)
-{
-	struct pack_writer w;
-	int fd = open_pack(packs, number, O_RDWR, err), rc;
-
-	if (fd < 0)
-		return fd;
-	rc = check_appendable(packs, fd, number, end, err);
-	if (rc == 0)
-		rc = writer_init(packs, number, fd, &w, err);
-	if (rc < 0) {
-		close(fd);
-		return rc;
-	}
-	w.end = end;
-	*ret = w;
-	return 0;
-}
-
-static int write_at(struct pack_writer *w, const void *data, size_t len, uint64_t off,
-		    struct err *err)
-{
-	int rc = io_pwrite_all(w->fd, data, len, off);
-
-	if (rc < 0)
-		return err_sys(err, rc, "cannot write pack %08x", w->number);
-	/* Starts the writing now: the fsync at the end has less to wait for. */
-	(void)sync_file_range(w->fd, (off_t)off, (off_t)len, SYNC_FILE_RANGE_WRITE);
-	return 0;
-}
-
-static int flush(struct pack_writer *w, struct err *err)
-{
-	int rc;
-
-	if (w->failed)
-		return err_set(err, -EIO, "pack %08x could not be synced: it is not written again",
-			       w->number);
-	rc = w->buf_len ? write_at(w, w->buf, w->buf_len, w->end - w->buf_len, err) : 0;
-	if (rc == 0)
-		w->buf_len = 0;
-	return rc;
-}
-
-static void gather(struct pack_writer *w, const void *data, size_t len)
-{
-	if (len)
-		memcpy(w->buf + w->buf_len, data, len);
-	w->buf_len += len;
-	w->end += len;
-}
-
-/* What is larger than the buffer goes past it, once that is empty. */
-static int write_through(struct pack_writer *w, const struct iovec piece[2], struct err *err)
-{
-	uint64_t off = w->end;
-	int rc = 0;
-
-	for (int i = 0; i < 2 && rc == 0; i++) {
-		rc = write_at(w, piece[i].iov_base, piece[i].iov_len, off, err);
-		off += piece[i].iov_len;
-	}
-	if (rc == 0)
-		w->end = off;
-	return rc;
-}
-
-/* Two pieces one behind the other: both or nothing. */
-static int append(struct pack_writer *w, const struct iovec piece[2], uint64_t *ret_off,
-		  struct err *err)
-{
-	size_t len = piece[0].iov_len + piece[1].iov_len;
-	uint64_t off = w->end;
-	int rc = 0;
-
-	if (w->failed || len > WRITE_LEN - w->buf_len)
-		rc = flush(w, err);
-	if (rc == 0 && len > WRITE_LEN)
-		rc = write_through(w, piece, err);
-	else if (rc == 0)
-		for (int i = 0; i < 2; i++)
-			gather(w, piece[i].iov_base, piece[i].iov_len);
-	if (rc == 0 && ret_off)
-		*ret_off = off;
-	return rc;
-}
-
-int pack_put(struct pack_writer *w, const struct record *r, const void *payload, uint64_t *ret_off,
-	     struct err *err)
-{
-	uint8_t header[RECORD_HEADER_LEN];
-	struct iovec piece[2] = {
-		{.iov_base = header, .iov_len = sizeof(header)},
-		{.iov_base = (void *)payload, .iov_len = r->len},
-	};
-
-	record_encode(r, payload, header);
-	return append(w, piece, ret_off, err);
-}
-
-int pack_put_raw(struct pack_writer *w, const void *bytes, size_t len, uint64_t *ret_off,
-		 struct err *err)
-{
-	struct iovec piece[2] = {{.iov_base = (void *)bytes, .iov_len = len}};
-
-	return append(w, piece, ret_off, err);
-}
-
-int pack_sync(struct pack_writer *w, struct err *err)
-{
-	int rc = flush(w, err);
-
-	if (rc < 0)
-		return rc;
-	rc = io_fsync(w->fd);
-	if (rc == 0 && w->created)
-		rc = io_fsync_dir(w->packs->dirfd, ".");
-	if (rc < 0) {
-		w->failed = true;
-		return err_sys(err, rc, "cannot sync pack %08x", w->number);
-	}
-	w->created = false;
-	return 0;
-}
-
-void pack_close(struct pack_writer *w)
-{
-	if (!w->buf)
-		return;
-	close(w->fd);
-	free(w->buf);
-	*w = (struct pack_writer){.fd = -1};
-}
-
-void pack_abort(struct pack_writer *w, uint64_t end)
-{
-	if (!w->buf)
-		return;
-	/* What cannot be cut now is cut by the next writer. */
-	if (w->created || end == 0)
-		(void)packs_unlink(w->packs, w->number, NULL);
-	else
-		(void)!ftruncate(w->fd, (off_t)end);
-	pack_close(w);
 }

@@ -39,6 +39,11 @@ int packs_read_record(struct packs *packs, uint32_t pack, uint64_t off,
 		      struct record *ret, void **ret_payload, struct err *err);
 /* Closes the descriptor of a pack that will be unlinked. */
 void packs_forget(struct packs *packs, uint32_t pack);
+/*
+ * Closes those that another process has unlinked, so that the file system gets
+ * their space back.  For long readers, when the index has changed.
+ */
+void packs_forget_gone(struct packs *packs);
 /* unlink; a pack already gone is success. */
 int packs_unlink(struct packs *packs, uint32_t pack, struct err *err);
 /* The file's length in bytes and allocated bytes, or -ENOENT. */

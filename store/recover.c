@@ -102,6 +102,9 @@ static int refuse_lease(struct recover *r, const struct digest *id)
 	for (int i = 0; i < n && i < PIDS_SHOWN; i++)
 		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%d", i ? ", " : "",
 					pids[i]);
+	if (digest_is_zero(id))
+		return err_set(r->err, -EBUSY, "the store is mounted by %s%s: unmount it first",
+			       n <= 0 ? "somebody" : n == 1 ? "pid " : "pids ", list);
 	return err_set(r->err, -EBUSY, "layer %.12s is being read by %s%s: a store is recovered "
 		       "when nobody reads it", fmt_hex(hex, id->b, DIGEST_LEN),
 		       n <= 0 ? "somebody" : n == 1 ? "pid " : "pids ", list);

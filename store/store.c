@@ -239,9 +239,12 @@ int store_lock(struct store *store, const char *what, uint64_t wait_ms, struct e
 		return rc;
 	/* Before we had it a gc may have moved segments and dropped pages of them. */
 	seg_cache_clear(store->segs);
-	/* Whoever appends does it again and hears why it failed. */
-	(void)append_tidy(store, NULL);
-	return 0;
+	/* Whoever appends does it again and hears why it failed, if it was not this. */
+	rc = append_tidy(store, err);
+	if (rc != -EBADMSG)
+		return 0;
+	store_unlock(store);
+	return rc;
 }
 
 void store_unlock(struct store *store)
@@ -304,6 +307,18 @@ int store_open_dirs(struct store *store, const char *path, struct err *err)
 	return store_check_fs(path, store->dirfd, err);
 }
 
+static int load_index(struct store *store, const char *path, struct err *err)
+{
+	int rc;
+
+	index_close(store->index);
+	store->index = NULL;
+	rc = index_open(path, 0, &store->index, err);
+	if (rc == 0 && index_outdated(store->index))
+		rc = store_migrate(store, err);
+	return rc < 0 ? rc : store_meta_get(store->index, store->uuid, &store->params, err);
+}
+
 static int open_index(struct store *store, struct err *err)
 {
 	struct stat st;
@@ -316,11 +331,15 @@ static int open_index(struct store *store, struct err *err)
 			       "from its packs", store->path);
 	if (asprintf(&path, "%s/index.db", store->path) < 0)
 		return err_set(err, -ENOMEM, "out of memory");
-	rc = index_open(path, 0, &store->index, err);
+	rc = load_index(store, path, err);
+	if (rc == -ENOSPC) {
+		/* SQLite needs a file of its own beside the index even to read it. */
+		store_reserve_release(store);
+		store->reserve_lent = true;
+		rc = load_index(store, path, err);
+	}
 	free(path);
-	if (rc == 0 && index_outdated(store->index))
-		rc = store_migrate(store, err);
-	return rc < 0 ? rc : store_meta_get(store->index, store->uuid, &store->params, err);
+	return rc;
 }
 
 int store_make_caches(struct store *store, const struct store_limits *l)
@@ -389,6 +408,8 @@ void store_close(struct store *store)
 	seg_cache_free(store->segs);
 	packs_free(store->packs);
 	index_close(store->index);
+	if (store->reserve_lent)
+		store_reserve_make(store);
 	if (store->packs_fd >= 0)
 		close(store->packs_fd);
 	if (store->dirfd >= 0)

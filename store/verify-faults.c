@@ -87,6 +87,8 @@ static int still_true(struct verify *v, const struct verify_item *f)
 {
 	switch (f->about) {
 	case VERIFY_RECORD:
+		/* A row that names a pack which never was is wrong at any time. */
+		return verify_pack_of(v, f->pack) ? pack_is_there(v, f->pack) : 1;
 	case VERIFY_PACK:
 		return pack_is_there(v, f->pack);
 	case VERIFY_SEG:

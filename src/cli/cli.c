@@ -109,19 +109,21 @@ void cli_end(struct cli *cli)
 	cli->conf = NULL;
 }
 
+#define NO_DURATION "'%s' is not a duration such as 500ms, 30s, 10m or forever"
+
 int cli_wait(struct cli *cli, const char *wait, uint64_t *ret_ms)
 {
 	const char *conf = cli_config_get(cli, "store", "lock_wait");
-	const char *from = wait ? "--wait" : "lock_wait in lamina.conf";
+	bool given = wait != NULL;
 
 	if (!wait)
 		wait = conf ? conf : LOCK_WAIT_DEFAULT;
 	if (!strcmp(wait, "forever"))
 		*ret_ms = UINT64_MAX;
+	else if (fmt_parse_duration_ms(wait, ret_ms) < 0 && given)
+		return cli_usage(cli, "--wait: " NO_DURATION, wait);
 	else if (fmt_parse_duration_ms(wait, ret_ms) < 0)
-		return err_set(&cli->err, -EINVAL,
-			       "%s: '%s' is not a duration such as 500ms, 30s, 10m or forever",
-			       from, wait);
+		return err_set(&cli->err, -EINVAL, "lock_wait in lamina.conf: " NO_DURATION, wait);
 	return 0;
 }
 

@@ -57,6 +57,9 @@ static int add_target(struct export *e, const struct opt_word *w)
 		return cli_usage(e->cli, "--image: '%s' is not NAME=OUT", w->text);
 	if (!*t.path)
 		return cli_usage(e->cli, "--%s: the file's name is empty", w->opt->name);
+	for (size_t i = 0; i < e->n; i++)
+		if (!strcmp(e->v[i].path, t.path))
+			return cli_usage(e->cli, "'%s' is given for two images", t.path);
 	if (any)
 		memcpy(t.name, w->text, len);
 	else

@@ -85,4 +85,16 @@ exits "dirty and diff" 2 lamina commit --memfile now --diff --dirty memfile=odd.
 exits "dirty twice" 2 lamina commit --memfile now --dirty memfile=odd.json \
 	--dirty memfile=odd.json --parent base
 exits "no file" 2 lamina commit --memfile now --dirty memfile --parent base
+
+# What the parent does not have is read, whatever the ranges say.
+mkimage small 1000 0-999:data=1
+printf tail >>small
+cp small grown
+head -c 300000 /dev/urandom >>grown
+echo '[[8192,4096]]' >ranges.json
+ok "a parent" lamina commit --memfile small --tag small
+ok "an image that grew" lamina commit --memfile grown --dirty memfile=ranges.json --parent small \
+	--tag grown
+ok "is exported" lamina export grown --memfile grown.out
+same "as a whole" grown.out grown
 done_testing

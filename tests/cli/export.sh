@@ -94,4 +94,7 @@ else
 	like "is named" "$(cat err)" "cannot make 'taken': File exists"
 	is "and not replaced" "$(cat taken) $(compgen -G 'taken.*')" "theirs "
 fi
+exits "one file for two images" 2 lamina export "$(lamina tag -q | head -1)" --memfile twice \
+	--rootfs twice --force
+like "is refused" "$(cat err)" "'twice' is given for two images"
 done_testing

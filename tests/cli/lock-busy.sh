@@ -24,7 +24,7 @@ done
 ok "readers never wait" lamina ls
 ok "nor verify" lamina verify
 ok "nor export" lamina export t --memfile m.out
-exits "a bad duration" 1 lamina tag x t --wait soon
+exits "a bad duration" 2 lamina tag x t --wait soon
 like "is named" "$(cat err)" "--wait: 'soon' is not a duration"
 exits "a short wait ends" 4 lamina tag x t --wait 100ms
 printf '[store]\nlock_wait = 0\n' >conf

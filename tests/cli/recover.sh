@@ -42,4 +42,11 @@ exits "damage is reported" 3 lamina recover --json
 is "what is lost is counted" "$(jq '.damaged >= 1 and .lost >= 1' out)" true
 like "and named" "$(cat err)" "^lamina: "
 exits "no store at all" 1 lamina recover --store nosuch
+
+if [ -z "$(_lacks fuse)" ]; then
+	mount_store "$LAMINA_STORE" served
+	exits "beside an idle mount" 4 lamina recover
+	like "is refused" "$(cat err)" "the store is mounted by pid $fuse_pid"
+	umount_store served
+fi
 done_testing

@@ -194,7 +194,7 @@ static void do_pages(const char *path, const char *like, size_t piece)
 	static struct list errors, differ;
 	int fd = must_open(path, "r"), likefd = must_open(like, "r");
 	size_t size = size_of(fd);
-	uint8_t *a = aligned_alloc(PAGE, piece), *b = malloc(piece);
+	uint8_t *a = aligned_alloc(PAGE, (piece + PAGE - 1) / PAGE * PAGE), *b = malloc(piece);
 
 	if (!a || !b || size != size_of(likefd))
 		die("sizes");

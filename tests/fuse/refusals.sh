@@ -42,6 +42,12 @@ printf '[mount]\nmode = 9\n' >wrong.conf
 refused 2 "wrong.conf: option 'mode': '9' is not" --config wrong.conf store mnt
 refused 1 "cannot open 'none'" --config none store mnt
 
+refused 1 "cannot mount on '/': it would hide everything" store /
+refused 1 "it would hide the store" store store
+mkdir -p outer
+cp -a store outer/store
+refused 1 "it would hide the store" outer/store outer
+
 sed -i 's/./x/' store/index.db
 refused 1 "index" store mnt
 ok "nothing was mounted" test -z "$(ls -A mnt)"

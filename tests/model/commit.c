@@ -167,14 +167,24 @@ static bool differs(const struct model_image *a, const struct model_image *b, ui
 	return memcmp(a->bytes + i * PAGE_SIZE, b->bytes + i * PAGE_SIZE, PAGE_SIZE) != 0;
 }
 
+static uint64_t parent_size;	/* of the image that was cut last */
+
 /* What the parent gives where nothing is said: itself, cut to the new size. */
 static void cut_parent(struct model_image *out, const struct model_image *parent, uint64_t size)
 {
+	parent_size = parent->size;
 	image_copy(out, parent);
 	resize(out, size);
 }
 
 static struct model_image scratch;
+static uint64_t parent_size;
+
+/* Of an image that grew, what the parent does not have is read in any case. */
+static bool is_beyond(const struct model_image *im, uint64_t i)
+{
+	return im->size > parent_size && (i + 1) * PAGE_SIZE > parent_size;
+}
 
 /* Writes the image as `mode` wants it; ranges for INPUT_DIRTY. */
 static size_t write_image(const char *path, const struct model_image *im, enum input_mode mode,
@@ -182,6 +192,7 @@ static size_t write_image(const char *path, const struct model_image *im, enum i
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	static uint8_t junk[BYTES_MAX];
+	unsigned needless = chance(50) ? 0 : 10;
 	size_t n = 0;
 
 	if (fd < 0 || ftruncate(fd, (off_t)im->size) < 0)
@@ -190,7 +201,12 @@ static size_t write_image(const char *path, const struct model_image *im, enum i
 		bool news = mode == INPUT_FULL ? !is_zero(im->bytes + i * PAGE_SIZE) :
 			    differs(im, &scratch, i);
 
-		if (news || chance(10)) {
+		/* What the parent ends in or before is read without being asked for. */
+		if (mode == INPUT_DIRTY && im->size > parent_size)
+			news |= (i + 1) * PAGE_SIZE > parent_size;
+		if (mode == INPUT_DIRTY && is_beyond(im, i)) {
+			put_page(fd, im, im->bytes, i);
+		} else if (news || chance(needless)) {
 			put_page(fd, im, im->bytes, i);
 			ranges[n++] = (struct input_range){i * PAGE_SIZE + rnd(PAGE_SIZE), 1};
 		} else if (mode == INPUT_DIRTY && chance(30)) {
@@ -303,6 +319,7 @@ static void commit(struct model *m, const struct model *parent, const bool chang
 			continue;
 		if (mode != INPUT_FULL)
 			cut_parent(&scratch, &parent->image[i], m->image[i].size);
+		parent_size = parent ? parent->image[i].size : 0;
 		images[k] = (struct commit_image){.name = names[i], .path = tap_path(names[i]),
 						  .mode = mode, .ranges = ranges[k]};
 		images[k].nranges = write_image(images[k].path, &m->image[i], mode, ranges[k]);

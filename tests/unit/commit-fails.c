@@ -225,6 +225,10 @@ static void test_damaged_parent(void)
 	is_counts(&result.total, 50, 0, 38, 512, "what cannot be told from new is stored again");
 	is_int(result.total.frames_touched, 2, "as if it were new");
 	ok(same_as(&result.id, "memfile", path), "and reads as it was");
+	path = make_file("zeros", 600 * PAGE_SIZE, 0, 0, 1);
+	put_page(path, 600 - 1, 0);
+	is_int(commit_mode(path, INPUT_FULL, &parent), 0, "an image of zeros does not either");
+	ok(same_as(&result.id, "memfile", path), "and is zeros");
 	flip(seg->pack, seg->dig_off + 4000);
 	seg_unref(seg);
 	frame_put(store, entry);

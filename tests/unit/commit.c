@@ -80,6 +80,33 @@ static void test_identity(const struct digest *child)
 	is_int(result.total.stored_bytes, 0, "no chunk is written");
 }
 
+static void test_same_frames(void)
+{
+	const char *path = make_file("twice", 3 * FRAME_SIZE, 7, 20000, 30);
+	struct digest id;
+
+	for (unsigned i = 0; i < 30; i++)
+		put_page(path, 2 * FRAME_PAGES + 7 + i, 20000 + i);
+	id = commit_full(path, NULL);
+	is_counts(&result.total, 3 * FRAME_PAGES - 60, 0, 30, 30, "a frame that comes twice");
+	ok(frame_of(&id, 0) && frame_of(&id, 0) == frame_of(&id, 2), "is one frame");
+	ok(same_as(&id, "memfile", path), "and reads as it was");
+}
+
+/* In a whole image a hole is zeros, whatever the parent has there. */
+static void test_holes(void)
+{
+	struct digest parent = commit_full(make_file("parent", 4 * FRAME_SIZE, 500, 21000, 900),
+					   NULL);
+	const char *path = make_file("holes", 4 * FRAME_SIZE, 500, 21000, 12);
+	struct digest id = commit_full(path, &parent);
+
+	is_int(result.total.frames_touched, 2, "two frames have become holes");
+	is_int(result.total.zero, 4 * FRAME_PAGES - 12, "all in them is zero");
+	is_int(frame_of(&id, 2), 0, "they are frames of zeros");
+	ok(same_as(&id, "memfile", path), "and read as such");
+}
+
 static void test_sizes(void)
 {
 	const uint64_t sizes[] = {0, 1, 4095, 4096, 4097, FRAME_SIZE, FRAME_SIZE + 1};
@@ -339,6 +366,8 @@ int main(void)
 	test_again();
 	test_child(&child);
 	test_identity(&child);
+	test_same_frames();
+	test_holes();
 	test_sizes();
 	test_diff();
 	test_dirty();

@@ -283,6 +283,43 @@ static void test_short_list(void)
 	dedup_free(dd);
 }
 
+/* Those added last may not have been written yet: they must not fall out. */
+static void test_pinned(void)
+{
+	struct dedup *dd = new_dedup(0);
+	uint64_t at, k;
+
+	for (at = 0; at < 14 * (uint64_t)SEG_PAGES; at += SEG_PAGES) {
+		uint64_t off = at < 8 * SEG_PAGES ? write_own(at, SEG_PAGES) : 0;
+
+		add_own(dd, at, SEG_PAGES);
+		if (off && dedup_written(dd, own_paddr(at), off) < 0)
+			bail("dedup_written");
+	}
+	for (unsigned i = 0; i < 8; i++) {
+		k = next_own(i * (uint64_t)SEG_PAGES, true);
+		is_int(find_own(dd, k), own_paddr(k), "old list %u comes back", i);
+	}
+	for (unsigned i = 10; i < 14; i++) {
+		k = i * (uint64_t)SEG_PAGES + 3;
+		is_int(find_own(dd, k), own_paddr(k), "and new list %u has stayed", i);
+	}
+	dedup_free(dd);
+}
+
+static void test_many_short(void)
+{
+	struct dedup *dd = new_dedup(0);
+	unsigned right = 0;
+
+	for (unsigned i = 0; i < 50; i++)
+		add_own(dd, i * 100, 100);
+	for (unsigned i = 0; i < 50; i++)
+		right += find_own(dd, i * 100 + 7) == own_paddr(i * 100 + 7);
+	is_int(right, 50, "short lists take only the room that they need");
+	dedup_free(dd);
+}
+
 /* ---- the parent ---- */
 
 static struct digest got[FRAME_PAGES];
@@ -475,6 +512,8 @@ int main(void)
 	test_own();
 	test_evicted();
 	test_short_list();
+	test_pinned();
+	test_many_short();
 	fixture_close(&f);
 	return tap_done();
 }

@@ -118,6 +118,21 @@ static void check_seg(uint64_t first, uint32_t npages)
 	seg_unref(seg);
 }
 
+static int get_pack(void *ctx, const struct index_frame *row)
+{
+	*(uint32_t *)ctx = row->pack;
+	return 0;
+}
+
+/* The pack whose record has the frame's map. */
+static uint32_t pack_of(uint64_t fid)
+{
+	uint32_t pack = 0;
+
+	must(index_frame_get(store->index, fid, get_pack, &pack, &err), "index_frame_get");
+	return pack;
+}
+
 static void publish(struct emit *e, struct append *a)
 {
 	must(append_sync(a, &err), "append_sync");
@@ -159,6 +174,7 @@ static void test_real(void)
 		must(frame_get(store, fid + i, &entry, &frame, &err), "frame_get");
 		is_int(frame->map.v[0].addr, i < 600 ? first : second, "a frame's map");
 		frame_put(store, entry);
+		is_int(pack_of(fid + i), (i < 600 ? first : second) >> 32, "and its pack");
 	}
 	for (uint32_t i = 0; i < 80 && !hook; i++) {
 		struct digest d = digest_of((uint32_t)first + i);

@@ -44,6 +44,7 @@ static void test_all(void)
 
 static void test_repack(void)
 {
+	struct recover_result found;
 	struct gc_result dry, plain, r;
 
 	make_six("repack");
@@ -68,7 +69,9 @@ static void test_repack(void)
 	is_int(r.packs, 0, "there is nothing left to repack");
 	series_reopen(&s);
 	series_ok(&s, "another process sees the same");
-	is_int(recover().layers, 1, "the packs alone know the layer");
+	found = recover();
+	is_int(found.layers, 1, "the packs alone know the layer");
+	is_int(found.tags, 1, "and its tag");
 	series_ok(&s, "and all of it");
 	series_commit(&s, 5, 10, NULL);
 	series_ok(&s, "a child of it can be committed");
@@ -201,6 +204,42 @@ static void test_lease(void)
 	store_close(s.store);
 }
 
+/*
+ * A leased layer's bytes move to pack 4 while its removal stays in pack 3; then
+ * the reader goes, and pack 3 with everything before it.
+ */
+static void test_lease_end(void)
+{
+	struct series_layer *own;
+	struct gc_result r;
+	struct err err;
+	int fd;
+
+	make_six("lease-end");
+	fd = lease_take(s.store, &s.layer[2].id, NULL);
+	series_remove(&s, 2);
+	series_new_pack(&s);
+	series_remove(&s, 0);
+	series_remove(&s, 3);
+	r = gc_with((struct gc_opts){.repack = true, .ratio = 1.0});
+	is_int(r.leased, 1, "a removed layer that is read");
+	is_int(r.repacked, 2, "moves with all of its pages, and its removal does not");
+	close(fd);
+	own = &s.layer[s.n++];
+	for (uint32_t i = 0; i < 50; i++)
+		own->mem[i] = 20000 + i;
+	series_must(series_try_commit(&s, own, NULL, NULL, &err), &err, "commit");
+	for (size_t i = 0; i < 6; i++)
+		if (!s.layer[i].removed)
+			series_remove(&s, i);
+	r = gc();
+	is_int(r.layers, 4, "the reader has gone and so does the layer");
+	is_int(series_packs(&s), 1, "with all packs that the removal spoke against");
+	(void)recover();
+	series_ok(&s, "nothing that was written for the reader brings it back");
+	store_close(s.store);
+}
+
 /* A reader that has the layer open while all of its bytes move. */
 static void test_reader(void)
 {
@@ -246,6 +285,7 @@ int main(void)
 	test_tombstones();
 	test_again();
 	test_lease();
+	test_lease_end();
 	test_reader();
 	return tap_done();
 }

@@ -253,6 +253,24 @@ static void test_roll(void)
 	free(path);
 }
 
+/*
+ * What was foreseen in the worst case is taken back when it has turned out
+ * smaller, or packs of pages that compress would stay half empty.
+ */
+static void test_fill(void)
+{
+	char *path = strdup(make_file("half", 16000, 1, false));
+
+	open_filled("fill", 40u << 20);
+	is_int(commit(path, 2), 0, "pages that compress");
+	ok(pack_len(1) <= PACK_SIZE_MAX, "the pack has no more than it may");
+	ok(pack_len(1) > PACK_SIZE_MAX - (17u << 20), "but is not left half empty");
+	ok(pack_len(2) > 0, "before another is begun");
+	ok(reads_as(path), "it reads as it was");
+	store_close(store);
+	free(path);
+}
+
 /* What fails after a pack was rolled over leaves neither. */
 static void test_roll_back(void)
 {
@@ -293,6 +311,7 @@ int main(void)
 	test_segments();
 	test_maps();
 	test_roll();
+	test_fill();
 	test_roll_back();
 	test_codec_none();
 	return tap_done();

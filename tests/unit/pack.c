@@ -362,6 +362,14 @@ static void test_descriptors(void)
 	is_int(packs_read(packs, 0x17, 0, &c, 1, &err), 0, "an open pack is read on when unlinked");
 	packs_forget(packs, 0x17);
 	is_int(packs_read(packs, 0x17, 0, &c, 1, &err), -ENOENT, "until it is forgotten");
+	for (uint32_t i = 0x14; i < 0x17; i++)
+		packs_read(packs, i, 0, &c, 1, NULL);
+	unlink(file_of(0x15));
+	packs_forget_gone(packs);
+	is_int(packs_read(packs, 0x15, 0, &c, 1, &err), -ENOENT, "or all that are gone are");
+	fault_reset();
+	is_int(packs_read(packs, 0x16, 0, &c, 1, &err), 0, "the others are not");
+	is_int(fault_count(FAULT_OPEN), 0, "they stay open");
 	unlink(file_of(0x10));
 	is_int(packs_read(packs, 0x10, 0, &c, 1, &err), -ENOENT, "few stay open");
 	fault_arm(FAULT_OPEN, 1, EMFILE);

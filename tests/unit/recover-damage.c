@@ -76,6 +76,38 @@ static void test_both(void)
 	store_close(s.store);
 }
 
+/* A manifest that names frames of other layers, under another name. */
+static void test_forged(void)
+{
+	struct record r = {.type = RECORD_LAYER};
+	struct recover_result found;
+	struct layer *layer;
+	struct buf manifest = {0};
+	struct index_pack last;
+	struct pack_writer w;
+	struct err err;
+
+	make("forged");
+	series_must(layer_open(s.store, &s.layer[1].id, &layer, &err), &err, "layer_open");
+	layer->id.b[0] ^= 1;
+	layer_encode(layer, &manifest);
+	r.id = layer->seq + 1000;
+	r.len = (uint32_t)manifest.len;
+	series_must(index_pack_last(s.store->index, &last, &err), &err, "pack");
+	series_must(pack_append_at(s.store->packs, last.number, last.end, &w, &err), &err,
+		    "append");
+	series_must(pack_put(&w, &r, manifest.data, NULL, &err), &err, "put");
+	series_must(pack_sync(&w, &err), &err, "sync");
+	pack_close(&w);
+	buf_fini(&manifest);
+	layer_unref(layer);
+	found = recover();
+	is_int(found.layers, 4, "a layer that is not what its name says does not count");
+	is_int(found.lost, 1, "it is left out");
+	series_ok(&s, "the others are there");
+	store_close(s.store);
+}
+
 static void test_maps_and_manifest(void)
 {
 	struct recover_result r;
@@ -188,8 +220,10 @@ static void test_cut(void)
 	is_int(forget_lost(), 1, "one layer was behind it");
 	series_ok(&s, "the others are whole");
 	is_int(faults(), 0, "and sound");
+	is_int(series_packs(&s), 2, "there are two packs");
 	series_commit(&s, 2, 10, NULL);
-	series_ok(&s, "a commit goes on");
+	is_int(series_packs(&s), 3, "the next commit does not write into the one that was cut");
+	series_ok(&s, "it goes on");
 	is_int(faults(), 0, "without harm");
 	store_close(s.store);
 }
@@ -199,6 +233,7 @@ int main(void)
 	test_chunk();
 	test_digests();
 	test_both();
+	test_forged();
 	test_maps_and_manifest();
 	test_pack_header();
 	test_anywhere();

@@ -23,9 +23,12 @@ static char *attr_of(size_t layer, const char *key)
 static void test_indexes(void)
 {
 	struct recover_result r;
+	uint64_t hooks, hooks_now;
 	char *before, *after;
+	struct err err;
 
 	make("indexes");
+	series_must(index_hook_count(s.store->index, &hooks, &err), &err, "hooks");
 	before = attr_of(2, "lamina.fresh");
 	r = recover();
 	is_int(r.packs, 2, "a sound index: two packs are read");
@@ -34,6 +37,8 @@ static void test_indexes(void)
 	is_int(r.lost + r.removed + r.damaged, 0, "nothing lost, removed or damaged");
 	is_str(notes, "", "and there is nothing to tell");
 	check_sound("sound");
+	series_must(index_hook_count(s.store->index, &hooks_now, &err), &err, "hooks");
+	ok(hooks > 0 && hooks_now == hooks, "known pages will be found as before");
 	after = attr_of(2, "lamina.fresh");
 	is_str(after, before, "attributes are there, too");
 	free(before);
@@ -83,6 +88,21 @@ static void test_old_log(void)
 	store_close(s.store);
 }
 
+static int seen(void *ctx, const struct index_decision *d)
+{
+	*(bool *)ctx = d != NULL;
+	return 0;
+}
+
+static bool is_remembered(uint8_t kind, const void *key, uint32_t len)
+{
+	struct index_decision what = {.kind = kind, .key = key, .key_len = len};
+	bool there = false;
+
+	(void)index_decision_get(s.store->index, &what, seen, &there, NULL);
+	return there;
+}
+
 static void test_decisions(void)
 {
 	struct recover_result r;
@@ -105,6 +125,9 @@ static void test_decisions(void)
 	is_int(r.tags, 3, "three tags in all");
 	r = recover();
 	is_int(r.removed, 1, "it is the same the second time");
+	ok(is_remembered(DECISION_REMOVE, s.layer[1].id.b, DIGEST_LEN),
+	   "the removal is remembered as long as the manifest may be met");
+	ok(is_remembered(DECISION_TAG, "gone", 4), "so is that a tag was taken away");
 	series_ok(&s, "and so are the layers");
 	store_close(s.store);
 }

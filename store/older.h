@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * older: is index.db older than its packs, as after it came back from a backup?
+ *
+ * What lies behind the published ends is then not what a killed writer left
+ * but layers that were reported, and must not be cut.
+ */
+#ifndef LAMINA_OLDER_H
+#define LAMINA_OLDER_H
+
+#include <stdint.h>
+
+#include "store/base/err.h"
+#include "store/index.h"
+
+struct store;
+
+/*
+ * 0 if all that is unpublished can be one killed writer's: packs from
+ * `next_pack` on, and what lies behind the end of `last` (number 0: no pack).
+ * Otherwise -EBADMSG and a sentence that sends to lamina-recover(1).
+ */
+int older_check(struct store *store, const struct index_pack *last, uint32_t next_pack,
+		struct err *err);
+
+#endif

@@ -1,0 +1,43 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# An index.db that came back from a backup costs no layer: writers refuse, recover mends.
+. "$(dirname "$0")/../lib.sh"
+requires jq
+export LAMINA_STORE=$T/s
+for i in 1 2 3 4; do mkimage "m$i" 600 0-99:data=$i; done
+lamina init -q
+lamina commit -q --memfile m1 --tag one >/dev/null
+cp s/index.db old
+lamina commit -q --memfile m2 --tag two >/dev/null
+lamina commit -q --memfile m3 --tag three >/dev/null
+rm -f s/index.db-*
+cp old s/index.db
+
+size=$(stat -c %s s/packs/00000001.pack)
+for command in "commit --memfile m4 --tag four" "tag x one" "gc" "gc --repack --ratio 1"; do
+	# shellcheck disable=SC2086
+	exits "$command is refused" 3 lamina $command
+	like "with the reason" "$(cat err)" "index.db is older than the packs.*2 layers.*lamina recover"
+done
+is "nothing was cut" "$(stat -c %s s/packs/00000001.pack)" "$size"
+ok "what the index knows can be read" lamina export one --memfile out1
+ok "recover" lamina recover
+for i in one:m1 two:m2 three:m3; do
+	ok "${i%:*} is there" lamina export "${i%:*}" --memfile back --force
+	same "as it was" back "${i#*:}"
+done
+ok "and the store is written again" lamina commit --memfile m4 --tag four
+
+# The same across a gc that moved everything to another pack.
+lamina rm -q --force one
+cp s/index.db old
+lamina gc --repack --ratio 1 -q >/dev/null
+rm -f s/index.db-*
+cp old s/index.db
+exits "gc is refused" 3 lamina gc
+like "with the reason" "$(cat err)" "it names pack 00000001, which is gone"
+ok "recover" lamina recover
+ok "brings back what the gc kept" lamina export four --memfile back --force
+same "as it was" back m4
+exits "and not what was removed" 1 lamina show one
+done_testing
