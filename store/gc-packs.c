@@ -87,13 +87,17 @@ static int settle(struct gc *g)
 	return rc;
 }
 
-static int drop_unknown(struct gc *g, const struct files *f)
+/*
+ * Numbers that were not given out yet are append_tidy()'s, which looks whether
+ * the index may just be too old.
+ */
+static int drop_unknown(struct gc *g, const struct files *f, uint64_t next_pack)
 {
 	bool settled = false;
 	int rc = 0;
 
 	for (size_t i = 0; i < f->packs.n && rc >= 0; i++) {
-		rc = is_known(g, f->packs.v[i]);
+		rc = f->packs.v[i] < next_pack ? is_known(g, f->packs.v[i]) : 1;
 		if (rc != 0)
 			continue;
 		if (!settled)
@@ -107,12 +111,15 @@ static int drop_unknown(struct gc *g, const struct files *f)
 
 int gc_packs_drop_strays(struct gc *g)
 {
+	uint64_t next_pack;
 	struct files f;
-	int rc = list_files(g, &f);
+	int rc = index_meta_get_u64(g->store->index, "next_pack", &next_pack, g->err);
 
+	if (rc == 0)
+		rc = list_files(g, &f);
 	if (rc < 0)
 		return rc;
-	rc = drop_unknown(g, &f);
+	rc = drop_unknown(g, &f, next_pack);
 	vec_fini(&f.packs);
 	return rc;
 }

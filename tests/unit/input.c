@@ -164,6 +164,37 @@ static void test_dirty(void)
 	input_close(in);
 }
 
+/* Behind the parent's end nothing can be as in the parent. */
+static void test_dirty_from(void)
+{
+	const struct input_range r[] = {{PAGE_SIZE, PAGE_SIZE}, {4 * PAGE_SIZE, 9 * PAGE_SIZE}};
+	const char *path = sparse_file("grown", 8 * PAGE_SIZE + 1);
+	struct input *in = open_dirty(path, r, 2);
+
+	is_int(input_dirty_from(in, 8 * PAGE_SIZE + 1), 0, "it is as long as its parent");
+	is_int(read_frame(in, 0), 6, "then the ranges are all there is");
+	is_int(input_dirty_from(in, 6 * PAGE_SIZE - 1), 0, "it is longer");
+	is_int(read_frame(in, 0), 6, "and what is behind was to be read already");
+	input_close(in);
+	in = open_dirty(path, r, 1);
+	is_int(input_dirty_from(in, 6 * PAGE_SIZE - 1), 0, "longer, and nobody said so");
+	is_int(read_frame(in, 0), 1 + 4, "it is read from the page in which the parent ends");
+	is_str(kinds(), "1P1Z3P507Z", "to its end");
+	is_int(input_dirty_from(in, 0), 0, "the parent may be empty");
+	is_int(read_frame(in, 0), 9, "then all is read");
+	input_close(in);
+	in = open_dirty(path, NULL, 0);
+	fault_arm(FAULT_MALLOC, 1, ENOMEM);
+	is_int(input_dirty_from(in, PAGE_SIZE), -ENOMEM, "no memory for the range");
+	fault_disarm();
+	is_int(read_frame(in, 0), 0, "changes nothing");
+	input_close(in);
+	in = open_mode(path, INPUT_FULL);
+	is_int(input_dirty_from(in, PAGE_SIZE), 0, "other modes");
+	is_int(read_frame(in, 0), 0, "do not care");
+	input_close(in);
+}
+
 static void test_sizes(void)
 {
 	const uint64_t sizes[] = {0, 1, 4095, 4096, 4097};
@@ -224,6 +255,7 @@ static void test_refusals(void)
 	refused(tap_tmpdir(), INPUT_FULL, -EISDIR, "'%s' is a directory");
 	refused("/dev/zero", INPUT_FULL, -EINVAL,
 		"'%s' is neither a regular file nor a block device");
+	refused("/proc/version", INPUT_FULL, -EINVAL, "'%s' does not tell its size");
 	refused(tap_path("absent"), INPUT_FULL, -ENOENT,
 		"cannot open '%s': No such file or directory");
 	if (mkfifo(fifo, 0600) < 0)
@@ -367,6 +399,7 @@ int main(void)
 	test_full();
 	test_diff();
 	test_dirty();
+	test_dirty_from();
 	test_sizes();
 	test_huge();
 	test_refusals();
