@@ -27,6 +27,7 @@
 #include "store/base/log.h"
 #include "store/base/vec.h"
 #include "store/decide.h"
+#include "store/pack.h"
 
 #define BUSY_LINES 10
 
