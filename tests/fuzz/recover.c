@@ -102,7 +102,7 @@ static void write_pack(void)
 	int fd = open(pack_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 
 	if (fd < 0 || io_write_all(fd, bytes, len_now) < 0)
-		bail("cannot write '%s'", pack_path);
+		bail("cannot write '%s': %s", pack_path, strerror(errno));
 	close(fd);
 }
 
