@@ -32,29 +32,30 @@ static int look_for_file(void *ctx, const struct index_pack *row)
 }
 
 /* What cannot be read holds nothing that could be recovered. */
-static int count_manifests(struct look *l, uint32_t pack, uint64_t from)
+static void count_manifests(struct look *l, uint32_t pack, uint64_t from)
 {
 	struct scan_item item;
 	struct scan *scan;
 	uint64_t len, alloc;
 
 	if (packs_size(l->store->packs, pack, &len, &alloc) < 0 || len <= from)
-		return 0;
+		return;
 	if (scan_open(l->store->packs, pack, from, len, &scan, NULL) < 0)
-		return 0;
+		return;
 	while (scan_next(scan, &item, NULL) > 0)
 		if (!item.damage && item.record.type == RECORD_LAYER &&
 		    item.record.id >= l->next_seq)
 			l->manifests++;
 	scan_close(scan);
-	return 0;
 }
 
 static int count_in_stray(void *ctx, uint32_t pack)
 {
 	struct look *l = ctx;
 
-	return pack >= l->next_pack ? count_manifests(l, pack, PACK_HEADER_LEN) : 0;
+	if (pack >= l->next_pack)
+		count_manifests(l, pack, PACK_HEADER_LEN);
+	return 0;
 }
 
 int older_check(struct store *store, const struct index_pack *last, uint32_t next_pack,
@@ -68,7 +69,7 @@ int older_check(struct store *store, const struct index_pack *last, uint32_t nex
 	if (rc < 0)
 		return rc;
 	if (last->number)
-		(void)count_manifests(&l, last->number, last->end);
+		count_manifests(&l, last->number, last->end);
 	(void)packs_each(store->packs, count_in_stray, &l);
 	if (l.missing)
 		return err_set(err, -EBADMSG, "index.db is older than the packs of '%s': it names "

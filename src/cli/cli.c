@@ -120,14 +120,28 @@ int cli_wait(struct cli *cli, const char *wait, uint64_t *ret_ms)
 		wait = conf ? conf : LOCK_WAIT_DEFAULT;
 	if (!strcmp(wait, "forever"))
 		*ret_ms = UINT64_MAX;
-	else if (fmt_parse_duration_ms(wait, ret_ms) < 0 && given)
-		return cli_usage(cli, "--wait: " NO_DURATION, wait);
 	else if (fmt_parse_duration_ms(wait, ret_ms) < 0)
-		return err_set(&cli->err, -EINVAL, "lock_wait in lamina.conf: " NO_DURATION, wait);
+		return given ? cli_usage(cli, "--wait: " NO_DURATION, wait) :
+			       err_set(&cli->err, -EINVAL,
+				       "lock_wait in lamina.conf: " NO_DURATION, wait);
 	return 0;
 }
 
 /* --- layers --- */
+
+int cli_layer_of_row(struct cli *cli, const struct index_layer *row, struct layer **ret)
+{
+	char id[CLI_ID_LEN];
+	struct rd rd;
+	int rc;
+
+	rd_init(&rd, row->manifest, row->manifest_len);
+	rc = layer_decode(&rd, row->seq, ret);
+	if (rc < 0)
+		return err_set(&cli->err, rc, "layer %s: the manifest is damaged",
+			       cli_id(id, &row->id));
+	return 0;
+}
 
 int cli_layer_id(struct cli *cli, const char *name, struct digest *ret)
 {

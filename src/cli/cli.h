@@ -16,6 +16,7 @@
 #include "store/base/conf.h"
 #include "store/base/err.h"
 #include "store/base/fmt.h"
+#include "store/index.h"
 #include "store/layer.h"
 #include "store/progress.h"
 #include "store/store.h"
@@ -93,5 +94,8 @@ int cli_fail(struct cli *cli, int rc);
 int cli_usage(struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A line on stderr: "lamina: ...". */
 void cli_note(struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* What a row of decide_layer_each() says, unverified; layer_unref() it. */
+int cli_layer_of_row(struct cli *cli, const struct index_layer *row, struct layer **ret);
 
 #endif

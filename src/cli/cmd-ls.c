@@ -162,16 +162,11 @@ static int list_layer(struct list *list, const struct layer *l)
 static int on_row(void *ctx, const struct index_layer *row)
 {
 	struct list *list = ctx;
-	char id[CLI_ID_LEN];
 	struct layer *layer;
-	struct rd rd;
-	int rc;
+	int rc = cli_layer_of_row(list->cli, row, &layer);
 
-	rd_init(&rd, row->manifest, row->manifest_len);
-	rc = layer_decode(&rd, row->seq, &layer);
 	if (rc < 0)
-		return err_set(&list->cli->err, rc, "layer %s: the manifest is damaged",
-			       cli_id(id, &row->id));
+		return rc;
 	rc = list_layer(list, layer);
 	layer_unref(layer);
 	return rc;

@@ -58,16 +58,11 @@ static int on_layer(void *ctx, const struct index_layer *row)
 {
 	struct prune *p = ctx;
 	struct candidate c = {.id = row->id};
-	char id[CLI_ID_LEN];
 	struct layer *layer;
-	struct rd rd;
-	int rc;
+	int rc = cli_layer_of_row(p->cli, row, &layer);
 
-	rd_init(&rd, row->manifest, row->manifest_len);
-	rc = layer_decode(&rd, row->seq, &layer);
 	if (rc < 0)
-		return err_set(&p->cli->err, rc, "layer %s: the manifest is damaged",
-			       cli_id(id, &row->id));
+		return rc;
 	c.created = layer->created;
 	layer_unref(layer);
 	if (vec_push(p, c) < 0)
