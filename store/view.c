@@ -8,10 +8,11 @@
  *
  * and answers with pointers into cached chunks, or to zeros that all share.
  *
- * Nothing of a view changes after view_open() but three atomics: `expected`,
+ * Nothing of a view changes after view_open() but three atomics (`expected`,
  * where a reader in sequence would go on; `announced`, the last stretch that
- * the kernel was told of for it; and the sum that view_data_bytes() computes
- * once.  The first two are only hints.
+ * it was prepared for; the sum that view_data_bytes() computes once) and
+ * `ahead`, which decompresses into the cache what a stream will read when a
+ * core has nothing better to do.  All but the sum are only hints.
  *
  * gc may move a segment to another pack between the second question and the
  * third.  That meets -ENOENT: the segment is forgotten and the request is
@@ -24,6 +25,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/ahead.h"
+#include "store/base/cache.h"
 #include "store/base/fmt.h"
 #include "store/chunk.h"
 #include "store/format.h"
@@ -35,7 +38,10 @@
 #define MOVED_TRIES 8
 #define STREAM_MIN (128u << 10)		/* shorter reads are never taken for a stream */
 #define STREAM_SLACK FRAME_SIZE		/* a stream's reads may overtake each other */
-#define AHEAD 2				/* how many READ_MAX before a stream we announce */
+#define TELL_AHEAD 2			/* how many READ_MAX before a stream the kernel is told */
+#define LOAD_AHEAD_MAX 8		/* how many are decompressed, if there is a core and room */
+#define LOAD_AHEAD_SHARE 4		/* of the cache, at most one part in so many */
+#define UNIT_PAGES (FRAME_PAGES / 8)	/* in one go: a core is not held for long */
 #define UNKNOWN UINT64_MAX
 
 struct view {
@@ -46,6 +52,8 @@ struct view {
 	uint64_t expected;		/* atomic: bytes */
 	uint64_t announced;		/* atomic: in units of READ_MAX */
 	uint64_t data_bytes;		/* atomic: UNKNOWN until asked for */
+	uint64_t room;			/* for what is read ahead, in units of READ_MAX */
+	struct ahead ahead;
 };
 
 /* Consecutive pages that are zeros, or in one chunk. */
@@ -79,6 +87,8 @@ static void touch_zeros(void)
 		*(volatile uint8_t *)&zeros[i] = 0;
 }
 
+static void load_unit(void *ctx, uint64_t unit);
+
 int view_open(struct store *store, struct layer *layer, const char *image, struct view **ret,
 	      struct err *err)
 {
@@ -93,6 +103,8 @@ int view_open(struct store *store, struct layer *layer, const char *image, struc
 	if (!view)
 		return err_set(err, -ENOMEM, "out of memory");
 	pthread_once(&zeros_once, touch_zeros);
+	ahead_init(&view->ahead, load_unit, view);
+	view->room = cache_budget(store->chunks) / LOAD_AHEAD_SHARE / READ_MAX;
 	view->store = store;
 	view->layer = layer_ref(layer);
 	view->image = im;
@@ -106,6 +118,7 @@ void view_close(struct view *view)
 {
 	if (!view)
 		return;
+	ahead_fini(&view->ahead);
 	layer_unref(view->layer);
 	free(view);
 }
@@ -375,32 +388,51 @@ static int read_once(struct view *view, uint64_t off, uint64_t end, struct view_
 	return rc;
 }
 
+/* A plan for those of the pages that there are.  plan_fini() it. */
+static int plan_ahead(struct view *view, struct plan *plan, uint64_t pgno, uint64_t npages)
+{
+	uint64_t last = page_after(view->image->size), left = pgno < last ? last - pgno : 0;
+
+	return plan_make(view, plan, pgno, npages < left ? npages : left, NULL);
+}
+
 /* Tells the kernel of the chunks in one stretch of READ_MAX. */
 static void announce(struct view *view, uint64_t stretch)
 {
-	uint64_t pgno = stretch * (READ_MAX / PAGE_SIZE), last = page_after(view->image->size);
-	uint64_t npages = READ_MAX / PAGE_SIZE;
 	struct plan plan;
 
-	if (pgno >= last)
-		return;
-	if (npages > last - pgno)
-		npages = last - pgno;
-	if (plan_make(view, &plan, pgno, npages, NULL) == 0)
+	if (plan_ahead(view, &plan, stretch * (READ_MAX / PAGE_SIZE), READ_MAX / PAGE_SIZE) == 0)
 		chunk_willneed(view->store, plan.want, plan.nwants);
+	plan_fini(&plan);
+}
+
+/* Brings UNIT_PAGES into the cache.  Damage is told to those who read it. */
+static void load_unit(void *ctx, uint64_t unit)
+{
+	struct view *view = ctx;
+	struct plan plan;
+	size_t bad;
+
+	if (plan_ahead(view, &plan, unit * UNIT_PAGES, UNIT_PAGES) == 0 &&
+	    chunk_get_all(view->store, plan.want, plan.nwants, &bad, NULL) == 0)
+		put_wants(view, &plan);
 	plan_fini(&plan);
 }
 
 /* Who reads on from where the last read ended will go on. */
 static void look_ahead(struct view *view, uint64_t off, size_t len)
 {
-	uint64_t stretch = (off + len - 1) / READ_MAX + AHEAD, expected;
+	uint64_t stretch = (off + len - 1) / READ_MAX, expected;
+	const uint64_t units = READ_MAX / PAGE_SIZE / UNIT_PAGES;
+	uint64_t far = view->room < LOAD_AHEAD_MAX ? view->room : LOAD_AHEAD_MAX;
 
 	expected = __atomic_exchange_n(&view->expected, off + len, __ATOMIC_RELAXED);
 	if (len < STREAM_MIN || off + STREAM_SLACK < expected || off > expected + STREAM_SLACK)
 		return;
-	if (__atomic_exchange_n(&view->announced, stretch, __ATOMIC_RELAXED) != stretch)
-		announce(view, stretch);
+	if (__atomic_exchange_n(&view->announced, stretch, __ATOMIC_RELAXED) == stretch)
+		return;
+	announce(view, stretch + TELL_AHEAD);
+	ahead_want(&view->ahead, (stretch + 1) * units, (stretch + 1 + far) * units);
 }
 
 static size_t clip(const struct view *view, uint64_t off, size_t len)
@@ -423,8 +455,10 @@ int view_read(struct view *view, uint64_t off, size_t len, struct view_data *ret
 		return 0;
 	}
 	look_ahead(view, off, len);
+	ahead_demand_begin();
 	for (int i = 0; i < MOVED_TRIES && rc == -ENOENT; i++)
 		rc = read_once(view, off, off + len, ret, err);
+	ahead_demand_end();
 	/* Whoever reads a layer keeps its bytes: what is still not there is damage. */
 	return rc == -ENOENT ? -EBADMSG : rc;
 }

@@ -328,6 +328,11 @@ void cache_drop(struct cache *c, uint64_t key)
 	free_victims(c, victims);
 }
 
+size_t cache_budget(const struct cache *c)
+{
+	return c->budget;
+}
+
 void cache_stats(struct cache *c, struct cache_stats *ret)
 {
 	pthread_mutex_lock(&c->lock);

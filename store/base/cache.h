@@ -42,5 +42,6 @@ void *cache_obj(const struct cache_entry *entry);
 /* Forgets `key`: later gets load again; holders keep what they have. */
 void cache_drop(struct cache *cache, uint64_t key);
 void cache_stats(struct cache *cache, struct cache_stats *ret);
+size_t cache_budget(const struct cache *cache);	/* bytes, as given to cache_new() */
 
 #endif
