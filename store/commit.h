@@ -61,7 +61,7 @@ struct commit_counts {
 
 struct commit_result {
 	struct digest id;
-	bool existed;		/* the same layer was there already */
+	bool existed;		/* the same layer was there already, whole */
 	size_t nimages;		/* as given in opts, in that order */
 	struct commit_counts image[IMAGES_MAX];
 	struct commit_counts total;
@@ -73,6 +73,11 @@ struct commit_result {
  * The layer's attributes are the caller's and lamina.pages, .zero, .same,
  * .known, .fresh, .frames, .frames_touched, .read_bytes, .stored_bytes (of
  * chunks) and .seconds.  If the layer existed its attributes stay as they were.
+ *
+ * Pages count as known only while the pack they lie in is there, this store's
+ * and long enough; else they are stored anew, and a layer that was there and
+ * had lost them gets its manifest once more.  What a diff leaves to its parent
+ * is not looked at.
  *
  * -EBUSY lock; -EINVAL no images, twice the same, a diff of nothing; -ENOENT
  * parent; -ECANCELED; -ESTALE an input changed; see input.h for others.  After a

@@ -16,7 +16,10 @@
  * file: PIN_PAGES more pages have been added since, which is more than can be
  * in the pipeline, and their own lists more than a pack writer holds back.
  *
- * `lock` covers `own` only.
+ * A pack is looked at before the first of its lists is loaded, and noted in
+ * `readable`: no page is called known that lies in a file which is not there.
+ *
+ * `lock` covers `own` and `readable`.
  */
 #include "store/dedup.h"
 
@@ -33,6 +36,7 @@
 #include "store/format.h"
 #include "store/index.h"
 #include "store/keymap.h"
+#include "store/pack.h"
 #include "store/seg.h"
 #include "store/store.h"
 
@@ -71,6 +75,7 @@ struct dedup {
 	struct keymap own_hooks;	/* digest key -> first address */
 	pthread_mutex_t lock;
 	VEC(struct own) own;		/* under lock; ascending */
+	VEC(uint32_t) readable;		/* under lock: packs of the index, looked at */
 };
 
 /* What the cache's loader needs to know. */
@@ -82,6 +87,43 @@ struct loading {
 	bool told;			/* who waits for another's load is not told */
 };
 
+static bool is_readable(struct dedup *dd, uint32_t pack)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&dd->lock);
+	for (size_t i = 0; i < dd->readable.n && !found; i++)
+		found = dd->readable.v[i] == pack;
+	pthread_mutex_unlock(&dd->lock);
+	return found;
+}
+
+/* Only good news is kept, and without memory not even that. */
+static int check_pack(struct dedup *dd, uint32_t pack, struct err *err)
+{
+	struct index_pack row;
+	int rc;
+
+	if (is_readable(dd, pack))
+		return 0;
+	rc = index_pack_get(dd->store->index, pack, &row, err);
+	if (rc == 0)
+		rc = packs_check_readable(dd->store->packs, pack, row.end, err);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&dd->lock);
+	(void)vec_push(&dd->readable, pack);
+	pthread_mutex_unlock(&dd->lock);
+	return 0;
+}
+
+static int list_read(struct dedup *dd, struct seg *seg, struct dedup_list **ret, struct err *err)
+{
+	int rc = check_pack(dd, seg->pack, err);
+
+	return rc < 0 ? rc : dedup_list_read(dd->store, seg, ret, err);
+}
+
 static int list_load(void *ctx, uint64_t key, void *arg, void **ret_obj, size_t *ret_cost)
 {
 	struct loading *from = arg;
@@ -91,7 +133,7 @@ static int list_load(void *ctx, uint64_t key, void *arg, void **ret_obj, size_t 
 
 	from->told = true;
 	if (!l && from->seg)
-		rc = dedup_list_read(dd->store, from->seg, &l, from->err);
+		rc = list_read(dd, from->seg, &l, from->err);
 	else if (!l)
 		rc = dedup_list_read_own(dd->store, key, from->off, &l, from->err);
 	if (rc < 0)
@@ -153,6 +195,7 @@ void dedup_free(struct dedup *dd)
 	dedup_table_fini(&dd->table);
 	keymap_fini(&dd->own_hooks);
 	vec_fini(&dd->own);
+	vec_fini(&dd->readable);
 	pthread_mutex_destroy(&dd->lock);
 	free(dd);
 }
@@ -360,6 +403,43 @@ void dedup_near(struct dedup *dd, const uint64_t paddr[])
 	for (size_t i = 0; i < n; i++)
 		if (v[i].npages * NEAR_SHARE >= npages)
 			activate(dd, v[i].first);
+}
+
+/* Moves *seg to the one of `paddr`; whether that can be read. */
+static bool has_seg(struct dedup *dd, uint64_t paddr, struct seg **seg)
+{
+	struct seg *next;
+
+	if (*seg && paddr - (*seg)->first < (*seg)->span)
+		return true;
+	if (seg_get(dd->store, paddr, &next, NULL) < 0)
+		return false;
+	seg_unref(*seg);
+	*seg = next;
+	return check_pack(dd, next->pack, NULL) == 0;
+}
+
+static bool has_run(struct dedup *dd, const struct run *run, struct seg **seg)
+{
+	uint64_t done = 0;
+
+	while (run->addr && done < run->len) {
+		if (!has_seg(dd, run->addr + done, seg))
+			return false;
+		done = (*seg)->first + (*seg)->span - run->addr;
+	}
+	return true;
+}
+
+bool dedup_has(struct dedup *dd, const struct runs *map)
+{
+	struct seg *seg = NULL;
+	bool has = true;
+
+	for (size_t i = 0; i < map->n && has; i++)
+		has = has_run(dd, &map->v[i], &seg);
+	seg_unref(seg);
+	return has;
 }
 
 /* ---- this commit's pages ---- */

@@ -15,6 +15,7 @@
 #ifndef LAMINA_DEDUP_H
 #define LAMINA_DEDUP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,7 +34,8 @@ void dedup_free(struct dedup *dd);	/* NULL is fine */
 
 /*
  * For each of `n` digests its page address, or 0 if unknown.  Looks hooks up
- * for the whole batch first.  Best effort: an unreadable list is as if unknown.
+ * for the whole batch first.  Best effort: an unreadable list is as if unknown,
+ * and so are the pages of a pack that is missing, cut short or not this store's.
  */
 void dedup_find(struct dedup *dd, const struct digest digests[], size_t n,
 		uint64_t ret_paddr[]);
@@ -43,6 +45,11 @@ void dedup_find(struct dedup *dd, const struct digest digests[], size_t n,
  * that hold much of it are loaded as if a hook had been hit.
  */
 void dedup_near(struct dedup *dd, const uint64_t paddr[]);
+/*
+ * Whether all pages of a frame that the index knows can be there: each has its
+ * segment, in a pack that is as long as it must be.  Their records are not read.
+ */
+bool dedup_has(struct dedup *dd, const struct runs *map);
 /* Like dedup_find() for one digest among what is loaded: no hook is asked. */
 uint64_t dedup_peek(struct dedup *dd, const struct digest *digest);
 

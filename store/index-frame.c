@@ -120,7 +120,9 @@ int index_frame_find(struct index *ix, const struct digest *digest, uint64_t *re
 	bool found = false;
 	int rc;
 
-	index_query_begin(&q, ix, INDEX_FRAME_FIND, "SELECT " COLUMNS " FROM frame WHERE key = ?");
+	/* The newest first: an older one may have been stored anew because its pack is lost. */
+	index_query_begin(&q, ix, INDEX_FRAME_FIND,
+			  "SELECT " COLUMNS " FROM frame WHERE key = ? ORDER BY fid DESC");
 	index_query_u64(&q, digest_key(digest));
 	while (!found && index_query_step(&q))
 		found = is_frame(&q, digest, &fid);

@@ -130,7 +130,7 @@ int index_schema_check(struct index *ix, struct err *err)
 	if (rc < 0)
 		return rc;
 	if (application != INDEX_APPLICATION_ID || version == 0)
-		return err_set(err, -EPROTONOSUPPORT, "'%s' is not a lamina index", ix->path);
+		return err_set(err, -EMEDIUMTYPE, "'%s' is not a lamina index", ix->path);
 	if (version > INDEX_SCHEMA_VERSION)
 		return err_set(err, -EPROTONOSUPPORT,
 			       "index '%s' was written by a newer lamina "

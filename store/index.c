@@ -55,7 +55,7 @@ static int check_magic(struct index *ix, unsigned flags, bool *ret_empty, struct
 	if (file->pMethods->xRead(file, magic, sizeof(magic), 0) == SQLITE_OK &&
 	    memcmp(magic, MAGIC, sizeof(magic)) == 0)
 		return 0;
-	return err_set(err, -EPROTONOSUPPORT, "'%s' is not a lamina index", ix->path);
+	return err_set(err, -EMEDIUMTYPE, "'%s' is not a lamina index", ix->path);
 }
 
 static int mutex_init(pthread_mutex_t *mutex)
@@ -85,12 +85,12 @@ static int create_file(const char *path, struct err *err)
 
 static int connect_file(struct index *ix, unsigned flags, struct err *err)
 {
+	int mode = flags & INDEX_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
 	int rc = flags & INDEX_CREATE ? create_file(ix->path, err) : 0;
 
 	if (rc < 0)
 		return rc;
-	rc = sqlite3_open_v2(ix->path, &ix->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX,
-			     NULL);
+	rc = sqlite3_open_v2(ix->path, &ix->db, mode | SQLITE_OPEN_FULLMUTEX, NULL);
 	if (rc != SQLITE_OK) {
 		rc = sqlite3_system_errno(ix->db);
 		return err_sys(err, rc ? -rc : -EIO, "cannot open index '%s'", ix->path);
@@ -101,6 +101,8 @@ static int connect_file(struct index *ix, unsigned flags, struct err *err)
 	(void)sqlite3_db_config(ix->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	(void)sqlite3_db_config(ix->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
 	(void)sqlite3_db_config(ix->db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
+	if (flags & INDEX_READ)
+		(void)sqlite3_db_config(ix->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	return 0;
 }
 
@@ -211,12 +213,21 @@ static int run_simple(struct index *ix, enum index_slot slot, const char *sql, s
 	return index_query_run(&q, err);
 }
 
-static int may_begin(struct index *ix, struct err *err)
+int index_check_writable(const struct index *ix, struct err *err)
 {
 	if (ix->rocompat)
 		return err_set(err, -EPROTONOSUPPORT,
 			       "index '%s' was written by a newer lamina and can only be read "
 			       "(features 0x%x)", ix->path, ix->rocompat);
+	return 0;
+}
+
+static int may_begin(struct index *ix, struct err *err)
+{
+	int rc = index_check_writable(ix, err);
+
+	if (rc < 0)
+		return rc;
 	if (ix->writing || ix->snapshots)
 		return err_set(err, -EBUSY, "index '%s': a transaction is open", ix->path);
 	return 0;

@@ -26,15 +26,18 @@
 struct index;
 
 #define INDEX_CREATE 1u
+#define INDEX_READ 2u		/* neither the file nor its log is written to */
 
 /*
  * `path` of index.db; INDEX_CREATE makes it if it is absent or empty.
- * Foreign or newer: -EPROTONOSUPPORT; damaged: -EBADMSG.  One that an older
- * lamina wrote is opened, but only for index_migrate().
+ * Newer: -EPROTONOSUPPORT; damaged: -EBADMSG; not ours: -EMEDIUMTYPE.  One
+ * that an older lamina wrote is opened, but only for index_migrate().
  */
 int index_open(const char *path, unsigned flags, struct index **ret, struct err *err);
 void index_close(struct index *ix);		/* NULL is fine */
 bool index_outdated(const struct index *ix);
+/* -EPROTONOSUPPORT if a newer lamina wrote it, so that this one may only read. */
+int index_check_writable(const struct index *ix, struct err *err);
 /* Under the writer's lock, with no leases; keeps a copy, PATH.v<version>. */
 int index_migrate(struct index *ix, struct err *err);
 

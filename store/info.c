@@ -19,6 +19,11 @@ void info_time(char out[32], int64_t unix_seconds)
 		strcpy(out, "?");
 }
 
+const char *info_attr_name(const char *key)
+{
+	return strcmp(key, "lamina.fresh") ? key : "lamina.new";
+}
+
 static int no_memory(struct err *err)
 {
 	return err_set(err, -ENOMEM, "out of memory");
@@ -102,7 +107,8 @@ static int attributes(struct store *store, const struct layer *layer, json_t *o,
 	int rc = attrs_load(store, &layer->id, &a, err);
 
 	for (size_t i = 0; i < a.n && rc == 0; i++)
-		if (json_object_set_new(o, a.v[i].key, json_string(a.v[i].value)) < 0)
+		if (json_object_set_new(o, info_attr_name(a.v[i].key),
+					json_string(a.v[i].value)) < 0)
 			rc = no_memory(err);
 	attrs_fini(&a);
 	return rc;

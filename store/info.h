@@ -20,4 +20,10 @@ int info_layer(struct store *store, const struct layer *layer, json_t **ret, str
 /* "2026-11-21T09:28:59Z" */
 void info_time(char out[32], int64_t unix_seconds);
 
+/*
+ * How an attribute is called where it is shown: "lamina.new" for what commit
+ * keeps as "lamina.fresh", as its own output calls it; others as they are.
+ */
+const char *info_attr_name(const char *key);
+
 #endif

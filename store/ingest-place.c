@@ -66,7 +66,7 @@ static bool is_frame(const struct place *p, uint64_t fid, const struct digest *d
 
 	if (frame_get(p->in->store, fid, &entry, &frame, NULL) < 0)
 		return false;
-	same = digest_equal(&frame->digest, digest);
+	same = digest_equal(&frame->digest, digest) && dedup_has(p->in->dedup, &frame->map);
 	frame_put(p->in->store, entry);
 	return same;
 }

@@ -1,17 +1,39 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Two signs tell an index that is behind its packs from a writer that was
+ * Three signs tell an index that is behind its packs from a writer that was
  * killed.  A writer unlinks a pack only after the index has forgotten it, so
  * an index that names a pack which is gone has missed a gc.  And one writer
  * seals one layer at most, so two manifests with numbers that the index has
- * not given out yet are two commits that it has missed.  One missed commit
- * looks just like one that was killed at its very end.
+ * not given out yet are two commits that it has missed.
+ *
+ * One missed commit looks just like one that was killed at its very end.  So
+ * each writer notes in STORE/published, after its transaction and before
+ * anybody is told of it, which numbers the index gives out next; an index that
+ * is not as far is an old one.  The note is not synced: the transaction was, so
+ * what a crash leaves of the note is never ahead of the index, and where it is
+ * behind or gone the other two signs remain.
  */
 #include "store/older.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "store/base/io.h"
 #include "store/pack.h"
 #include "store/scan.h"
 #include "store/store.h"
+
+#define NOTE "published"
+#define NOTE_FMT "%020llu %020llu\n"	/* of one length: it is written over */
+#define NOTE_LEN 42u
+
+struct counters {
+	uint64_t next_seq;
+	uint64_t next_pack;
+};
 
 struct look {
 	struct store *store;
@@ -20,6 +42,66 @@ struct look {
 	unsigned manifests;
 	uint32_t missing;	/* a pack that has a row and no file */
 };
+
+/* ---- the note ---- */
+
+static int get_counters(struct store *store, struct counters *ret, struct err *err)
+{
+	int rc = index_meta_get_u64(store->index, "next_seq", &ret->next_seq, err);
+
+	return rc < 0 ? rc : index_meta_get_u64(store->index, "next_pack", &ret->next_pack, err);
+}
+
+/* Zeros where there is none: a power cut may have left anything in it. */
+static int read_note(struct store *store, struct counters *ret, struct err *err)
+{
+	unsigned long long seq, pack;
+	char *text;
+	size_t len;
+	int rc = io_read_file(store->dirfd, NOTE, NOTE_LEN, &text, &len);
+
+	*ret = (struct counters){0};
+	if (rc == -ENOENT || rc == -EFBIG)
+		return 0;
+	if (rc < 0)
+		return err_sys(err, rc, "cannot read '%s/" NOTE "'", store->path);
+	if (len == NOTE_LEN && sscanf(text, "%20llu %20llu", &seq, &pack) == 2)
+		*ret = (struct counters){seq, pack};
+	free(text);
+	return 0;
+}
+
+static void write_note(struct store *store, const struct counters *c)
+{
+	char text[NOTE_LEN + 1];
+	int fd = openat(store->dirfd, NOTE, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return;
+	(void)snprintf(text, sizeof(text), NOTE_FMT, (unsigned long long)c->next_seq,
+		       (unsigned long long)c->next_pack);
+	(void)io_pwrite_all(fd, text, NOTE_LEN, 0);
+	close(fd);
+}
+
+void older_note(struct store *store)
+{
+	struct counters now, noted;
+
+	if (get_counters(store, &now, NULL) < 0 || read_note(store, &noted, NULL) < 0)
+		return;
+	if (now.next_seq < noted.next_seq || now.next_pack < noted.next_pack)
+		return;
+	if (now.next_seq > noted.next_seq || now.next_pack > noted.next_pack)
+		write_note(store, &now);
+}
+
+void older_forget(struct store *store)
+{
+	(void)unlinkat(store->dirfd, NOTE, 0);
+}
+
+/* ---- the packs ---- */
 
 static int look_for_file(void *ctx, const struct index_pack *row)
 {
@@ -58,26 +140,43 @@ static int count_in_stray(void *ctx, uint32_t pack)
 	return 0;
 }
 
+/* Whether what is there says that the index is old. */
+static int judge(const struct look *l, const struct counters *now, const struct counters *noted,
+		 struct err *err)
+{
+	const char *path = l->store->path;
+
+	if (l->missing)
+		return err_set(err, -EBADMSG, "index.db is older than the packs of '%s': it names "
+			       "pack %08x, which is gone; 'lamina recover' makes it again",
+			       path, l->missing);
+	if (l->manifests > 1)
+		return err_set(err, -EBADMSG, "index.db is older than the packs of '%s': it does "
+			       "not know %u layers that they hold; 'lamina recover' makes it again",
+			       path, l->manifests);
+	if (now->next_seq < noted->next_seq || now->next_pack < noted->next_pack)
+		return err_set(err, -EBADMSG, "index.db is older than the packs of '%s': it does "
+			       "not know what was published last; 'lamina recover' makes it again",
+			       path);
+	return 0;
+}
+
 int older_check(struct store *store, const struct index_pack *last, uint32_t next_pack,
 		struct err *err)
 {
 	struct look l = {.store = store, .next_pack = next_pack};
-	int rc = index_meta_get_u64(store->index, "next_seq", &l.next_seq, err);
+	struct counters now, noted;
+	int rc = get_counters(store, &now, err);
 
+	if (rc == 0)
+		rc = read_note(store, &noted, err);
 	if (rc == 0)
 		rc = index_pack_each(store->index, look_for_file, &l, err);
 	if (rc < 0)
 		return rc;
+	l.next_seq = now.next_seq;
 	if (last->number)
 		count_manifests(&l, last->number, last->end);
 	(void)packs_each(store->packs, count_in_stray, &l);
-	if (l.missing)
-		return err_set(err, -EBADMSG, "index.db is older than the packs of '%s': it names "
-			       "pack %08x, which is gone; 'lamina recover' makes it again",
-			       store->path, l.missing);
-	if (l.manifests > 1)
-		return err_set(err, -EBADMSG, "index.db is older than the packs of '%s': it does "
-			       "not know %u layers that they hold; 'lamina recover' makes it again",
-			       store->path, l.manifests);
-	return 0;
+	return judge(&l, &now, &noted, err);
 }

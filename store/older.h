@@ -23,4 +23,12 @@ struct store;
 int older_check(struct store *store, const struct index_pack *last, uint32_t next_pack,
 		struct err *err);
 
+/*
+ * Notes in STORE/published how far the index is, for the next older_check().
+ * Under the writer's lock, at its end; best effort, and never back.
+ */
+void older_note(struct store *store);
+/* For whoever makes the index anew: what was noted of the old one is void. */
+void older_forget(struct store *store);
+
 #endif

@@ -9,6 +9,7 @@
 
 #define MAGIC_LEN 8
 #define CRC_AT (PACK_HEADER_LEN - 4)
+#define HURT_MAX 8		/* bytes; another store's uuid differs in more */
 
 static uint8_t *put_le32(uint8_t *p, uint32_t v)
 {
@@ -95,4 +96,17 @@ int pack_header_decode(const uint8_t in[PACK_HEADER_LEN], struct pack_header *re
 	if (rc == 0)
 		*ret = h;
 	return rc;
+}
+
+bool pack_header_is_hurt(const uint8_t in[PACK_HEADER_LEN], const struct pack_header *want)
+{
+	uint8_t good[PACK_HEADER_LEN];
+	unsigned n = 0;
+
+	if (check_magic(in, NULL) == 0)
+		return false;
+	pack_header_encode(want, good);
+	for (unsigned i = 0; i < PACK_HEADER_LEN; i++)
+		n += in[i] != good[i];
+	return n <= HURT_MAX;
 }

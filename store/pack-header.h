@@ -5,6 +5,7 @@
 #ifndef LAMINA_PACK_HEADER_H
 #define LAMINA_PACK_HEADER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "store/base/err.h"
@@ -27,5 +28,10 @@ void pack_header_encode(const struct pack_header *h, uint8_t out[PACK_HEADER_LEN
  */
 int pack_header_decode(const uint8_t in[PACK_HEADER_LEN], struct pack_header *ret,
 		       struct err *err);
+/*
+ * Whether this is the header that `want` asks for, but for a few damaged bytes:
+ * its checksum is wrong and hardly anything else differs.
+ */
+bool pack_header_is_hurt(const uint8_t in[PACK_HEADER_LEN], const struct pack_header *want);
 
 #endif

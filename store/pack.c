@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * One read-only descriptor a pack, opened at its first use and kept in a cache
- * by pack number; opening checks the header.  Below its published end a pack
+ * by pack number; opening checks the header.  One that is recognizably this
+ * pack's in spite of a few damaged bytes is good enough to read records, which
+ * check themselves, but not to append.  Below its published end a pack
  * never changes, so a descriptor stays good even when gc has unlinked the
  * file, and keeps its space until packs_forget_gone().  Files are opened for
  * random access (the kernel's own read-ahead would fetch megabytes for a
@@ -29,6 +31,7 @@
 struct pack_file {
 	int fd;
 	uint32_t number;
+	bool hurt;			/* its header is damaged */
 };
 
 /* For the loader: where the sentence goes.  Who waited for another is not told. */
@@ -85,19 +88,38 @@ int pack_check(const struct packs *packs, int fd, uint32_t pack, struct pack_hea
 	return 0;
 }
 
-static int open_checked(struct packs *packs, uint32_t pack, struct err *err)
+static bool is_hurt(const struct packs *packs, int fd, uint32_t pack)
+{
+	struct pack_header want = {.number = pack, .params = packs->params};
+	uint8_t bytes[PACK_HEADER_LEN];
+
+	memcpy(want.uuid, packs->uuid, sizeof(want.uuid));
+	return io_pread_all(fd, bytes, sizeof(bytes), 0) == 0 &&
+	       pack_header_is_hurt(bytes, &want);
+}
+
+/* 0, 1 if its header is damaged though it can be read, or -errno. */
+static int check_readable(const struct packs *packs, int fd, uint32_t pack, struct err *err)
 {
 	struct pack_header h;
+	int rc = pack_check(packs, fd, pack, &h, err);
+
+	return rc == -EBADMSG && is_hurt(packs, fd, pack) ? 1 : rc;
+}
+
+static int open_checked(struct packs *packs, uint32_t pack, bool *ret_hurt, struct err *err)
+{
 	int fd = pack_open(packs, pack, O_RDONLY, err), rc;
 
 	if (fd < 0)
 		return fd;
-	rc = pack_check(packs, fd, pack, &h, err);
+	rc = check_readable(packs, fd, pack, err);
 	if (rc < 0) {
 		close(fd);
 		return rc;
 	}
 	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+	*ret_hurt = rc == 1;
 	return fd;
 }
 
@@ -125,7 +147,8 @@ static void unlist_open(struct packs *packs, uint32_t pack)
 
 static int file_open(struct packs *packs, uint32_t pack, struct pack_file *f, struct err *err)
 {
-	int fd = open_checked(packs, pack, err);
+	bool hurt;
+	int fd = open_checked(packs, pack, &hurt, err);
 
 	if (fd < 0)
 		return fd;
@@ -133,7 +156,7 @@ static int file_open(struct packs *packs, uint32_t pack, struct pack_file *f, st
 		close(fd);
 		return err_set(err, -ENOMEM, "out of memory");
 	}
-	*f = (struct pack_file){.fd = fd, .number = pack};
+	*f = (struct pack_file){.fd = fd, .number = pack, .hurt = hurt};
 	return 0;
 }
 
@@ -211,6 +234,44 @@ static int file_get(struct packs *packs, uint32_t pack, struct cache_entry **ret
 	return f->fd;
 }
 
+static int check_header(struct packs *packs, const struct pack_file *f, struct err *err)
+{
+	struct pack_header h;
+
+	return f->hurt ? pack_check(packs, f->fd, f->number, &h, err) : 0;
+}
+
+int packs_check(struct packs *packs, uint32_t pack, struct err *err)
+{
+	struct cache_entry *e;
+	int rc = file_get(packs, pack, &e, err);
+
+	if (rc < 0)
+		return rc;
+	rc = check_header(packs, cache_obj(e), err);
+	cache_put(packs->files, e);
+	return rc;
+}
+
+/* By its name: a descriptor outlives the file. */
+int packs_check_readable(struct packs *packs, uint32_t pack, uint64_t end, struct err *err)
+{
+	struct cache_entry *e;
+	uint64_t len, alloc;
+	int rc = packs_size(packs, pack, &len, &alloc);
+
+	if (rc < 0)
+		return err_sys(err, rc, "cannot look at pack %08x", pack);
+	if (len < end)
+		return err_set(err, -EBADMSG, "pack %08x ends before byte %llu", pack,
+			       (unsigned long long)end);
+	rc = file_get(packs, pack, &e, err);
+	if (rc < 0)
+		return rc;
+	cache_put(packs->files, e);
+	return 0;
+}
+
 int packs_header(struct packs *packs, uint32_t pack, uint8_t uuid[16],
 		 struct store_params *ret_params, struct err *err)
 {
@@ -249,7 +310,9 @@ int packs_read(struct packs *packs, uint32_t pack, uint64_t off, void *buf, size
 
 	if (fd < 0)
 		return fd;
-	rc = read_at(fd, pack, off, buf, len, err);
+	rc = off < PACK_HEADER_LEN ? check_header(packs, cache_obj(e), err) : 0;
+	if (rc == 0)
+		rc = read_at(fd, pack, off, buf, len, err);
 	cache_put(packs->files, e);
 	return rc;
 }

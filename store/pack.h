@@ -28,10 +28,18 @@ void packs_free(struct packs *packs);
 /*
  * Reads bytes.  -ENOENT if the pack is gone (look the place up again),
  * -EBADMSG when it is shorter than that or its header is not this store's,
- * -EPROTONOSUPPORT when it is newer than this program.
+ * -EPROTONOSUPPORT when it is newer than this program.  A header with a few
+ * damaged bytes keeps nobody from the records, which have their own checksums.
  */
 int packs_read(struct packs *packs, uint32_t pack, uint64_t off, void *buf, size_t len,
 	       struct err *err);
+/* As packs_read() of the header: -EBADMSG where any of it is damaged. */
+int packs_check(struct packs *packs, uint32_t pack, struct err *err);
+/*
+ * That the records below `end` may be read: the file is there now, is this
+ * store's and long enough.  -ENOENT, -EBADMSG, -EPROTONOSUPPORT.
+ */
+int packs_check_readable(struct packs *packs, uint32_t pack, uint64_t end, struct err *err);
 /* Tells the kernel that [off, off + len) will be read soon; never fails. */
 void packs_willneed(struct packs *packs, uint32_t pack, uint64_t off, size_t len);
 /* Reads and checks one record of any type but CHUNK; *ret_payload is malloc'd. */

@@ -41,6 +41,19 @@ static int frame_digest(void *ctx, uint64_t fid, struct digest *ret)
 	return 0;
 }
 
+/*
+ * What was lost of a layer that is there, with a pack, has been stored once
+ * more: then its manifest is replaced by one that names the new frames.
+ */
+static bool same_frames(const struct layer *a, const struct layer *b)
+{
+	bool same = a->nimages == b->nimages;
+
+	for (size_t i = 0; i < a->nimages && same; i++)
+		same = runs_equal(&a->image[i].frames, &b->image[i].frames);
+	return same;
+}
+
 static int find_name(struct publish *p, struct err *err)
 {
 	struct layer *there;
@@ -53,8 +66,8 @@ static int find_name(struct publish *p, struct err *err)
 		return 0;
 	if (rc < 0)
 		return rc;
+	p->existed = same_frames(there, p->layer);
 	layer_unref(there);
-	p->existed = true;
 	return 0;
 }
 

@@ -23,7 +23,7 @@ struct publish {
 	struct layer *layer;		/* its id and seq are set */
 	const struct attrs *attrs;
 	const char *tag;		/* or NULL */
-	bool existed;			/* out: it is there already, nothing was done */
+	bool existed;			/* out: it is there already, of the same frames */
 };
 
 /* After a failure, or if it existed, the append is the caller's to abort. */

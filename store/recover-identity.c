@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which store is this, and which files are its packs?  The headers vote: every
- * pack repeats the store's uuid and parameters.  Where none can be read it gets
- * a new uuid.  The old index is not asked: opening it would change its files.
+ * Which store is this, and which files are its packs?  The old index says so.
+ * Where there is none that can be read the headers vote: every pack repeats the
+ * store's uuid and parameters.  Where none of these can be read either it gets a
+ * new uuid.  An index that no pack agrees with was put here by mistake: to obey
+ * it would be to set all packs aside.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -102,11 +104,30 @@ static int new_identity(struct recover *r)
 	return 0;
 }
 
+/* By the old index, unless all packs speak against it. */
+static int obey(struct election *e)
+{
+	struct recover *r = e->r;
+	bool found = e->votes.n == 0;
+
+	for (size_t i = 0; i < e->votes.n; i++)
+		found |= memcmp(e->votes.v[i].uuid, r->old.uuid, sizeof(r->old.uuid)) == 0;
+	if (!found)
+		return err_set(r->err, -EINVAL, "index.db and the packs of '%s' are of different "
+			       "stores: if the packs are right, move index.db away",
+			       r->store->path);
+	memcpy(r->store->uuid, r->old.uuid, sizeof(r->old.uuid));
+	r->store->params = r->old.params;
+	return 0;
+}
+
 static int choose(struct election *e)
 {
 	struct recover *r = e->r;
 	const struct vote *best = NULL;
 
+	if (r->old.known)
+		return obey(e);
 	for (size_t i = 0; i < e->votes.n; i++)
 		if (!best || e->votes.v[i].n > best->n)
 			best = &e->votes.v[i];

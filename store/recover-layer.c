@@ -4,6 +4,7 @@
  * layers that were not removed and of which every frame and page is there, what
  * they reach, and the decisions that still speak about something.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,7 @@ struct settle {
 	struct recover *r;
 	VEC(struct layer_row) layers;		/* by seq */
 	VEC(struct decision_row) decisions;
+	VEC(struct digest) missed;		/* named, but there is no manifest */
 };
 
 static int no_memory(struct recover *r)
@@ -82,6 +84,59 @@ static const struct layer_row *find_layer(const struct settle *s, const struct d
 		if (digest_equal(&s->layers.v[i].id, id))
 			return &s->layers.v[i];
 	return NULL;
+}
+
+/* ---- layers without a manifest ---- */
+
+static bool is_removed(const struct settle *s, const struct digest *id)
+{
+	for (size_t i = 0; i < s->decisions.n; i++)
+		if (s->decisions.v[i].kind == DECISION_REMOVE &&
+		    digest_equal(&s->decisions.v[i].layer, id))
+			return true;
+	return false;
+}
+
+/* `by` names it: counted once, whoever else does. */
+static int miss(struct settle *s, const struct digest *id, const char *by)
+{
+	char name[2 * NAME_BYTES + 1];
+
+	if (find_layer(s, id) || is_removed(s, id))
+		return 0;
+	for (size_t i = 0; i < s->missed.n; i++)
+		if (digest_equal(&s->missed.v[i], id))
+			return 0;
+	recover_note(s->r, "layer %s is lost: %s it, but no pack has its manifest",
+		     fmt_hex(name, id->b, NAME_BYTES), by);
+	return vec_push(&s->missed, *id) < 0 ? no_memory(s->r) : 0;
+}
+
+static int miss_decided(struct settle *s, const struct decision_row *d)
+{
+	char by[TAG_NAME_MAX + 32];
+
+	if (d->kind == DECISION_REMOVE || (d->kind == DECISION_TAG && !d->has_value))
+		return 0;
+	if (d->kind == DECISION_ATTRS)
+		return miss(s, &d->layer, "attributes name");
+	(void)snprintf(by, sizeof(by), "tag '%.*s' names", (int)d->key_len, (const char *)d->key);
+	return miss(s, &d->layer, by);
+}
+
+/* An index that is behind may name what was removed since, and is swept by now. */
+static int find_missed(struct settle *s)
+{
+	const struct recover_old *old = &s->r->old;
+	const char *by = old->next_seq < s->r->next_seq ?
+		"the old index, which is older than the packs, names" : "the old index names";
+	int rc = 0;
+
+	for (size_t i = 0; i < old->layers.n && rc == 0; i++)
+		rc = miss(s, &old->layers.v[i], by);
+	for (size_t i = 0; i < s->decisions.n && rc == 0; i++)
+		rc = miss_decided(s, &s->decisions.v[i]);
+	return rc;
 }
 
 /* ---- layers ---- */
@@ -130,6 +185,7 @@ static void count_layers(struct settle *s)
 {
 	struct recover_result *res = &s->r->res;
 
+	res->lost = s->missed.n;
 	for (size_t i = 0; i < s->layers.n; i++) {
 		res->layers += s->layers.v[i].fate == LIVES;
 		res->removed += s->layers.v[i].fate == REMOVED;
@@ -253,6 +309,8 @@ int recover_layers_settle(struct recover *r)
 
 	seg_cache_clear(r->store->segs);
 	if (rc == 0)
+		rc = find_missed(&s);
+	if (rc == 0)
 		rc = find_fates(&s);
 	if (rc == 0)
 		rc = drop_rows(&s);
@@ -262,5 +320,6 @@ int recover_layers_settle(struct recover *r)
 		count_layers(&s);
 	vec_fini(&s.layers);
 	vec_fini(&s.decisions);
+	vec_fini(&s.missed);
 	return rc;
 }

@@ -10,6 +10,8 @@
 #include <stdint.h>
 
 #include "store/base/vec.h"
+#include "store/digest.h"
+#include "store/format.h"
 #include "store/recover.h"
 
 struct store;
@@ -42,10 +44,20 @@ struct recover_seg {
 	bool bare;		/* it has no digest list yet */
 };
 
+/* What the index that is replaced says. */
+struct recover_old {
+	bool known;		/* it can be read: identity and params count */
+	uint8_t uuid[16];
+	struct store_params params;
+	uint64_t next_seq;
+	VEC(struct digest) layers;	/* that exist */
+};
+
 struct recover {
 	struct store *store;	/* with the new index */
 	const struct recover_opts *opts;
 	struct recover_result res;
+	struct recover_old old;
 	VEC(struct recover_pack) packs;	/* by number */
 	VEC(struct recover_chunk) orphans;
 	VEC(struct recover_seg) segs;	/* by first; they do not overlap */
@@ -65,7 +77,17 @@ void recover_see_pack(struct recover *r, uint32_t number);
 void recover_see_page(struct recover *r, uint64_t paddr);
 struct recover_pack *recover_pack_of(struct recover *r, uint32_t number);
 
-/* recover-identity.c: which store this is, from headers; repairs damaged ones. */
+/*
+ * recover-old.c: reads what the old index says, if there is one that can be
+ * read, and writes to none of its files.  -EPROTONOSUPPORT if it is newer.
+ */
+int recover_old_read(struct recover *r);
+void recover_old_fini(struct recover *r);
+
+/*
+ * recover-identity.c: which store this is, from the old index, else from the
+ * headers; repairs damaged ones.
+ */
 int recover_identity_find(struct recover *r);
 /* Sets packs aside that belong to another store. */
 int recover_identity_check(struct recover *r);

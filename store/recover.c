@@ -2,8 +2,9 @@
 /*
  * Under the writer's lock, and only while nobody holds a lease:
  *
- * 1. What store is this?  The pack headers say so, most of them count.  A pack
- *    of another store is set aside; one with a damaged header gets a new one.
+ * 1. What store is this?  The old index says so (recover-old.c), and if it cannot
+ *    be read the pack headers: most of them count.  A pack of another store is
+ *    set aside; one with a damaged header gets a new one.
  * 2. Every record of every pack goes into index.db.new (recover-pack.c), chunks
  *    without a segment into segments of their own (recover-seg.c).
  * 3. What is removed or incomplete goes again, and what only that reached
@@ -34,6 +35,7 @@
 #include "store/digest.h"
 #include "store/index.h"
 #include "store/lease.h"
+#include "store/older.h"
 #include "store/recover-private.h"
 #include "store/store-private.h"
 #include "store/store.h"
@@ -247,7 +249,7 @@ static int fill_index(struct recover *r)
 	int rc = recover_packs_collect(r);
 
 	/* A store whose only headers were damaged does not know its digest otherwise. */
-	if (rc == 0 && r->algo)
+	if (rc == 0 && r->algo && !r->old.known)
 		r->store->params.digest = r->algo;
 	if (rc == 0)
 		rc = recover_segs_adopt(r);
@@ -334,6 +336,7 @@ static int swap(struct recover *r)
 		rc = set_aside(r);
 	if (rc < 0)
 		return rc;
+	older_forget(r->store);
 	rc = io_fsync_dir(dirfd, ".");
 	if (rc == 0 && renameat(dirfd, RECOVER_INDEX, dirfd, "index.db") < 0)
 		rc = -errno;
@@ -350,6 +353,8 @@ static int run_locked(struct recover *r)
 	int rc = check_readers(r);
 
 	store_limits_default(&limits);
+	if (rc == 0)
+		rc = recover_old_read(r);
 	if (rc == 0)
 		rc = recover_identity_find(r);
 	if (rc == 0)
@@ -413,6 +418,7 @@ int recover_run(const char *path, const struct recover_opts *opts, struct recove
 	r.store->dirfd = r.store->lock_fd = r.store->packs_fd = -1;
 	rc = run(&r, path);
 	store_close(r.store);
+	recover_old_fini(&r);
 	vec_fini(&r.packs);
 	vec_fini(&r.orphans);
 	vec_fini(&r.segs);

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * recover: index.db again, from the packs alone.
+ * recover: index.db again, from the packs.
  *
  * Builds index.db.new beside the old one, which is kept as index.db.broken
  * (with a number if there is one) and replaced at the end.  Damaged records
  * are skipped by searching for the next header; a segment whose digest list
  * is damaged is rebuilt from its chunks.  A layer whose frames or chunks are
- * incomplete is left out and named.  Parameters (digest, codec, level, chunk
- * sizes) come from the pack headers and manifests, else the defaults.
+ * incomplete is left out and named.
+ *
+ * An old index that can be read says which store this is and which layers
+ * there were; one of a newer lamina is refused with -EPROTONOSUPPORT and left
+ * as it is.  Otherwise identity and parameters (digest, codec, level, chunk
+ * sizes) come from the pack headers and manifests, else the defaults, and a
+ * layer whose manifest is lost is missed only if a tag or attributes name it.
  */
 #ifndef LAMINA_RECOVER_H
 #define LAMINA_RECOVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "store/base/err.h"
@@ -20,6 +26,7 @@
 struct recover_result {
 	uint64_t packs, records, damaged;	/* damaged: places skipped */
 	uint64_t layers, lost, removed, tags;
+	bool compared;		/* with an old index: no other layer is lost */
 	double seconds;
 };
 

@@ -34,6 +34,7 @@
 #include "store/frame.h"
 #include "store/index.h"
 #include "store/lease.h"
+#include "store/older.h"
 #include "store/pack.h"
 #include "store/seg.h"
 #include "store/store-private.h"
@@ -251,6 +252,8 @@ void store_unlock(struct store *store)
 {
 	if (store->lock_fd < 0)
 		return;
+	if (store->index)
+		older_note(store);
 	(void)!ftruncate(store->lock_fd, 0);
 	close(store->lock_fd);
 	store->lock_fd = -1;

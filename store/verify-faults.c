@@ -331,3 +331,66 @@ int verify_faults_attribute(struct verify *v)
 	vec_fini(&a.hurts);
 	return rc;
 }
+
+/* ---- how much is hurt ---- */
+
+struct counting {
+	VEC(uint64_t) chunks;
+	VEC(struct digest) layers;
+};
+
+static int by_number(const void *va, const void *vb)
+{
+	uint64_t a = *(const uint64_t *)va, b = *(const uint64_t *)vb;
+
+	return (a > b) - (a < b);
+}
+
+static int by_digest(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct digest));
+}
+
+/* How many different ones there are; sorts them. */
+static uint64_t count_distinct(void *v, size_t n, size_t size,
+			       int (*compare)(const void *a, const void *b))
+{
+	uint64_t count = n > 0;
+
+	if (n)
+		qsort(v, n, size, compare);
+	for (size_t i = 1; i < n; i++)
+		count += compare((char *)v + (i - 1) * size, (char *)v + i * size) != 0;
+	return count;
+}
+
+static int list_hurt(struct verify *v, struct counting *c)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < v->faults.n && rc == 0; i++) {
+		const struct verify_item *f = &v->faults.v[i];
+
+		if (strcmp(f->what, "chunk") == 0)
+			rc = vec_push(&c->chunks, f->id);
+		for (size_t k = 0; k < f->layers.n && rc == 0; k++)
+			rc = vec_push(&c->layers, f->layers.v[k]);
+	}
+	return rc < 0 ? err_set(v->err, rc, "out of memory") : 0;
+}
+
+int verify_faults_count(struct verify *v)
+{
+	struct counting c = {0};
+	int rc = list_hurt(v, &c);
+
+	if (rc == 0) {
+		v->res.bad_chunks = count_distinct(c.chunks.v, c.chunks.n, sizeof(c.chunks.v[0]),
+						   by_number);
+		v->res.hurt_layers = count_distinct(c.layers.v, c.layers.n, sizeof(c.layers.v[0]),
+						    by_digest);
+	}
+	vec_fini(&c.chunks);
+	vec_fini(&c.layers);
+	return rc;
+}

@@ -371,6 +371,22 @@ static int scan_records(struct pack_run *run, struct scan *scan, uint64_t total)
 	return rc;
 }
 
+/* A damaged header hurts nobody as long as the records behind it can be read. */
+static int check_header(struct pack_run *run)
+{
+	struct packs *packs = run->v->store->packs;
+	struct verify_item fault = {
+		.what = "pack", .about = VERIFY_RECORD, .pack = run->number,
+	};
+
+	if (run->from > PACK_HEADER_LEN)
+		return 0;
+	if (packs_check(packs, run->number, run->v->err) != -EBADMSG ||
+	    packs_check_readable(packs, run->number, 0, NULL) < 0)
+		return 0;
+	return verify_faults_add(run->v, fault, "%s", run->v->err->text);
+}
+
 static int run_pack(struct pack_run *run, uint64_t total)
 {
 	struct verify *v = run->v;
@@ -379,6 +395,9 @@ static int run_pack(struct pack_run *run, uint64_t total)
 
 	if (run->expects.n)
 		qsort(run->expects.v, run->expects.n, sizeof(run->expects.v[0]), by_off);
+	rc = check_header(run);
+	if (rc < 0)
+		return rc;
 	rc = scan_open(v->store->packs, run->number, run->from, run->end, &scan, v->err);
 	if (rc < 0)
 		return unreadable(run, rc);

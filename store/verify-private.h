@@ -77,6 +77,8 @@ int verify_faults_add(struct verify *v, struct verify_item item, const char *fmt
 int verify_faults_confirm(struct verify *v);
 /* Finds the layers that each fault hurts. */
 int verify_faults_attribute(struct verify *v);
+/* Fills the counts of the result that say how much is hurt. */
+int verify_faults_count(struct verify *v);
 void verify_faults_tell(struct verify *v);
 void verify_faults_free(struct verify *v);
 

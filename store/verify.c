@@ -198,6 +198,8 @@ int verify_run(struct store *store, const struct verify_opts *opts, struct verif
 	/* A damaged index stops the walk that meets it; that is a finding, too. */
 	if (rc == -EBADMSG && v.faults.n)
 		rc = 0;
+	if (rc == 0)
+		rc = verify_faults_count(&v);
 	if (rc == 0) {
 		verify_faults_tell(&v);
 		v.res.faults = v.faults.n;

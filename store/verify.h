@@ -43,6 +43,8 @@ struct verify_result {
 	uint64_t packs, records, chunks, frames, layers, pages;
 	uint64_t bytes;
 	uint64_t faults;
+	uint64_t bad_chunks;	/* that the faults are in */
+	uint64_t hurt_layers;	/* each counted once */
 	double seconds;
 };
 

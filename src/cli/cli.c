@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/cli/cli.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "store/decide.h"
 #include "store/lease.h"
@@ -92,12 +94,40 @@ int cli_store_path(struct cli *cli, const char **ret)
 	return 0;
 }
 
+static bool may_write(const char *path)
+{
+	return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0;
+}
+
+/*
+ * SQLite makes files beside the index even to read it.  Where it may not, what
+ * it says then (no such file, a read-only file) leads astray.
+ */
+static int explain(struct cli *cli, const char *path, int rc)
+{
+	char *index;
+
+	if ((rc != -ENOENT && rc != -EROFS) || asprintf(&index, "%s/index.db", path) < 0)
+		return rc;
+	if (access(index, F_OK) == 0 && !(may_write(path) && may_write(index)))
+		rc = errno == EROFS ?
+		     err_set(&cli->err, -errno, "store '%s' is on a read-only file system, and "
+			     "even to read it lamina has to write beside its index", path) :
+		     err_sys(&cli->err, -errno, "even to read store '%s' lamina has to write "
+			     "beside its index", path);
+	free(index);
+	return rc;
+}
+
 int cli_open(struct cli *cli)
 {
 	const char *path;
 	int rc = cli_store_path(cli, &path);
 
-	return rc < 0 ? rc : store_open(path, NULL, &cli->store, &cli->err);
+	if (rc < 0)
+		return rc;
+	rc = store_open(path, NULL, &cli->store, &cli->err);
+	return rc < 0 ? explain(cli, path, rc) : 0;
 }
 
 void cli_end(struct cli *cli)
@@ -109,6 +139,29 @@ void cli_end(struct cli *cli)
 	cli->conf = NULL;
 }
 
+/* --- waiting for another writer --- */
+
+static char wait_sentence[64];
+
+/* Nobody looks whether it was told to stop while it waits: the signal kills. */
+static void on_wait_signal(int sig)
+{
+	(void)!write(STDERR_FILENO, wait_sentence, strlen(wait_sentence));
+	(void)raise(sig);
+}
+
+static void catch_waiting(const struct cli *cli)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	struct sigaction sa = {.sa_handler = on_wait_signal, .sa_flags = (int)SA_RESETHAND}, old;
+
+	(void)snprintf(wait_sentence, sizeof(wait_sentence), "lamina: %s: interrupted\n",
+		       cli->cmd->name);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+			(void)sigaction(signals[i], &sa, NULL);
+}
+
 #define NO_DURATION "'%s' is not a duration such as 500ms, 30s, 10m or forever"
 
 int cli_wait(struct cli *cli, const char *wait, uint64_t *ret_ms)
@@ -116,6 +169,7 @@ int cli_wait(struct cli *cli, const char *wait, uint64_t *ret_ms)
 	const char *conf = cli_config_get(cli, "store", "lock_wait");
 	bool given = wait != NULL;
 
+	catch_waiting(cli);
 	if (!wait)
 		wait = conf ? conf : LOCK_WAIT_DEFAULT;
 	if (!strcmp(wait, "forever"))

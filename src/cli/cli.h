@@ -44,6 +44,7 @@ struct cli {
 	struct store *store;
 	struct meter meter;
 	bool catching;		/* signals stop the work instead of killing us */
+	char done[96];		/* what is done even if it cannot be printed, or "" */
 	struct err err;
 };
 
@@ -68,7 +69,10 @@ int cli_open(struct cli *cli);
 /* Closes everything. */
 void cli_end(struct cli *cli);
 
-/* What --wait (or NULL) comes to, in milliseconds. */
+/*
+ * What --wait (or NULL) comes to, in milliseconds.  From now on, until work has
+ * begun, a signal ends us with a sentence.
+ */
 int cli_wait(struct cli *cli, const char *wait, uint64_t *ret_ms);
 
 /* The id of a layer named by tag, id or prefix. */

@@ -302,6 +302,40 @@ static int print(const struct commit *c)
 	return 0;
 }
 
+/* The attributes of a layer that was there stay as they were. */
+static int tell_kept(const struct commit *c)
+{
+	struct cli *cli = c->cli;
+	struct attrs kept;
+	char id[CLI_ID_LEN];
+	const char *value;
+	int rc = attrs_load(cli->store, &c->result.id, &kept, &cli->err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < c->attrs.n; i++) {
+		value = attrs_get(&kept, c->attrs.v[i].key);
+		if (!value || strcmp(value, c->attrs.v[i].value) != 0)
+			cli_note(cli, "warning: layer %s was there already and stays as it was: "
+				 "--meta %s=%s is not kept", cli_id(id, &c->result.id),
+				 c->attrs.v[i].key, c->attrs.v[i].value);
+	}
+	attrs_fini(&kept);
+	return 0;
+}
+
+/* What is to be known of a commit even if nothing can be printed. */
+static int tell(const struct commit *c)
+{
+	struct cli *cli = c->cli;
+	char hex[DIGEST_HEX_LEN];
+
+	if (!c->o.dry_run)
+		(void)snprintf(cli->done, sizeof(cli->done), "layer %s is committed",
+			       fmt_hex(hex, c->result.id.b, DIGEST_LEN));
+	return c->result.existed ? tell_kept(c) : 0;
+}
+
 static int commit(struct commit *c, const struct args *args)
 {
 	struct cli *cli = c->cli;
@@ -320,6 +354,8 @@ static int commit(struct commit *c, const struct args *args)
 	c->o.progress = cli_progress(cli);
 	rc = commit_run(cli->store, &c->o, &c->result, &cli->err);
 	meter_end(&cli->meter);
+	if (rc == 0)
+		rc = tell(c);
 	return rc < 0 ? rc : print(c);
 }
 

@@ -118,7 +118,7 @@ static json_t *attributes_json(const struct attrs *attrs)
 	json_t *object = json_object();
 
 	for (size_t i = 0; i < attrs->n; i++)
-		(void)json_object_set_new(object, attrs->v[i].key,
+		(void)json_object_set_new(object, info_attr_name(attrs->v[i].key),
 					  json_string(attrs->v[i].value));
 	return object;
 }

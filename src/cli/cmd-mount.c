@@ -2,9 +2,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "src/cli/cli.h"
+#include "src/cli/mounts.h"
 #include "store/base/vec.h"
 
 struct args {
@@ -74,11 +76,17 @@ static char *find_program(void)
 	return ret;
 }
 
-/* Absolute if it can be: `lamina umount` finds the daemon by it. */
-static void add_mountpoint(struct words *w, char **absolute, const char *mnt)
+/* What a killed daemon left is none: lamina-fuse takes its place. */
+static int check_free(struct cli *cli, const char *path)
 {
-	*absolute = realpath(mnt, NULL);
-	add(w, *absolute ? *absolute : mnt);
+	struct mounts_entry there;
+	struct statvfs st;
+
+	if (statvfs(path, &st) < 0 || mounts_find(path, &there) < 0 ||
+	    strcmp(there.type, MOUNTS_OURS) != 0)
+		return 0;
+	return err_set(&cli->err, -EBUSY, "'%s' is mounted already: store '%s'", path,
+		       there.source);
 }
 
 static void make_words(struct words *w, const struct cli *cli)
@@ -106,16 +114,19 @@ static void make_words(struct words *w, const struct cli *cli)
 static int run(struct cli *cli, int argc, char **argv)
 {
 	struct words w = {0};
-	char *program = find_program(), *mnt = NULL;
+	/* Absolute if it can be: `lamina umount` finds the daemon by it. */
+	char *program = find_program(), *mnt = realpath(argv[0], NULL);
 	const char *store;
 	int rc = cli_store_path(cli, &store);
 
 	(void)argc;
+	if (rc == 0 && mnt)
+		rc = check_free(cli, mnt);
 	if (rc == 0) {
 		add(&w, program);
 		make_words(&w, cli);
 		add(&w, store);
-		add_mountpoint(&w, &mnt, argv[0]);
+		add(&w, mnt ? mnt : argv[0]);
 		add(&w, NULL);
 		rc = err_set(&cli->err, -ENOMEM, "out of memory");
 	}

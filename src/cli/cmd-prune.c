@@ -16,7 +16,7 @@
 struct args {
 	const char *keep_last;
 	bool keep_tagged;
-	uint64_t older_than_ms;
+	const char *older_than;
 	bool dry_run;
 	const char *wait;
 };
@@ -26,8 +26,8 @@ static const struct opt opts[] = {
 	 "keep the N layers that were committed last"},
 	{OPT_FLAG, "keep-tagged", 't', OPT_TO(struct args, keep_tagged), NULL, NULL,
 	 "keep layers that have a tag; without it their tags go with them"},
-	{OPT_MS, "older-than", 'o', OPT_TO(struct args, older_than_ms), "DURATION", NULL,
-	 "keep layers that are younger than DURATION, as in 12h or 7d"},
+	{OPT_TEXT, "older-than", 'o', OPT_TO(struct args, older_than), "DURATION", NULL,
+	 "keep layers that are younger than DURATION, as in 12h or 7d; 0 keeps none"},
 	{OPT_FLAG, "dry-run", 'n', OPT_TO(struct args, dry_run), NULL, NULL,
 	 "print what would be removed and kept, change nothing"},
 	CLI_OPT_WAIT(struct args),
@@ -49,7 +49,7 @@ struct prune {
 	size_t n;
 	size_t cap;
 	uint64_t keep_last;
-	uint64_t older_than;	/* seconds */
+	uint64_t older_than_ms;
 	int64_t now;
 	size_t removed;
 };
@@ -106,7 +106,7 @@ static void decide(const struct prune *p, struct candidate *c, size_t younger)
 		keep(c, "among the last");
 	else if (args->keep_tagged && c->tagged)
 		keep(c, "tagged");
-	else if (args->older_than_ms && p->now - c->created < (int64_t)p->older_than)
+	else if (args->older_than && p->now - c->created < (int64_t)(p->older_than_ms / 1000))
 		keep(c, "too young");
 	else if (!in_use(p, c))
 		(void)snprintf(c->why, sizeof(c->why), "%s",
@@ -225,17 +225,19 @@ static int prune(struct prune *p)
 static int run(struct cli *cli, int argc, char **argv)
 {
 	const struct args *args = cli->args;
-	struct prune p = {.cli = cli, .older_than = args->older_than_ms / 1000,
-			  .now = time(NULL)};
+	struct prune p = {.cli = cli, .now = time(NULL)};
 	int rc;
 
 	(void)argc;
 	(void)argv;
-	if (!args->keep_last && !args->keep_tagged && !args->older_than_ms)
+	if (!args->keep_last && !args->keep_tagged && !args->older_than)
 		return cli_usage(cli, "say what to keep: --keep-last, --keep-tagged or "
 				 "--older-than");
 	if (args->keep_last && fmt_parse_u64(args->keep_last, &p.keep_last) < 0)
 		return cli_usage(cli, "--keep-last: '%s' is not a number", args->keep_last);
+	if (args->older_than && fmt_parse_duration_ms(args->older_than, &p.older_than_ms) < 0)
+		return cli_usage(cli, "--older-than: '%s' is not a duration such as 500ms, 30s, "
+				 "10m, 2h or 7d", args->older_than);
 	rc = cli_open(cli);
 	if (rc == 0)
 		rc = prune(&p);

@@ -13,24 +13,28 @@ static void on_note(void *ctx, const char *line)
 
 static int print(struct cli *cli, const struct recover_result *r)
 {
+	/* Without the old index nobody knows of a layer that left no trace in the packs. */
+	const char *found = r->compared ? "recovered" : "found";
+	const char *lost = r->compared ? "lost" : "known to be lost";
 	char time[FMT_SIZE_LEN];
 
 	if (cli->json)
-		return out_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}",
+		return out_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:f}",
 					  "packs", (json_int_t)r->packs,
 					  "records", (json_int_t)r->records,
 					  "damaged", (json_int_t)r->damaged,
 					  "layers", (json_int_t)r->layers,
 					  "lost", (json_int_t)r->lost,
+					  "compared", (int)r->compared,
 					  "removed", (json_int_t)r->removed,
 					  "tags", (json_int_t)r->tags, "seconds", r->seconds),
 				&cli->err);
 	if (!cli->quiet)
 		printf("read %llu packs, %llu records in %s; damaged places skipped: %llu\n"
-		       "layers: %llu recovered, %llu lost, %llu stay removed; tags: %llu\n",
+		       "layers: %llu %s, %llu %s, %llu stay removed; tags: %llu\n",
 		       (unsigned long long)r->packs, (unsigned long long)r->records,
 		       fmt_duration(time, r->seconds), (unsigned long long)r->damaged,
-		       (unsigned long long)r->layers, (unsigned long long)r->lost,
+		       (unsigned long long)r->layers, found, (unsigned long long)r->lost, lost,
 		       (unsigned long long)r->removed, (unsigned long long)r->tags);
 	return 0;
 }
@@ -61,7 +65,8 @@ const struct cmd cmd_recover = {
 	.interrupted = "index.db is as it was",
 	.notes = "For a store whose index.db is lost or damaged. Layers, tags and attributes "
 		 "come back, and what was removed stays removed. The old index.db is kept as "
-		 "index.db.broken. A layer that is no longer whole is left out; it is named "
+		 "index.db.broken; one that can be read says which store this is and which "
+		 "layers there were. A layer that is no longer whole is left out; it is named "
 		 "on standard error, as is every damaged place that was skipped, and the exit "
 		 "status is then 3. Unmount the store first.",
 	.run = run,

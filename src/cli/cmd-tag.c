@@ -82,6 +82,8 @@ static int run(struct cli *cli, int argc, char **argv)
 
 	if (argc == 1)
 		return cli_usage(cli, "which layer is '%s' to point at?", argv[0]);
+	if (argc && !decide_tag_name_ok(argv[0]))
+		return cli_usage(cli, "'%s' is no name for a tag", argv[0]);
 	rc = cli_open(cli);
 	if (rc < 0)
 		return rc;

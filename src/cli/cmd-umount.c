@@ -6,80 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "src/cli/cli.h"
 #include "src/cli/holders.h"
+#include "src/cli/mounts.h"
 
-#define OUR_TYPE "fuse.lamina"
 #define DAEMONS_MAX 8		/* mounts on top of each other; the first that ends is ours */
 #define END_WAIT_MS 10000
 
 extern char **environ;
-
-/* --- what is mounted --- */
-
-struct mounted {
-	char type[64];
-	dev_t dev;
-};
-
-/* Undoes the kernel's \040 and such, in place. */
-static char *unescape(char *text)
-{
-	char *out = text, *in = text;
-
-	while (*in) {
-		unsigned c;
-
-		if (*in == '\\' && sscanf(in + 1, "%3o", &c) == 1) {
-			*out++ = (char)c;
-			in += 4;
-		} else {
-			*out++ = *in++;
-		}
-	}
-	*out = '\0';
-	return text;
-}
-
-static bool parse_line(char *line, const char *path, struct mounted *ret)
-{
-	char *tail = strstr(line, " - "), *point = NULL;
-	unsigned maj, min;
-	bool good = tail && sscanf(line, "%*d %*d %u:%u %*s %ms", &maj, &min, &point) == 3 &&
-		    !strcmp(unescape(point), path) &&
-		    sscanf(tail, " - %63s", ret->type) == 1;
-
-	free(point);
-	if (good)
-		ret->dev = makedev(maj, min);
-	return good;
-}
-
-/* What is on top at `path`. */
-static int find_mounted(const char *path, struct mounted *ret)
-{
-	FILE *file = fopen("/proc/self/mountinfo", "re");
-	struct mounted one;
-	char *line = NULL;
-	size_t size = 0;
-	int rc = -ENOENT;
-
-	if (!file)
-		return -errno;
-	while (getline(&line, &size, file) > 0) {
-		if (!parse_line(line, path, &one))
-			continue;
-		*ret = one;
-		rc = 0;
-	}
-	free(line);
-	(void)fclose(file);
-	return rc;
-}
 
 /* Absolute, without touching the last component: its daemon may be dead. */
 static char *absolute(const char *path)
@@ -113,22 +50,22 @@ static int by_fusermount(char *path)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
 }
 
-static int unmount(char *path)
+static int unmount(char *path, const struct mounts_entry *mounted)
 {
 	if (umount2(path, UMOUNT_NOFOLLOW) == 0)
 		return 0;
-	return errno == EPERM ? by_fusermount(path) : -errno;
+	return errno == EPERM && mounted->user == getuid() ? by_fusermount(path) : -errno;
 }
 
-static int check_ours(struct cli *cli, const char *path, struct mounted *ret)
+static int check_ours(struct cli *cli, const char *path, struct mounts_entry *ret)
 {
-	int rc = find_mounted(path, ret);
+	int rc = mounts_find(path, ret);
 
 	if (rc < 0 && rc != -ENOENT)
 		return err_sys(&cli->err, rc, "cannot read /proc/self/mountinfo");
 	if (rc == -ENOENT)
 		return err_set(&cli->err, -EINVAL, "nothing is mounted on '%s'", path);
-	if (strcmp(ret->type, OUR_TYPE) != 0)
+	if (strcmp(ret->type, MOUNTS_OURS) != 0)
 		return err_set(&cli->err, -EINVAL, "what is mounted on '%s' is not a lamina store, "
 			       "but %s", path, ret->type);
 	return 0;
@@ -147,7 +84,7 @@ static void await_end(const int *pidfds, unsigned n)
 static int umount_path(struct cli *cli, char *path)
 {
 	int daemons[DAEMONS_MAX];
-	struct mounted mounted;
+	struct mounts_entry mounted;
 	char who[384];
 	unsigned n;
 	int rc = check_ours(cli, path, &mounted);
@@ -155,13 +92,16 @@ static int umount_path(struct cli *cli, char *path)
 	if (rc < 0)
 		return rc;
 	n = holders_daemons("lamina-fuse", path, daemons, DAEMONS_MAX);
-	rc = unmount(path);
+	rc = unmount(path, &mounted);
 	if (rc == 0)
 		await_end(daemons, n);
 	while (n > 0)
 		(void)close(daemons[--n]);
 	if (rc == -EBUSY && holders_find(mounted.dev, who, sizeof(who)))
 		return err_set(&cli->err, rc, "'%s' is in use by %s", path, who);
+	if (rc == -EPERM)
+		return err_set(&cli->err, rc, "'%s' was mounted by another user (uid %u)", path,
+			       (unsigned)mounted.user);
 	return rc < 0 ? err_sys(&cli->err, rc, "'%s'", path) : 0;
 }
 

@@ -102,7 +102,9 @@ static void print_text(const struct cli *cli, const struct verify_result *v)
 	       (unsigned long long)v->packs, cli_size(cli, size, v->bytes),
 	       fmt_duration(time, v->seconds));
 	if (v->faults)
-		printf("%llu damaged\n", (unsigned long long)v->faults);
+		printf("%llu damaged\n%llu faults in %llu chunks, %llu layers hurt\n",
+		       (unsigned long long)v->faults, (unsigned long long)v->faults,
+		       (unsigned long long)v->bad_chunks, (unsigned long long)v->hurt_layers);
 	else
 		printf("nothing is damaged\n");
 }

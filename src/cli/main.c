@@ -73,6 +73,15 @@ static int run_parsed(struct cli *cli, int argc, char **argv)
 	return rc < 0 ? cli_fail(cli, rc) : rc;
 }
 
+/*
+ * mount(8) cannot know that a mounted store is not mounted by mount.fuse(8),
+ * which runs the program after which its type is named: us.
+ */
+static bool is_remount(int argc, char **argv)
+{
+	return argc == 4 && !strcmp(argv[2], "-o") && strstr(argv[3], "remount");
+}
+
 /* argv[0] is the command's name. */
 static int run_command(struct cli *cli, int argc, char **argv)
 {
@@ -80,6 +89,9 @@ static int run_command(struct cli *cli, int argc, char **argv)
 	struct opt_parser parser = {.set = {{.to = NULL}, {cli_globals, cli}}};
 	int rc;
 
+	if (!cmd && is_remount(argc, argv))
+		return cli_usage(cli, "'%s' cannot be remounted: unmount and mount it again",
+				 argv[1]);
 	if (!cmd)
 		return cli_usage(cli, "there is no command '%s'", argv[0]);
 	cli->cmd = cmd;
@@ -125,7 +137,8 @@ int main(int argc, char **argv)
 	cli_end(&cli);
 	rc = out_close();
 	if (rc < 0) {
-		fprintf(stderr, "lamina: cannot write to standard output: %s\n", strerror(-rc));
+		fprintf(stderr, "lamina: cannot write to standard output: %s%s%s\n",
+			strerror(-rc), *cli.done ? "; " : "", cli.done);
 		status = status ? status : CLI_FAILED;
 	}
 	return status;

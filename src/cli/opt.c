@@ -98,13 +98,6 @@ static int set_ratio(const struct opt *opt, const char *text, double *to, struct
 	return 0;
 }
 
-static int set_ms(const struct opt *opt, const char *text, uint64_t *to, struct err *err)
-{
-	if (fmt_parse_duration_ms(text, to) < 0)
-		return bad_value(opt, text, "a duration such as 500ms, 30s, 10m, 2h or 7d", err);
-	return 0;
-}
-
 static int set_value(const struct opt *opt, const char *text, void *to, struct err *err)
 {
 	struct opt_word word = {opt, text};
@@ -119,8 +112,6 @@ static int set_value(const struct opt *opt, const char *text, void *to, struct e
 		return 0;
 	case OPT_COUNT:
 		return set_count(opt, text, to, err);
-	case OPT_MS:
-		return set_ms(opt, text, to, err);
 	case OPT_RATIO:
 		return set_ratio(opt, text, to, err);
 	case OPT_WORDS:

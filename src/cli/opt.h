@@ -33,7 +33,6 @@ enum opt_kind {
 	OPT_TEXT,	/* const char *; the last one given counts */
 	OPT_MAYBE,	/* const char *; the argument may be left out: "" */
 	OPT_COUNT,	/* unsigned */
-	OPT_MS,		/* uint64_t, milliseconds */
 	OPT_RATIO,	/* double, above 0 up to 1 */
 	OPT_WORDS,	/* struct opt_words; every one given, in order */
 };

@@ -11,12 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "store/base/vec.h"
 
 struct entry {
 	char *section;
-	char *key;
+	char *key;		/* NULL: the section's own line */
 	char *value;
 	int line;
 };
@@ -61,6 +62,28 @@ static void skip_line(FILE *file)
 	while (c != EOF && c != '\n');
 }
 
+/* Takes the entry, if it is whole. */
+static bool add(struct load *load, struct entry e, bool whole)
+{
+	if (whole && vec_push(&load->conf->entries, e) == 0)
+		return true;
+	entry_free(&e);
+	load->no_memory = true;
+	return false;
+}
+
+/* libinih says nothing of sections without keys. */
+static void add_section(struct load *load, const char *line)
+{
+	const char *end = strchr(line, ']');
+	struct entry e = {.line = load->line};
+
+	if (*line != '[' || !end)
+		return;
+	e.section = strndup(line + 1, (size_t)(end - line) - 1);
+	(void)add(load, e, e.section);
+}
+
 static char *read_line(char *line, int size, void *ctx)
 {
 	struct load *load = ctx;
@@ -77,6 +100,7 @@ static char *read_line(char *line, int size, void *ctx)
 	}
 	blanks = strspn(line, " \t");
 	memmove(line, line + blanks, len - blanks + 1);
+	add_section(load, line);
 	return line;
 }
 
@@ -90,18 +114,18 @@ static int on_entry(void *ctx, const char *section, const char *key, const char 
 		.line = load->line,
 	};
 
-	if (e.section && e.key && e.value && vec_push(&load->conf->entries, e) == 0)
-		return 1;
-	entry_free(&e);
-	load->no_memory = true;
-	return 0;
+	return add(load, e, e.section && e.key && e.value);
 }
 
 static int parse(struct load *load, struct err *err)
 {
 	const char *path = load->conf->path;
-	int bad = ini_parse_stream(read_line, load, on_entry, load);
+	struct stat st;
+	int bad;
 
+	if (fstat(fileno(load->file), &st) == 0 && S_ISDIR(st.st_mode))
+		return err_set(err, -EISDIR, "cannot read '%s': it is a directory", path);
+	bad = ini_parse_stream(read_line, load, on_entry, load);
 	if (load->no_memory || bad == -2)
 		return err_set(err, -ENOMEM, "cannot read '%s': out of memory", path);
 	if (ferror(load->file))
@@ -144,7 +168,7 @@ const char *conf_get(const struct conf *conf, const char *section, const char *k
 	for (size_t i = conf->entries.n; i > 0; i--) {
 		const struct entry *e = &conf->entries.v[i - 1];
 
-		if (!strcmp(e->section, section) && !strcmp(e->key, key))
+		if (e->key && !strcmp(e->section, section) && !strcmp(e->key, key))
 			return e->value;
 	}
 	return NULL;
@@ -162,7 +186,8 @@ static bool key_fits(const char *known, const struct entry *e)
 {
 	const char *key = strchr(known, '.') + 1;
 
-	return section_fits(known, e->section) && (!strcmp(key, "*") || !strcmp(key, e->key));
+	return section_fits(known, e->section) &&
+	       (!e->key || !strcmp(key, "*") || !strcmp(key, e->key));
 }
 
 static int check_entry(const char *path, const struct entry *e, const char *const *known,
@@ -175,7 +200,7 @@ static int check_entry(const char *path, const struct entry *e, const char *cons
 			return 0;
 		section_known = section_known || section_fits(*known, e->section);
 	}
-	if (!*e->section)
+	if (e->key && !*e->section)
 		return err_set(err, -EINVAL, "%s:%d: '%s' stands before any [section]",
 			       path, e->line, e->key);
 	if (!section_known)

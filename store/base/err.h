@@ -10,7 +10,8 @@
  * Whoever returns an error does not log it.  What an errno means here:
  *
  *   EBADMSG          bytes are damaged: a checksum, digest or encoding differs
- *   EPROTONOSUPPORT  written by a newer lamina, or not ours at all
+ *   EPROTONOSUPPORT  written by a newer lamina
+ *   EMEDIUMTYPE      not ours at all
  *   EINVAL           the caller's words are off (a bad name, size or option)
  *   ENOENT, EEXIST   as ever: no such layer, tag, file; already there
  *   EBUSY            somebody else holds it: the writer's lock, a lease, a tag

@@ -74,4 +74,17 @@ is "a disk that is known costs nothing" "$(jq -c '.images[1] | [.name, .new, .st
 is "metadata is kept" "$(lamina show first --json | jq -c '.attributes | [.who, .note]')" \
 	'["me","two words"]'
 
+# What was there already keeps the metadata that it has; that is said, not hidden.
+before=$(lamina show first --json | jq -c .attributes)
+ok "the same with other metadata" lamina commit -q --memfile m --rootfs d --state st --meta who=you --meta new=1 \
+	--meta "note=two words"
+id=$(cat out)
+is "is the same layer" "$(lamina show -q first)" "$id"
+is "whose metadata stays" "$(lamina show first --json | jq -c .attributes)" "$before"
+is "with a warning of what is not kept" "$(cat err)" \
+	"lamina: warning: layer ${id:0:12} was there already and stays as it was: --meta new=1 is not kept
+lamina: warning: layer ${id:0:12} was there already and stays as it was: --meta who=you is not kept"
+ok "the same with the same" lamina commit -q --memfile m --rootfs d --state st --meta who=me
+is "without one" "$(cat err)" ""
+
 done_testing

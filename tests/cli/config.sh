@@ -22,13 +22,16 @@ is "an empty \$LAMINA_STORE is none" "$(LAMINA_STORE='' lamina tag -q --config c
 
 exits "a file that is not there" 1 lamina ls --config nosuch
 is "is named" "$(cat err)" "lamina: cannot list layers: cannot open 'nosuch': No such file or directory"
+exits "a directory" 1 lamina ls --config /etc
+is "is called one" "$(cat err)" "lamina: cannot list layers: cannot read '/etc': it is a directory"
 while IFS='|' read -r text reason; do
 	conf "$text"
 	exits "$text" 1 lamina ls --config conf --store one
 	is "is refused" "$(cat err)" "lamina: cannot list layers: conf:$reason"
 done <<'END'
 [store]\npaht = x|2: unknown key 'paht' in section [store]
-[stor]\npath = x|2: unknown section [stor]
+[stor]\npath = x|1: unknown section [stor]
+[store]\npath = one\n[nosuch]\n|3: unknown section [nosuch]
 [mount]\ncache = 1M\nchache = 2M|3: unknown key 'chache' in section [mount]
 path = x|1: 'path' stands before any [section]
 [gc]\nnonsense|2: neither '[section]' nor 'key = value'

@@ -33,6 +33,21 @@ printf '[store]\nlock_wait = soon\n' >conf
 exits "and is checked" 1 lamina tag x t --config conf
 like "by name" "$(cat err)" "lock_wait in lamina.conf: 'soon' is not a duration"
 
+waits() { # it is lamina by now, and catches SIGTERM
+	grep -qx lamina "/proc/$1/comm" && grep -q '^SigCgt:.*4[0-9a-f]\{3\}$' "/proc/$1/status"
+}
+if has plain; then
+	lamina commit --memfile m --parent t --wait forever >out 2>err &
+	waiter=$!
+	within 10 waits "$waiter"
+	kill -TERM "$waiter"
+	wait "$waiter" 2>/dev/null
+	is "a signal ends the wait" "$?" 143
+	is "with a sentence" "$(cat err)" "lamina: commit: interrupted"
+else
+	skip "$(_lacks plain)" 2
+fi
+
 lamina tag waited t --wait forever 2>err &
 waiter=$!
 sleep 0.3

@@ -23,7 +23,7 @@ is "images" "$(jq -c '.[1].images' out)" \
 like "when" "$(jq -r '.[0].created' out)" '^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-9:]{8}Z$'
 is "metadata" "$(jq -r '.[0].attributes.owner' out)" me
 is "what it stored" "$(jq '.[0].stored_bytes > 0' out)" true
-is "figures of the commit" "$(jq -r '.[0].attributes["lamina.fresh"]' out)" 10
+is "figures of the commit" "$(jq -r '.[0].attributes["lamina.new"]' out)" 10
 
 ok "text" lamina ls
 is "heads" "$(head -1 out | tr -s ' ')" "layer created parent tags images stored meta"
@@ -35,10 +35,13 @@ is "three lines" "$(wc -l <out)" 3
 like "exact sizes" "$(lamina ls --bytes | sed -n 2p)" "memfile 4194304 "
 
 ok "show" lamina show a-tag
+like "calls new pages as commit does" "$(tr -s ' ' <out)" $'\nlamina.new 10\n'
 like "id" "$(cat out)" "layer +$a"$'\n'
 like "tags" "$(cat out)" "tag +a-tag"$'\n'"tag +zz"$'\n'
 like "images" "$(tail -1 out | tr -s ' ')" '^memfile memfile 4.0 MiB 2 40.0 KiB$'
 is "show --json" "$(lamina show a-tag --json | jq -c '[.layer, .parent, .tags, .images]')" \
 	"[\"$a\",null,[\"a-tag\",\"zz\"],[{\"name\":\"memfile\",\"kind\":\"memfile\",\"size\":4194304,\"frames\":2,\"data_bytes\":40960}]]"
+is "and new pages" "$(lamina show a-tag --json | jq -c '.attributes | [.["lamina.new"], has("lamina.fresh")]')" \
+	'["10",false]'
 is "show --quiet" "$(lamina show a-tag --quiet)" "$a"
 done_testing

@@ -15,6 +15,24 @@ same "the layer is there at once" m "mnt/layers/$id/memfile"
 same "and its tag" m mnt/tags/a/memfile
 ok "its daemon runs" kill -0 "$(cat pid)"
 
+exits "where it is mounted already" 4 lamina mount mnt
+is "is busy" "$(cat err)" "lamina: cannot mount: '$T/mnt' is mounted already: store '$T/s'"
+# As mount.fuse(8) runs us when mount(8) is to remount.
+exits "remount" 2 lamina "$T/s" "$T/mnt" -o ro,nosuid,nodev,relatime,remount
+is "is refused" "$(head -1 err)" "lamina: '$T/mnt' cannot be remounted: unmount and mount it again"
+as_other() {
+	setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+}
+cp "$(realpath "$(command -v lamina)")" theirs
+chmod go+rx . ..
+if has root && as_other ./theirs --version >/dev/null 2>&1; then
+	exits "umount by another user" 1 as_other ./theirs umount mnt
+	is "is not permitted" "$(cat err)" \
+		"lamina: cannot unmount: '$T/mnt' was mounted by another user (uid 0)"
+else
+	skip "no other user can come here" 2
+fi
+
 bash -c 'exec 9<"$1"; touch reading; exec sleep 60' bash "mnt/layers/$id/memfile" &
 reader=$!
 at_exit "kill $reader"

@@ -28,6 +28,38 @@ for i in one:m1 two:m2 three:m3; do
 done
 ok "and the store is written again" lamina commit --memfile m4 --tag four
 
+# One commit is enough, though it looks like one that was killed at its end.
+behind() { # COMMAND...
+	cp s/index.db old
+	"$@" >/dev/null
+	rm -f s/index.db-*
+	cp old s/index.db
+	size=$(stat -c %s s/packs/*.pack)
+}
+mkimage m5 600 0-99:data=5
+behind lamina commit -q --memfile m5 --tag five
+for command in "commit --memfile m4 --tag six" "tag x one" "gc"; do
+	# shellcheck disable=SC2086
+	exits "$command is refused" 3 lamina $command
+	like "with the reason" "$(cat err)" "index.db is older than the packs.*published last.*lamina recover"
+done
+is "nothing was cut" "$(stat -c %s s/packs/*.pack)" "$size"
+ok "recover" lamina recover
+ok "brings back the one" lamina export five --memfile back --force
+same "as it was" back m5
+ok "and the store is written again" lamina tag five.again five
+behind lamina tag last five
+exits "nor is a tag cut" 3 lamina tag x one
+ok "recover" lamina recover
+ok "brings it back" lamina show last
+
+# A note that says nothing is in nobody's way.
+printf 'garbage' >s/published
+ok "garbage" lamina tag y one
+like "is written over" "$(cat s/published)" '^[0-9]{20} [0-9]{20}$'
+rm s/published
+ok "as is none" lamina tag z one
+
 # The same across a gc that moved everything to another pack.
 lamina rm -q --force one
 cp s/index.db old

@@ -54,6 +54,10 @@ is "none is left" "$(left)" ""
 ok "of nothing" lamina prune --keep-last 1
 is "nothing is said" "$(cat out)" ""
 
+setup
+ok "older than nothing" lamina prune -o 0
+is "keeps none" "$(left)" ""
+
 # A second later, what was committed before that second is older.
 setup
 sleep 2.1

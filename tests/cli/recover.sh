@@ -22,7 +22,7 @@ rm s/index.db*
 exits "without an index" 1 lamina ls
 like "recover is named" "$(cat err)" "lamina recover"
 ok "recover" lamina recover --json
-is "counts" "$(jq -c '[.packs, .layers, .lost, .removed, .damaged]' out)" '[1,2,0,1,0]'
+is "counts" "$(jq -c '[.packs, .layers, .lost, .removed, .damaged, .compared]' out)" '[1,2,0,1,0,false]'
 is "all is as before" "$(lamina ls --json; lamina tag --json)" "$(cat before)"
 lamina export b --memfile b.out
 same "and whole" b b.out
@@ -30,7 +30,7 @@ ok "and sound" lamina verify --deep
 
 printf garbage >s/index.db
 ok "over a damaged index" lamina recover
-like "text" "$(tail -1 out)" "^layers: 2 recovered, 0 lost, 1 stay removed; tags: 3$"
+like "text" "$(tail -1 out)" "^layers: 2 found, 0 known to be lost, 1 stay removed; tags: 3$"
 ok "the old one is kept" test -e s/index.db.broken
 is "all is as before" "$(lamina ls --json; lamina tag --json)" "$(cat before)"
 mkimage d 1000 0-9:data=9
@@ -40,7 +40,8 @@ rm s/index.db*
 printf XXXX | dd of=s/packs/00000001.pack bs=1 seek=3000 conv=notrunc status=none
 exits "damage is reported" 3 lamina recover --json
 is "what is lost is counted" "$(jq '.damaged >= 1 and .lost >= 1' out)" true
-like "and named" "$(cat err)" "^lamina: "
+like "and named, with a page" "$(cat err)" \
+	"lamina: layer [0-9a-f]{12} is incomplete and left out: .*: page 1:[0-9]+ is not in the store"
 exits "no store at all" 1 lamina recover --store nosuch
 
 if [ -z "$(_lacks fuse)" ]; then

@@ -17,6 +17,11 @@ for command in ls "ls --json" "ls -q" "show a" "show a --json" "log a" "diff a b
 	exits "closed: $command" 1 bash -c "lamina $command >&-"
 	like "it says so" "$(cat err)" "^lamina: cannot write to standard output: Bad file descriptor$"
 done
+mkimage p 512 0:data=3
+exits "full, but committed" 1 bash -c "lamina commit --memfile p --tag p >/dev/full"
+is "it says both" "$(cat err)" "lamina: cannot write to standard output: No space left on device; layer $(
+	lamina show -q p) is committed"
+lamina rm -q --force p
 ok "who prints nothing needs no stdout" bash -c 'lamina tag c a >&-'
 is "it did its work" "$(lamina tag -q | tr '\n' ' ')" "a b c "
 ok "stdin and stderr may be closed" bash -c 'lamina commit -q --memfile m --parent b <&- 2>&-'

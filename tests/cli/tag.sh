@@ -31,7 +31,7 @@ exits "a layer that is not there" 1 lamina tag x nosuch
 exits "no layer" 2 lamina tag x
 like "is asked for" "$(cat err)" "which layer is 'x' to point at"
 for bad in "" .x a/b "a b" "$(printf 'x%.0s' {1..129})" "$a" $'a\nb'; do
-	exits "bad name '${bad:0:20}'" 1 lamina tag "$bad" one
+	exits "bad name '${bad:0:20}'" 2 lamina tag "$bad" one
 	exits "and in commit" 2 lamina commit --memfile m --tag "$bad"
 done
 

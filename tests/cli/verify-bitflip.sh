@@ -31,7 +31,8 @@ flip s/packs/00000001.pack 20000
 exits "a flipped bit" 3 lamina verify
 like "the place" "$(head -1 out)" "^damaged chunk 1:[0-9]+ in pack 00000001 at [0-9]+: "
 is "the layers that it hurts" "$(grep -c "hurts layer $a" out) $(grep -c "hurts layer $b" out) $(grep -c "hurts layer $c" out)" "1 1 0"
-like "the end" "$(tail -1 out)" "1 damaged$"
+like "how much was checked" "$(tail -2 out | head -1)" "1 damaged$"
+is "the end" "$(tail -1 out)" "1 faults in 1 chunks, 2 layers hurt"
 exits "JSON" 3 lamina verify --json
 is "one fault" "$(jq -c '[.fault_count, (.faults | length), .faults[0].what, .faults[0].pack]' out)" '[1,1,"chunk",1]'
 is "its layers" "$(jq -r '.faults[0].layers[]' out | sort)" "$(printf '%s\n' "$a" "$b" | sort)"
@@ -61,6 +62,12 @@ is "40 bits all over the pack are found" "$missed" 0
 rm -rf s && cp -r sound s
 truncate -s -100 s/packs/00000001.pack
 exits "a pack that is cut" 3 lamina verify
+truncate -s 5000 s/packs/00000001.pack
+exits "one of which little is left" 3 lamina verify
+n=$(grep -c '^damaged ' out)
+k=$(grep -oE '^damaged chunk [0-9]+:[0-9]+ ' out | sort -u | wc -l)
+is "the end says how much is hurt" "$(tail -1 out)" "$n faults in $k chunks, 3 layers hurt"
+is "every chunk has an address" "$(grep -cE '^damaged chunk [0-9]+ ' out)" 0
 rm s/packs/00000001.pack
 exits "a pack that is gone" 3 lamina verify
 rm -rf s && cp -r sound s

@@ -50,7 +50,8 @@ static void test_bad_files(void)
 	memcpy(line, "[a]\nk = ", 8);
 	is_err(load(line, &conf, &err), &err, -EINVAL, "%s:2: the line is too long", conf_path);
 	ok(conf == NULL, "the output is untouched");
-	is_int(conf_load(tap_tmpdir(), &conf, &err), -EIO, "a directory: %s", err.text);
+	is_err(conf_load(tap_tmpdir(), &conf, &err), &err, -EISDIR,
+	       "cannot read '%s': it is a directory", tap_tmpdir());
 }
 
 static void test_no_memory(void)
@@ -89,8 +90,11 @@ static void test_check(void)
 
 	check("[store]\npath = 1\n[guest web-1]\nanything = 2\n", known, 0, "");
 	check("[store]\n\npaht = 1\n", known, -EINVAL, ":3: unknown key 'paht' in section [store]");
-	check("[stor]\npath = 1\n", known, -EINVAL, ":2: unknown section [stor]");
-	check("[storee]\npath = 1\n", known, -EINVAL, ":2: unknown section [storee]");
+	check("[stor]\npath = 1\n", known, -EINVAL, ":1: unknown section [stor]");
+	check("[storee]\npath = 1\n", known, -EINVAL, ":1: unknown section [storee]");
+	check("[store]\n\n [nosuch] ; empty\n", known, -EINVAL, ":3: unknown section [nosuch]");
+	check("[]\n", known, -EINVAL, ":1: unknown section []");
+	check("[guest]\n[store]\n", known, 0, "");
 	check("path = 1\n", known, -EINVAL, ":1: 'path' stands before any [section]");
 }
 

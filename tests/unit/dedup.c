@@ -122,6 +122,13 @@ static uint64_t put_hook(uint64_t first)
 	return page;
 }
 
+static void put_pack(const struct index_pack *row)
+{
+	fixture_must(index_begin(f.store->index, &err), &err, "index_begin");
+	fixture_must(index_pack_put(f.store->index, row, &err), &err, "index_pack_put");
+	fixture_must(index_commit(f.store->index, &err), &err, "index_commit");
+}
+
 static void test_partial(uint64_t first)
 {
 	struct dedup *dd = new_dedup(DEDUP_BUDGET);
@@ -142,6 +149,40 @@ static void test_dead_ends(void)
 	is_int(find_page(dd, hook), 0, "a hook of a segment that is gone leads nowhere");
 	is_int(find_page(dd, hook), 0, "however often");
 	dedup_free(dd);
+}
+
+/* Its lists could still be read, but where are the pages? */
+static void test_lost_pack(uint64_t first)
+{
+	struct runs map = {0};
+	struct digest got[FRAME_PAGES];
+	struct index_pack row, longer;
+	uint64_t page = next_page(first, true);
+	struct dedup *dd = new_dedup(DEDUP_BUDGET);
+
+	fixture_must(runs_add(&map, 0, 12), NULL, "runs_add");
+	fixture_must(runs_add(&map, page, 1), NULL, "runs_add");
+	fixture_must(runs_add(&map, first, 4), NULL, "runs_add");
+	fixture_must(runs_add(&map, 0, FRAME_PAGES - 17), NULL, "runs_add");
+	ok(dedup_has(dd, &map), "a frame whose pages are there");
+	dedup_free(dd);
+	fixture_must(index_pack_get(f.store->index, 1, &row, &err), &err, "index_pack_get");
+	longer = row;
+	longer.end++;
+	put_pack(&longer);
+	dd = new_dedup(DEDUP_BUDGET);
+	ok(!dedup_has(dd, &map), "when their pack has lost its end, they are not");
+	is_int(find_page(dd, page), 0, "nor is any of them known");
+	is_err(dedup_parent_digests(dd, &map, got, &err), &err, -EBADMSG,
+	       "pack 00000001 ends before byte %llu", (unsigned long long)longer.end);
+	put_pack(&row);
+	ok(dedup_has(dd, &map), "with the pack back they are");
+	is_int(find_page(dd, page), page, "and are known again");
+	runs_reset(&map);
+	fixture_must(runs_add(&map, UINT64_C(77) << 32, FRAME_PAGES), NULL, "runs_add");
+	ok(!dedup_has(dd, &map), "a frame of pages that are in no segment is not there");
+	dedup_free(dd);
+	runs_fini(&map);
 }
 
 /* ---- the commit's own pages ---- */
@@ -508,6 +549,7 @@ int main(void)
 	test_threads(a, b);
 	test_no_memory(b);
 	test_damage(a);
+	test_lost_pack(a);
 	fixture_new_pack(&f, 9);
 	test_own();
 	test_evicted();

@@ -114,6 +114,7 @@ TAP_FN void fixture_publish_seg(struct fixture *f, struct seg *seg)
 {
 	struct record r = {.type = RECORD_DIGESTS, .id = seg->first};
 	struct buf list = {0}, table = {0};
+	struct index_pack pack;
 	struct index_seg row;
 	struct err err;
 
@@ -132,8 +133,10 @@ TAP_FN void fixture_publish_seg(struct fixture *f, struct seg *seg)
 	row = (struct index_seg){.first = seg->first, .span = seg->span, .pack = seg->pack,
 				 .off = seg->off, .dig_off = seg->dig_off, .dig_len = seg->dig_len,
 				 .table = table.data, .table_len = (uint32_t)table.len};
+	pack = (struct index_pack){.number = seg->pack, .end = f->w.end};
 	fixture_must(index_begin(f->store->index, &err), &err, "index_begin");
 	fixture_must(index_seg_put(f->store->index, &row, &err), &err, "index_seg_put");
+	fixture_must(index_pack_put(f->store->index, &pack, &err), &err, "index_pack_put");
 	fixture_must(index_commit(f->store->index, &err), &err, "index_commit");
 	buf_fini(&list);
 	buf_fini(&table);

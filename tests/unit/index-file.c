@@ -4,44 +4,12 @@
  * snapshots, full disks, migration.
  */
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
 
 #include "store/base/io.h"
 #include "store/index-private.h"
 #include "tests/fault.h"
-#include "tests/tap.h"
-
-static struct err err;
-
-static const char *new_path(void)
-{
-	static int n;
-	static char name[32];
-
-	(void)snprintf(name, sizeof(name), "file-%d.db", n++);
-	return tap_path(name);
-}
-
-static struct index *new_index(const char *path)
-{
-	struct index *ix;
-
-	if (index_open(path, INDEX_CREATE, &ix, &err) < 0)
-		bail("cannot make an index: %s", err.text);
-	return ix;
-}
-
-static void sql(const char *path, const char *text)
-{
-	sqlite3 *db;
-	char *why = NULL;
-
-	if (sqlite3_open(path, &db) != SQLITE_OK ||
-	    sqlite3_exec(db, text, NULL, NULL, &why) != SQLITE_OK)
-		bail("'%s': %s", text, why ? why : "cannot open");
-	(void)sqlite3_close(db);
-}
+#include "tests/unit/index-fixture.h"
 
 static sqlite3_int64 ask(const char *path, const char *text)
 {
@@ -112,17 +80,44 @@ static void test_refused(void)
 	write_file(path, "");
 	is_err(try_open(path), &err, -EBADMSG, "index '%s' is damaged: the file is empty", path);
 	write_file(path, "short");
-	is_err(try_open(path), &err, -EPROTONOSUPPORT, "'%s' is not a lamina index", path);
+	is_err(try_open(path), &err, -EMEDIUMTYPE, "'%s' is not a lamina index", path);
 	write_file(path, "a letter to a friend, of some length, without any digits");
-	is_err(try_open(path), &err, -EPROTONOSUPPORT, "'%s' is not a lamina index", path);
+	is_err(try_open(path), &err, -EMEDIUMTYPE, "'%s' is not a lamina index", path);
 	path = new_path();
 	sql(path, "CREATE TABLE friends(name)");
-	is_err(try_open(path), &err, -EPROTONOSUPPORT, "'%s' is not a lamina index", path);
+	is_err(try_open(path), &err, -EMEDIUMTYPE, "'%s' is not a lamina index", path);
 	is_int(ask(path, "SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'"), 0,
 	       "and it is left as it is");
 	if (mkdir(tap_path("dir"), 0700) < 0)
 		bail("mkdir");
 	ok(try_open(tap_path("dir")) < 0, "a directory: %s", err.text);
+}
+
+/* The file and its log as a killed writer left them. */
+static void test_read_only(void)
+{
+	const char *path = new_path();
+	struct index *ix = new_index(path), *second = NULL;
+	char wal[PATH_MAX + 8], value[8];
+	struct stat before, after;
+
+	(void)snprintf(wal, sizeof(wal), "%s-wal", path);
+	is_int(index_open(path, INDEX_READ, &second, &err), 0, "an index is opened to be read");
+	is_int(index_begin(ix, &err), 0, "another writes");
+	is_int(index_meta_set(ix, "k", "v", &err), 0, "a row");
+	is_int(index_commit(ix, &err), 0, "and commits it");
+	is_int(stat(wal, &before), 0, "into the log");
+	is_int(index_meta_get(second, "k", value, sizeof(value), &err), 0, "which is read");
+	is_str(value, "v", "with what it says");
+	if (index_begin(second, &err) == 0)
+		ok(index_meta_set(second, "k", "w", &err) < 0, "nothing is written: %s", err.text);
+	index_abort(second);
+	is_int(index_check_writable(second, &err), 0, "though no newer lamina forbids it");
+	index_close(ix);
+	is_int(stat(wal, &before), 0, "the log outlives the writer");
+	index_close(second);
+	is_int(stat(wal, &after), 0, "and the reader");
+	is_int(after.st_size, before.st_size, "as it was");
 }
 
 static void test_versions(void)
@@ -135,7 +130,7 @@ static void test_versions(void)
 	is_err(try_open(path), &err, -EPROTONOSUPPORT,
 	       "index '%s' was written by a newer lamina (schema 7, this one knows 1)", path);
 	sql(path, "PRAGMA user_version = 0");
-	is_err(try_open(path), &err, -EPROTONOSUPPORT, "'%s' is not a lamina index", path);
+	is_err(try_open(path), &err, -EMEDIUMTYPE, "'%s' is not a lamina index", path);
 
 	path = new_path();
 	ix = new_index(path);
@@ -486,6 +481,7 @@ int main(void)
 {
 	test_create();
 	test_refused();
+	test_read_only();
 	test_versions();
 	test_foreign_tables();
 	test_truncated();

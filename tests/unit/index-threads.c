@@ -2,28 +2,7 @@
 /* One handle in many threads, and in callbacks of its own. */
 #include <pthread.h>
 
-#include "store/index.h"
-#include "tests/tap.h"
-
-static struct err err;
-
-static const char *new_path(void)
-{
-	static int n;
-	static char name[32];
-
-	(void)snprintf(name, sizeof(name), "threads-%d.db", n++);
-	return tap_path(name);
-}
-
-static struct index *new_index(const char *path)
-{
-	struct index *ix;
-
-	if (index_open(path, INDEX_CREATE, &ix, &err) < 0)
-		bail("cannot make an index: %s", err.text);
-	return ix;
-}
+#include "tests/unit/index-fixture.h"
 
 static int number(struct index *ix, const char *name)
 {

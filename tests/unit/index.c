@@ -3,43 +3,9 @@
  * The rows of every table, and that a changed one is noticed.  Opening, meta,
  * transactions and migration are in index-file.c.
  */
-#include <sqlite3.h>
 #include <sys/stat.h>
 
-#include "store/index.h"
-#include "tests/tap.h"
-
-static struct err err;
-
-static const char *new_path(void)
-{
-	static int n;
-	static char name[32];
-
-	(void)snprintf(name, sizeof(name), "index-%d.db", n++);
-	return tap_path(name);
-}
-
-static struct index *new_index(const char *path)
-{
-	struct index *ix;
-
-	if (index_open(path, INDEX_CREATE, &ix, &err) < 0)
-		bail("cannot make an index: %s", err.text);
-	return ix;
-}
-
-/* Behind the index's back. */
-static void sql(const char *path, const char *text)
-{
-	sqlite3 *db;
-	char *why = NULL;
-
-	if (sqlite3_open(path, &db) != SQLITE_OK ||
-	    sqlite3_exec(db, text, NULL, NULL, &why) != SQLITE_OK)
-		bail("'%s': %s", text, why ? why : "cannot open");
-	(void)sqlite3_close(db);
-}
+#include "tests/unit/index-fixture.h"
 
 static struct digest digest_of(int n)
 {

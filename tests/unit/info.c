@@ -29,6 +29,7 @@ static void decorate(struct fixture *f, const struct layer *layer)
 	decide(f, DECISION_TAG, "another", 7, other.b, DIGEST_LEN);
 	decide(f, DECISION_TAG, "also", 4, layer->id.b, DIGEST_LEN);
 	attrs_set(&a, "source", "vm \xe2\x82\xac \"x\"");
+	attrs_set(&a, "lamina.fresh", "3");
 	attrs_set(&a, "lamina.pages", "12");
 	attrs_encode(&a, &out);
 	decide(f, DECISION_ATTRS, layer->id.b, DIGEST_LEN, out.data, out.len);
@@ -85,7 +86,7 @@ static void test_layer(struct fixture *f)
 	fmt_hex(id, layer->id.b, DIGEST_LEN);
 	fmt_hex(parent_id, parent->id.b, DIGEST_LEN);
 	(void)snprintf(want, sizeof(want),
-		       "{\"attributes\":{\"lamina.pages\":\"12\","
+		       "{\"attributes\":{\"lamina.new\":\"3\",\"lamina.pages\":\"12\","
 		       "\"source\":\"vm \xe2\x82\xac \\\"x\\\"\"},"
 		       "\"created\":\"2026-11-21T09:28:59Z\",\"images\":%s,\"layer\":\"%s\","
 		       "\"parent\":\"%s\",\"tags\":[\"also\",\"golden\"]}", images, id, parent_id);

@@ -11,7 +11,6 @@ struct args {
 	const char *text;
 	const char *maybe;
 	unsigned count;
-	uint64_t ms;
 	double ratio;
 	struct opt_words words;
 };
@@ -27,7 +26,6 @@ static const struct opt opts[] = {
 	{OPT_TEXT, "text", 't', OPT_TO(struct args, text), "TEXT", NULL, "a text"},
 	{OPT_MAYBE, "maybe", 'm', OPT_TO(struct args, maybe), "TEXT", NULL, "or none"},
 	{OPT_COUNT, "count", 'c', OPT_TO(struct args, count), "N", NULL, "a number"},
-	{OPT_MS, "time", 0, OPT_TO(struct args, ms), "DURATION", NULL, "a time"},
 	{OPT_RATIO, "ratio", 0, OPT_TO(struct args, ratio), "R", NULL, "a ratio"},
 	{OPT_WORDS, "one", 'o', OPT_TO(struct args, words), "WORD", NULL, "a word"},
 	{OPT_WORDS, "two", 0, OPT_TO(struct args, words), "WORD", NULL, "of the same list"},
@@ -70,12 +68,11 @@ static int parse(bool stop, const char *const words[])
 static void values(void)
 {
 	is_int(parse(false, (const char *const[]){NULL}), 1, "nothing");
-	is_int(PARSE("-f", "--text", "x", "--count=7", "--time", "2m", "--ratio", "0.5"), 9,
+	is_int(PARSE("-f", "--text", "x", "--count=7", "--ratio", "0.5"), 7,
 	       "all kinds");
 	ok(args.flag && !args.other, "a flag");
 	is_str(args.text, "x", "a text");
 	is_int(args.count, 7, "a number");
-	is_int(args.ms, 120000, "milliseconds");
 	ok(args.ratio > 0.49 && args.ratio < 0.51, "a ratio");
 	is_int(PARSE("--text=a", "-tb", "-t", "c"), 5, "given three times");
 	is_str(args.text, "c", "the last one counts");
@@ -137,8 +134,6 @@ static void bad(void)
 	is_err(PARSE("--count", "-1"), &err, -EINVAL, "--count: '-1' is not a number");
 	is_err(PARSE("--count", "4294967296"), &err, -EINVAL,
 	       "--count: '4294967296' is not a number");
-	is_err(PARSE("--time", "2x"), &err, -EINVAL,
-	       "--time: '2x' is not a duration such as 500ms, 30s, 10m, 2h or 7d");
 	for (size_t i = 0; i < 6; i++) {
 		const char *const texts[] = {"0", "1.01", "-0.5", "nan", "0.5x", ""};
 
@@ -156,7 +151,7 @@ int main(void)
 	words();
 	operands();
 	bad();
-	is_str(opt_find(opts, "time")->help, "a time", "an option by its name");
+	is_str(opt_find(opts, "count")->help, "a number", "an option by its name");
 	ok(!opt_find(opts, "tim"), "whole names only");
 	ok(!opt_find(NULL, "x"), "no table, no option");
 	opt_fini(&(struct opt_set){opts, &args});

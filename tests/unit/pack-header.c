@@ -64,6 +64,33 @@ static void test_every_bit(void)
 	is_int(back.number, 77, "the output is untouched");
 }
 
+static void test_hurt(void)
+{
+	struct pack_header h = sample();
+	uint8_t bytes[PACK_HEADER_LEN];
+	int missed = 0;
+
+	pack_header_encode(&h, bytes);
+	ok(!pack_header_is_hurt(bytes, &h), "a good header is not hurt");
+	for (unsigned bit = 0; bit < 8 * PACK_HEADER_LEN; bit++) {
+		bytes[bit / 8] ^= 1u << bit % 8;
+		missed += !pack_header_is_hurt(bytes, &h);
+		bytes[bit / 8] ^= 1u << bit % 8;
+	}
+	is_int(missed, 0, "with any bit flipped it is");
+	bytes[63] ^= 1;
+	h.number++;
+	ok(pack_header_is_hurt(bytes, &h), "it may be a neighbour's: records have their ids");
+	memset(h.uuid, 'z', sizeof(h.uuid));
+	ok(!pack_header_is_hurt(bytes, &h), "another store's it is not");
+	memset(bytes, 0, sizeof(bytes));
+	ok(!pack_header_is_hurt(bytes, &h), "nor is it where there is nothing");
+	h.number++;
+	pack_header_encode(&h, bytes);
+	h.number++;
+	ok(!pack_header_is_hurt(bytes, &h), "one that is whole means what it says");
+}
+
 static void refused(unsigned at, uint8_t value, int rc, const char *text)
 {
 	struct pack_header h = sample();
@@ -106,6 +133,7 @@ int main(void)
 		bail("digest_init");
 	test_golden();
 	test_every_bit();
+	test_hurt();
 	test_refused();
 	return tap_done();
 }

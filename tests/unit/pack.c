@@ -343,6 +343,62 @@ static void test_headers(void)
 	packs_free(packs);
 }
 
+/* Each bit of a header, flipped: the records behind it can be read all the same. */
+static void test_hurt_header(void)
+{
+	struct packs *packs = new_packs();
+	uint8_t good[PACK_HEADER_LEN], bad;
+	unsigned unread = 0, unseen = 0, appended = 0;
+	struct pack_writer w;
+	char text[5] = "";
+
+	write_header(9, 9, uuid, 0);
+	spoil(9, PACK_HEADER_LEN, "words", 5);
+	is_int(packs_check(packs, 9, &err), 0, "a good header");
+	is_int(packs_read(packs, 9, 0, good, sizeof(good), &err), 0, "can be read itself");
+	for (unsigned bit = 0; bit < 8 * PACK_HEADER_LEN; bit++) {
+		packs_forget(packs, 9);
+		bad = good[bit / 8] ^ (uint8_t)(1u << bit % 8);
+		spoil(9, bit / 8, &bad, 1);
+		unread += packs_read(packs, 9, PACK_HEADER_LEN, text, 5, &err) < 0 ||
+			  memcmp(text, "words", 5) != 0 ||
+			  packs_check_readable(packs, 9, PACK_HEADER_LEN + 5, &err) < 0;
+		unseen += packs_check(packs, 9, &err) != -EBADMSG;
+		unseen += packs_read(packs, 9, PACK_HEADER_LEN - 1, text, 5, &err) != -EBADMSG;
+		appended += pack_append_at(packs, 9, PACK_HEADER_LEN + 5, &w, &err) != -EBADMSG;
+		spoil(9, bit / 8, &good[bit / 8], 1);
+	}
+	is_int(unread, 0, "no flipped bit of the header hides the records");
+	is_int(unseen, 0, "none is overlooked");
+	is_int(appended, 0, "and nothing is appended behind one");
+	spoil(9, 24, "zzzzzzzzz", 9);
+	packs_forget(packs, 9);
+	is_err(packs_read(packs, 9, PACK_HEADER_LEN, text, 5, &err), &err, -EBADMSG,
+	       "pack 00000009: its header's checksum differs");
+	is_err(packs_check_readable(packs, 9, PACK_HEADER_LEN, &err), &err, -EBADMSG,
+	       "pack 00000009: its header's checksum differs");
+	packs_unlink(packs, 9, NULL);
+	packs_free(packs);
+}
+
+/* A descriptor that is still open does not make up for the file. */
+static void test_readable(void)
+{
+	struct packs *packs = new_packs();
+	char c;
+
+	write_header(9, 9, uuid, 0);
+	is_int(packs_check_readable(packs, 9, PACK_HEADER_LEN, &err), 0, "a pack that is there");
+	is_err(packs_check_readable(packs, 9, PACK_HEADER_LEN + 1, &err), &err, -EBADMSG,
+	       "pack 00000009 ends before byte 65");
+	if (unlink(file_of(9)) < 0)
+		bail("unlink");
+	is_int(packs_read(packs, 9, 0, &c, 1, &err), 0, "unlinked, it is still read");
+	is_err(packs_check_readable(packs, 9, PACK_HEADER_LEN, &err), &err, -ENOENT,
+	       "cannot look at pack 00000009: No such file or directory");
+	packs_free(packs);
+}
+
 /* gc unlinks a pack beside a reader. */
 static void test_descriptors(void)
 {
@@ -433,6 +489,8 @@ int main(void)
 	test_failed_sync();
 	test_damage();
 	test_headers();
+	test_hurt_header();
+	test_readable();
 	test_descriptors();
 	test_each();
 	packs_free(NULL);

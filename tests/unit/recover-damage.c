@@ -125,7 +125,18 @@ static void test_maps_and_manifest(void)
 	r = recover();
 	is_int(r.layers, 3, "a damaged manifest costs its layer");
 	is_int(forget_lost(), 1, "and no other");
+	is_int(r.lost, 1, "it is counted");
+	ok(strstr(notes, " is lost: the old index names it, but no pack has its manifest\n"),
+	   "and named: %s", notes);
 	ok(strstr(notes, "tag 'kept' is left out"), "its tag is named");
+	store_close(s.store);
+	s.store = NULL;
+	(void)unlink(file("index.db"));
+	r = recover();
+	is_int(r.lost, 1, "without an index what its tag says remains");
+	ok(!r.compared && (strstr(notes, " is lost: tag 'kept' names it, but") ||
+			   strstr(notes, " is lost: attributes name it, but")),
+	   "so it is named all the same: %s", notes);
 	series_ok(&s, "the others are whole");
 	is_int(faults(), 0, "and sound");
 	store_close(s.store);

@@ -36,6 +36,7 @@ static void test_indexes(void)
 	is_int(r.tags, 2, "and two tags");
 	is_int(r.lost + r.removed + r.damaged, 0, "nothing lost, removed or damaged");
 	is_str(notes, "", "and there is nothing to tell");
+	ok(r.compared, "the old index has been asked");
 	check_sound("sound");
 	series_must(index_hook_count(s.store->index, &hooks_now, &err), &err, "hooks");
 	ok(hooks > 0 && hooks_now == hooks, "known pages will be found as before");

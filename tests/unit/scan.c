@@ -266,7 +266,7 @@ static void test_errors(void)
 	       "cannot look at pack 00000063: No such file or directory");
 	write_pack(8);
 	packs_forget(packs, 8);
-	overwrite(8, 3, "x", 1);
+	overwrite(8, 0, "not at all a pack", 17);
 	is_int(scan_open(packs, 8, 64, offs[1], &s, &err), 0, "a pack without its magic opens");
 	is_err(scan_next(s, &item, &err), &err, -EBADMSG,
 	       "pack 00000008: it does not begin as a pack does");
