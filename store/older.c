@@ -161,6 +161,18 @@ static int judge(const struct look *l, const struct counters *now, const struct 
 	return 0;
 }
 
+/* The note first: the index is never behind one that was written before it is asked. */
+int older_check_note(struct store *store, struct err *err)
+{
+	struct look l = {.store = store};
+	struct counters now, noted;
+	int rc = read_note(store, &noted, err);
+
+	if (rc == 0)
+		rc = get_counters(store, &now, err);
+	return rc < 0 ? rc : judge(&l, &now, &noted, err);
+}
+
 int older_check(struct store *store, const struct index_pack *last, uint32_t next_pack,
 		struct err *err)
 {

@@ -23,6 +23,9 @@ struct store;
 int older_check(struct store *store, const struct index_pack *last, uint32_t next_pack,
 		struct err *err);
 
+/* Of the note alone, for whoever does not write: no lock is needed.  -EBADMSG. */
+int older_check_note(struct store *store, struct err *err);
+
 /*
  * Notes in STORE/published how far the index is, for the next older_check().
  * Under the writer's lock, at its end; best effort, and never back.

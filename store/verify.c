@@ -19,6 +19,7 @@
 #include "store/index.h"
 #include "store/layer.h"
 #include "store/mark.h"
+#include "store/older.h"
 #include "store/store.h"
 #include "store/verify-private.h"
 
@@ -141,10 +142,24 @@ static void index_fault(void *ctx, const char *text)
 	(void)verify_faults_add(v, fault, "%s", text);
 }
 
+/* An index that was put back from a copy is whole, but not what it was. */
+static int check_age(struct verify *v)
+{
+	struct err why = {{0}};
+	int rc = older_check_note(v->store, &why);
+
+	if (rc != -EBADMSG)
+		return rc < 0 ? err_set(v->err, rc, "%s", why.text) : 0;
+	index_fault(v, why.text);
+	return 0;
+}
+
 static int run_parts(struct verify *v)
 {
-	int rc = index_verify(v->store->index, index_fault, v, v->err);
+	int rc = check_age(v);
 
+	if (rc == 0)
+		rc = index_verify(v->store->index, index_fault, v, v->err);
 	if (rc == 0)
 		rc = verify_packs(v);
 	if (rc == 0)
@@ -195,6 +210,9 @@ int verify_run(struct store *store, const struct verify_opts *opts, struct verif
 
 	if (rc == 0)
 		rc = run_parts(&v);
+	/* What only fills arrays has no sentence of its own. */
+	if (rc == -ENOMEM)
+		err_set(v.err, rc, "out of memory");
 	/* A damaged index stops the walk that meets it; that is a finding, too. */
 	if (rc == -EBADMSG && v.faults.n)
 		rc = 0;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/cli/cli.h"
@@ -116,6 +117,7 @@ static int write_svg(struct cli *cli, const struct map *map, const char *path)
 {
 	char *data = NULL;
 	size_t len = 0;
+	struct stat st;
 	FILE *memory;
 	int rc;
 
@@ -123,6 +125,8 @@ static int write_svg(struct cli *cli, const struct map *map, const char *path)
 		map_svg(stdout, map);
 		return 0;
 	}
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return err_set(&cli->err, -EEXIST, "'%s' exists and is not a regular file", path);
 	memory = open_memstream(&data, &len);
 	if (!memory)
 		return err_set(&cli->err, -ENOMEM, "out of memory");

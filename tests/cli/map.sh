@@ -56,6 +56,10 @@ fi
 exits "where it cannot be written" 1 lamina map b --svg nosuch/b.svg
 like "is named" "$(cat err)" "cannot write 'nosuch/b.svg'"
 exits "no such image" 1 lamina map b --image rootfs
+mkfifo pipe
+exits "nor over what is no regular file" 1 lamina map b --svg pipe
+is "is said" "$(cat err)" "lamina: cannot draw the map: 'pipe' exists and is not a regular file"
+ok "which stays as it was" test -p pipe
 exits "not both" 2 lamina map b --svg x --json
 
 if has script; then

@@ -44,7 +44,10 @@ for command in "commit --memfile m4 --tag six" "tag x one" "gc"; do
 	like "with the reason" "$(cat err)" "index.db is older than the packs.*published last.*lamina recover"
 done
 is "nothing was cut" "$(stat -c %s s/packs/*.pack)" "$size"
+exits "verify finds it, too" 3 lamina verify
+like "and says so" "$(cat out err)" "index.db is older than the packs.*published last"
 ok "recover" lamina recover
+ok "nothing is left to be found" lamina verify
 ok "brings back the one" lamina export five --memfile back --force
 same "as it was" back m5
 ok "and the store is written again" lamina tag five.again five
