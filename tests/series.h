@@ -22,6 +22,7 @@
 #include "store/pack.h"
 #include "store/seg.h"
 #include "store/store.h"
+#include "store/verify.h"
 #include "store/view.h"
 #include "tests/tap.h"
 
@@ -379,6 +380,17 @@ TAP_FN size_t series_packs(struct series *s)
 
 	series_must(packs_each(s->store->packs, series_count_pack, &n), NULL, "packs_each");
 	return n;
+}
+
+/* How many faults a deep verify finds. */
+TAP_FN uint64_t series_faults(struct series *s)
+{
+	struct verify_opts opts = {.deep = true};
+	struct verify_result r;
+	struct err err;
+
+	series_must(verify_run(s->store, &opts, &r, &err), &err, "verify");
+	return r.faults;
 }
 
 #endif

@@ -16,6 +16,7 @@
 #include "store/seg.h"
 #include "store/store.h"
 #include "store/view.h"
+#include "tests/series.h"
 #include "tests/tap.h"
 
 #include <fcntl.h>
@@ -45,26 +46,12 @@ TAP_FN struct store *make_store(const char *name)
 
 /* ---- files ---- */
 
-/* Half text, half noise. */
-TAP_FN void fill_page(uint32_t content, uint8_t page[PAGE_SIZE])
-{
-	uint64_t x = content * UINT64_C(0x9e3779b97f4a7c15);
-
-	memset(page, content ? 'a' : 0, PAGE_SIZE);
-	for (size_t i = 0; content && i < PAGE_SIZE; i += 2 * sizeof(x)) {
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
-		memcpy(page + i, &x, sizeof(x));
-	}
-}
-
 TAP_FN void put_page(const char *path, uint64_t pgno, uint32_t content)
 {
 	uint8_t page[PAGE_SIZE];
 	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
-	fill_page(content, page);
+	series_page(content, page);
 	if (fd < 0 || pwrite(fd, page, PAGE_SIZE, (off_t)(pgno * PAGE_SIZE)) != PAGE_SIZE)
 		bail("cannot write '%s'", path);
 	close(fd);

@@ -7,7 +7,6 @@
 
 #include "store/gc.h"
 #include "store/recover.h"
-#include "store/verify.h"
 #include "tests/series.h"
 
 static struct series s;
@@ -29,16 +28,6 @@ TAP_FN struct gc_result gc(void)
 TAP_FN struct gc_result repack(void)
 {
 	return gc_with((struct gc_opts){.repack = true});
-}
-
-TAP_FN uint64_t faults(void)
-{
-	struct verify_opts opts = {.deep = true};
-	struct verify_result r;
-	struct err err;
-
-	series_must(verify_run(s.store, &opts, &r, &err), &err, "verify");
-	return r.faults;
 }
 
 TAP_FN struct recover_result recover(void)

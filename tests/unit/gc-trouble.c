@@ -76,7 +76,7 @@ static void test_commit_meanwhile(void)
 	is_int(r.layers, 1, "the removed layer goes");
 	is_int(s.n, 7, "the new layer is there");
 	series_ok(&s, "and nothing of it dangles");
-	is_int(faults(), 0, "nothing at all");
+	is_int(series_faults(&s), 0, "nothing at all");
 	store_close(s.store);
 }
 
@@ -121,7 +121,7 @@ static void test_long_lived(void)
 	s.layer[s.n] = first;
 	series_must(series_try_commit(&s, &s.layer[s.n++], NULL, NULL, &err), &err, "commit");
 	series_ok(&s, "a process that was there before gc finds no page that is gone");
-	is_int(faults(), 0, "what it commits is sound");
+	is_int(series_faults(&s), 0, "what it commits is sound");
 	store_close(s.store);
 }
 
@@ -246,9 +246,9 @@ static void test_damaged_list(void)
 	series_remove(&s, 0);
 	(void)index_seg_each(s.store->index, find_chunk, at, &err);
 	series_flip(&s, 2, at[2] + RECORD_HEADER_LEN + 5);
-	is_int(faults(), 1, "a damaged digest list");
+	is_int(series_faults(&s), 1, "a damaged digest list");
 	(void)gc_with((struct gc_opts){.repack = true, .ratio = 1.1});
-	is_int(faults(), 0, "is made again from the pages by --repack");
+	is_int(series_faults(&s), 0, "is made again from the pages by --repack");
 	series_ok(&s, "and no layer is hurt");
 	store_close(s.store);
 }
@@ -301,7 +301,7 @@ static void test_full(void)
 	r = repack();
 	ok(r.packs > 0, "with room it goes on");
 	series_ok(&s, "layers are whole");
-	is_int(faults(), 0, "and sound");
+	is_int(series_faults(&s), 0, "and sound");
 	store_close(s.store);
 }
 

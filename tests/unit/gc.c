@@ -35,7 +35,7 @@ static void test_all(void)
 	is_int(series_packs(&s), 0, "no pack is left");
 	is_int(decisions(), 0, "nor a word about what was removed");
 	ok(r.bytes_after < r.bytes_before / 10, "the store is small again");
-	is_int(faults(), 0, "and sound");
+	is_int(series_faults(&s), 0, "and sound");
 	series_commit(&s, SIZE_MAX, 50, NULL);
 	ok(last_pack() > last, "a new pack has a number that was never used");
 	series_ok(&s, "and its layer can be read");
@@ -64,7 +64,7 @@ static void test_repack(void)
 	is_int(plain.pages + r.pages, dry.pages, "and the pages");
 	ok(r.bytes_after < plain.bytes_after, "--repack frees them");
 	series_ok(&s, "the last layer is whole");
-	is_int(faults(), 0, "and every digest right");
+	is_int(series_faults(&s), 0, "and every digest right");
 	r = repack();
 	is_int(r.packs, 0, "there is nothing left to repack");
 	series_reopen(&s);
@@ -187,7 +187,7 @@ static void test_lease(void)
 	ok(layer_open(s.store, &s.layer[2].id, &layer, &err) == -ENOENT,
 	   "who comes now is too late");
 	layer_unref(layer);
-	is_int(faults(), 0, "the store is sound");
+	is_int(series_faults(&s), 0, "the store is sound");
 	is_err(recover_run(s.path, &opts, &found, &err), &err, -EBUSY,
 	       "layer %02x%02x%02x%02x%02x%02x is being read by pid %d: a store is recovered "
 	       "when nobody reads it", s.layer[2].id.b[0], s.layer[2].id.b[1],

@@ -26,7 +26,7 @@ static void test_chunk(void)
 	ok(strstr(notes, line), "and who is left out: %s", notes);
 	ok(strstr(notes, "tag 'newest' is left out: its layer "), "with what tag");
 	series_ok(&s, "the others are whole");
-	is_int(faults(), 0, "what is left is sound");
+	is_int(series_faults(&s), 0, "what is left is sound");
 	l->removed = false;
 	series_must(series_try_commit(&s, l, NULL, NULL, &err), &err, "commit");
 	series_ok(&s, "committed again it is whole: nothing is found in the damaged chunk");
@@ -72,7 +72,7 @@ static void test_both(void)
 	is_int(r.damaged, 2, "a chunk and its list");
 	is_int(r.lost, forget_lost(), "cost the layers that need the chunk");
 	series_ok(&s, "and no others");
-	is_int(faults(), 0, "the rest is sound");
+	is_int(series_faults(&s), 0, "the rest is sound");
 	store_close(s.store);
 }
 
@@ -118,7 +118,7 @@ static void test_maps_and_manifest(void)
 	is_int(r.lost, forget_lost(), "damaged maps cost the layers that have the frames");
 	ok(r.lost > 0 && r.layers + r.lost == 4, "%u of four", (unsigned)r.lost);
 	series_ok(&s, "the others are whole");
-	is_int(faults(), 0, "and sound");
+	is_int(series_faults(&s), 0, "and sound");
 	store_close(s.store);
 	make("manifest");
 	flip_record(1, RECORD_LAYER, 0);
@@ -138,7 +138,7 @@ static void test_maps_and_manifest(void)
 			   strstr(notes, " is lost: attributes name it, but")),
 	   "so it is named all the same: %s", notes);
 	series_ok(&s, "the others are whole");
-	is_int(faults(), 0, "and sound");
+	is_int(series_faults(&s), 0, "and sound");
 	store_close(s.store);
 }
 
@@ -197,7 +197,7 @@ static void test_anywhere(void)
 			r = recover();
 			silent += notes[0] == '\0';
 			(void)forget_lost();
-			unsound += faults() != 0;
+			unsound += series_faults(&s) != 0;
 			wrong += series_check(&s) != NULL;
 			(void)r;
 			before.store = s.store;
@@ -230,12 +230,12 @@ static void test_cut(void)
 	is_int(r.layers, 3, "a pack that was cut has what is before the cut");
 	is_int(forget_lost(), 1, "one layer was behind it");
 	series_ok(&s, "the others are whole");
-	is_int(faults(), 0, "and sound");
+	is_int(series_faults(&s), 0, "and sound");
 	is_int(series_packs(&s), 2, "there are two packs");
 	series_commit(&s, 2, 10, NULL);
 	is_int(series_packs(&s), 3, "the next commit does not write into the one that was cut");
 	series_ok(&s, "it goes on");
-	is_int(faults(), 0, "without harm");
+	is_int(series_faults(&s), 0, "without harm");
 	store_close(s.store);
 }
 

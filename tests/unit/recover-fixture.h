@@ -7,7 +7,6 @@
 
 #include "store/recover.h"
 #include "store/scan.h"
-#include "store/verify.h"
 #include "tests/series.h"
 
 #define NOTES_LEN 16384
@@ -42,16 +41,6 @@ TAP_FN struct recover_result recover(void)
 	series_must(try_recover(&r, &err), &err, "recover");
 	series_open(&s);
 	return r;
-}
-
-TAP_FN uint64_t faults(void)
-{
-	struct verify_opts opts = {.deep = true};
-	struct verify_result r;
-	struct err err;
-
-	series_must(verify_run(s.store, &opts, &r, &err), &err, "verify");
-	return r.faults;
 }
 
 TAP_FN const char *file(const char *name)
@@ -160,7 +149,7 @@ TAP_FN void check_sound(const char *how)
 	series_ok(&s, "%s: every layer is there and whole", how);
 	is_int(decide_tag_find(s.store, "newest", &id, &err), 0, "with its tag");
 	ok(digest_equal(&id, &s.layer[3].id), "that points at it");
-	is_int(faults(), 0, "the store is sound");
+	is_int(series_faults(&s), 0, "the store is sound");
 }
 
 #endif

@@ -62,7 +62,7 @@ static void test_indexes(void)
 	   "kept under another name, with its log");
 	series_commit(&s, 3, 10, "newest");
 	series_ok(&s, "a commit works afterwards");
-	is_int(faults(), 0, "and all is sound");
+	is_int(series_faults(&s), 0, "and all is sound");
 	store_close(s.store);
 }
 
@@ -162,7 +162,7 @@ static void test_two_copies(void)
 	is_int(r.layers, 3, "layers count once");
 	is_int(r.removed, 1, "the removed one is removed");
 	series_ok(&s, "all are whole");
-	is_int(faults(), 0, "and sound");
+	is_int(series_faults(&s), 0, "and sound");
 	series_flip(&s, 3, 2000);
 	r = recover();
 	ok(r.damaged > 0, "the copy is damaged");
@@ -170,7 +170,7 @@ static void test_two_copies(void)
 	series_ok(&s, "all are whole");
 	series_must(gc_run(s.store, &opts, &g, &err), &err, "gc");
 	is_int(series_packs(&s), 1, "gc brings it all together");
-	ok(pages > 0 && faults() == 0, "soundly");
+	ok(pages > 0 && series_faults(&s) == 0, "soundly");
 	series_ok(&s, "all are whole");
 	store_close(s.store);
 }
