@@ -71,7 +71,7 @@ static double set_image(struct server *s, struct tree_image *image, struct stat 
 	return timeout;
 }
 
-static double set_text(struct server *s, const struct node *node, struct stat *st)
+static double set_text(struct server *s, struct node *node, struct stat *st)
 {
 	struct err err = {""};
 	char *text = NULL;
@@ -82,6 +82,19 @@ static double set_text(struct server *s, const struct node *node, struct stat *s
 	free(text);
 	set_file(st, s->options->mode & 0444, len, len);
 	return node->kind == NODE_STATS ? 0 : TEXT_TIMEOUT;
+}
+
+/* One that was removed is empty for who still has its name. */
+static double set_trace(struct server *s, struct node *node, struct stat *st)
+{
+	struct err err = {""};
+	uint64_t len = 0;
+	int rc = traces_size(s->store, &node->layer->id, tree_trace(node)->name, &len, &err);
+
+	if (rc < 0 && rc != -ENOENT)
+		damage_log(&s->damage, err.text);
+	set_file(st, s->options->mode & 0444, len, len);
+	return 0;
 }
 
 static double set_symlink(struct stat *st)
@@ -110,6 +123,8 @@ static double set_by_kind(struct server *s, struct node *node, struct stat *st)
 		return ATTR_FOREVER;
 	case NODE_IMAGE:
 		return set_image(s, tree_image(node), st);
+	case NODE_TRACE:
+		return set_trace(s, node, st);
 	case NODE_TAG:
 		return set_symlink(st);
 	default:
@@ -131,7 +146,14 @@ double attr_fill(struct server *s, struct node *node, struct stat *ret)
 
 double attr_name_timeout(const struct node *node)
 {
-	return node->kind == NODE_LAYER || node->kind == NODE_TAG ? 0 : ATTR_FOREVER;
+	switch (node->kind) {
+	case NODE_LAYER:
+	case NODE_TAG:
+	case NODE_TRACE:
+		return 0;
+	default:
+		return ATTR_FOREVER;
+	}
 }
 
 uint64_t attr_parent_ino(struct server *s, const struct node *dir)

@@ -81,13 +81,30 @@ static int info_text(struct server *s, const struct tree_layer *l, char **ret, s
 	return rc < 0 ? rc : text_of_json(json, ret, ret_len);
 }
 
-int file_text(struct server *s, const struct node *node, char **ret, size_t *ret_len,
+static int trace_text(struct server *s, struct node *node, char **ret, size_t *ret_len,
+		      struct err *err)
+{
+	struct buf text = {0};
+	int rc = traces_text(s->store, &node->layer->id, tree_trace(node)->name, &text, err);
+
+	if (rc < 0) {
+		buf_fini(&text);
+		return rc;
+	}
+	*ret = (char *)text.data;
+	*ret_len = text.len;
+	return 0;
+}
+
+int file_text(struct server *s, struct node *node, char **ret, size_t *ret_len,
 	      struct err *err)
 {
 	json_t *json;
 
 	if (node->kind == NODE_INFO)
 		return info_text(s, node->layer, ret, ret_len, err);
+	if (node->kind == NODE_TRACE)
+		return trace_text(s, node, ret, ret_len, err);
 	json = stats_json(&s->stats, s->store);
 	return json ? text_of_json(json, ret, ret_len) : -ENOMEM;
 }
@@ -152,13 +169,19 @@ void file_end_all(struct server *s)
 		end(s, s->files.first);
 }
 
+static const char *text_name(struct node *node)
+{
+	if (node->kind == NODE_TRACE)
+		return tree_trace(node)->name;
+	return node->kind == NODE_INFO ? TREE_INFO_NAME : TREE_STATS_NAME;
+}
+
 static void log_one(const struct file *f)
 {
 	char id[DIGEST_HEX_LEN];
 
 	if (f->node->kind != NODE_IMAGE) {
-		log_warn("busy: pid %d has '%s' open", (int)f->pid,
-			 f->node->kind == NODE_INFO ? TREE_INFO_NAME : TREE_STATS_NAME);
+		log_warn("busy: pid %d has '%s' open", (int)f->pid, text_name(f->node));
 		return;
 	}
 	log_warn("busy: pid %d has '%s' of layer %.12s open", (int)f->pid,

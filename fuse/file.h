@@ -36,7 +36,7 @@ struct file_list {
 void file_list_init(struct file_list *list);
 void file_list_fini(struct file_list *list);
 
-/* Opens an image (takes a hold), info.json or .stats for process `pid`. */
+/* Opens an image (takes a hold), info.json, a trace or .stats for process `pid`. */
 int file_open(struct server *server, struct node *node, pid_t pid, struct file **ret,
 	      struct err *err);
 struct file *file_ref(struct file *file);
@@ -47,8 +47,8 @@ void file_end_all(struct server *server);
 /* Logs who has what open, at most `max` lines; returns how many files are open. */
 size_t file_log_open(struct server *server, size_t max);
 
-/* The contents of info.json or .stats now; malloc'd. */
-int file_text(struct server *server, const struct node *node, char **ret, size_t *ret_len,
+/* The contents of info.json, a trace or .stats now; malloc'd. */
+int file_text(struct server *server, struct node *node, char **ret, size_t *ret_len,
 	      struct err *err);
 
 #endif

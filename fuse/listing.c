@@ -51,6 +51,11 @@ static int add_tag(void *ctx, const char *name, const struct digest *id)
 	return add(ctx, name, tree_tag_ino(name), S_IFLNK);
 }
 
+static int add_trace(void *ctx, const struct traces_item *item)
+{
+	return add(ctx, item->name, tree_trace_ino(&item->layer, item->name), S_IFREG);
+}
+
 static int add_root(struct listing *l)
 {
 	struct tree *t = l->server->tree;
@@ -91,7 +96,7 @@ static int add_content(struct listing *l, struct err *err)
 	case NODE_LAYER:
 		return add_files(l, l->dir->layer);
 	case NODE_TRACES:
-		return 0;
+		return traces_each(store, &l->dir->layer->id, add_trace, l, err);
 	default:
 		return -ENOTDIR;
 	}

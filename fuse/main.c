@@ -26,7 +26,7 @@
 #include "store/digest.h"
 #include "store/lease.h"
 
-enum { EXIT_USAGE = 2 };
+enum { EXIT_USAGE = 2, EXIT_BUSY = 4 };
 
 /* A lease and its pack files are descriptors. */
 static void raise_file_limit(void)
@@ -287,7 +287,7 @@ static int run(const struct options *o)
 	if (rc < 0)
 		log_error("%s", err.text);
 	daemonize_end(&d);
-	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return rc == -EBUSY ? EXIT_BUSY : rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)

@@ -54,7 +54,7 @@ const char *options_help(void)
 
 /* All that lamina.conf may hold, whoever reads it. */
 static const char *const known_keys[] = {
-	"store.*", "gc.*",
+	"store.*", "gc.*", "pager.*",
 	"mount.allow_other", "mount.cache", "mount.gid", "mount.mode", "mount.readahead",
 	"mount.threads", "mount.uid",
 	NULL,

@@ -54,6 +54,10 @@ static void layer_free(struct tree_layer *l)
 {
 	if (!l)
 		return;
+	for (struct tree_trace *trace = l->trace, *next; trace; trace = next) {
+		next = trace->next;
+		free(trace);
+	}
 	pthread_mutex_destroy(&l->lock);
 	free(l);
 }
@@ -138,6 +142,14 @@ uint64_t tree_tag_ino(const char *name)
 static uint64_t file_ino(const struct digest *id, const char *name)
 {
 	return ino_end(ino_mix(ino_mix(INO_SEED, id->b, DIGEST_LEN), name, strlen(name)));
+}
+
+uint64_t tree_trace_ino(const struct digest *id, const char *name)
+{
+	uint64_t h = ino_mix(INO_SEED, id->b, DIGEST_LEN);
+
+	h = ino_mix(h, TREE_TRACES_NAME "/", sizeof(TREE_TRACES_NAME));
+	return ino_end(ino_mix(h, name, strlen(name)));
 }
 
 /* --- layers --- */
@@ -283,6 +295,45 @@ static void forget_layer(struct tree *t, struct tree_layer *l, uint64_t n)
 	layer_free(l);
 }
 
+/* --- traces --- */
+
+static struct tree_trace *find_or_add_trace_locked(struct tree_layer *l, const char *name)
+{
+	struct tree_trace *trace = l->trace;
+
+	while (trace && strcmp(trace->name, name) != 0)
+		trace = trace->next;
+	if (!trace) {
+		trace = calloc(1, sizeof(*trace));
+		if (!trace)
+			return NULL;
+		trace->node = (struct node){NODE_TRACE, tree_trace_ino(&l->id, name), l};
+		memcpy(trace->name, name, strlen(name) + 1);
+		trace->next = l->trace;
+		l->trace = trace;
+	}
+	l->lookups++;
+	return trace;
+}
+
+static int lookup_trace(struct tree *t, struct tree_layer *l, const char *name,
+			struct node **ret, struct err *err)
+{
+	struct tree_trace *trace;
+	uint64_t len;
+	int rc = traces_size(t->store, &l->id, name, &len, err);
+
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&t->lock);
+	trace = find_or_add_trace_locked(l, name);
+	pthread_mutex_unlock(&t->lock);
+	if (!trace)
+		return err_set(err, -ENOMEM, "out of memory");
+	*ret = &trace->node;
+	return 0;
+}
+
 /* --- tags --- */
 
 static struct tree_tag **tag_bucket(struct tree *t, const char *name)
@@ -374,7 +425,7 @@ int tree_lookup(struct tree *t, const struct node *parent, const char *name,
 	case NODE_LAYER:
 		return lookup_in_layer(t, parent->layer, name, ret);
 	case NODE_TRACES:
-		return -ENOENT;
+		return lookup_trace(t, parent->layer, name, ret, err);
 	default:
 		return -ENOTDIR;
 	}

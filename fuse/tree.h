@@ -8,13 +8,15 @@
  *	/layers/ID		NODE_LAYER	with its own
  *	/layers/ID/info.json	NODE_INFO
  *	/layers/ID/traces	NODE_TRACES
+ *	/layers/ID/traces/NAME	NODE_TRACE
  *	/layers/ID/IMAGE	NODE_IMAGE
  *	/tags			NODE_TAGS
  *	/tags/NAME		NODE_TAG
  *
  * The kernel names a node by its address (the root by 1), which is valid as
  * long as tree_lookup() and tree_keep() have counted it more often than
- * tree_forget().  A layer and all its nodes are one object.
+ * tree_forget().  A layer and all its nodes are one object; those of its traces
+ * are added when they are first looked up, and go with it.
  *
  * Inode numbers are made of layer ids and names, so they are the same in every
  * mount of the same layer.
@@ -31,6 +33,7 @@
 #include "store/base/err.h"
 #include "store/digest.h"
 #include "store/format.h"
+#include "store/traces.h"
 
 struct layer;
 struct store;
@@ -51,6 +54,7 @@ enum node_kind {
 	NODE_LAYER,
 	NODE_INFO,
 	NODE_TRACES,
+	NODE_TRACE,
 	NODE_IMAGE,
 	NODE_TAGS,
 	NODE_TAG,
@@ -59,7 +63,7 @@ enum node_kind {
 struct node {
 	enum node_kind kind;
 	uint64_t ino;			/* st_ino */
-	struct tree_layer *layer;	/* of LAYER, INFO, TRACES, IMAGE */
+	struct tree_layer *layer;	/* of LAYER, INFO, TRACES, TRACE, IMAGE */
 };
 
 struct tree_image {
@@ -69,6 +73,12 @@ struct tree_image {
 	uint64_t data_bytes;		/* atomic; UINT64_MAX: not known yet */
 	struct view *view;		/* under layer->lock; while users > 0 */
 	unsigned users;			/* under layer->lock: open files */
+};
+
+struct tree_trace {
+	struct node node;
+	struct tree_trace *next;	/* under tree->lock */
+	char name[TRACES_NAME_MAX + 1];
 };
 
 struct tree_layer {
@@ -83,6 +93,7 @@ struct tree_layer {
 	struct node dir;
 	struct node info;
 	struct node traces;
+	struct tree_trace *trace;	/* under tree->lock: those that were looked up */
 	unsigned nimages;
 	struct tree_image image[];
 };
@@ -109,8 +120,8 @@ struct node *tree_stats(struct tree *tree);
 
 /*
  * The node called `name` in directory `parent`, counted once.  The store is
- * asked each time for layers and tags.  -ENOENT, -ENOTDIR, or what the store
- * says (with the sentence).
+ * asked each time for layers, tags and traces.  -ENOENT, -ENOTDIR, or what the
+ * store says (with the sentence).
  */
 int tree_lookup(struct tree *tree, const struct node *parent, const char *name,
 		struct node **ret, struct err *err);
@@ -125,10 +136,16 @@ int tree_each_layer(struct tree *tree, int (*fn)(void *ctx, const struct digest 
 /* Inode numbers of what may not have a node yet. */
 uint64_t tree_layer_ino(const struct digest *id);
 uint64_t tree_tag_ino(const char *name);
+uint64_t tree_trace_ino(const struct digest *id, const char *name);
 
 static inline struct tree_image *tree_image(struct node *node)
 {
 	return (struct tree_image *)node;
+}
+
+static inline struct tree_trace *tree_trace(struct node *node)
+{
+	return (struct tree_trace *)node;
 }
 
 static inline struct tree_tag *tree_tag(struct node *node)

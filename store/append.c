@@ -129,6 +129,8 @@ int append_tidy(struct store *store, struct err *err)
 
 	if (rc == 0)
 		rc = get_next_pack(store, &strays.next_pack, err);
+	if (rc == 0)
+		rc = older_check_owner(store, err);
 	if (rc < 0)
 		return rc;
 	rc = packs_each(store->packs, find_stray, &strays);

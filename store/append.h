@@ -84,7 +84,8 @@ void append_abort(struct append *a);
 /*
  * Removes what a killed writer left: packs that were never published and the
  * unpublished end of the last one.  store_lock() and append_begin() call it.
- * -EBADMSG, and nothing is removed, when that is not one writer's (older.h).
+ * -EBADMSG, and nothing is removed, when that is not one writer's, or when the
+ * index is of another store (older.h).
  */
 int append_tidy(struct store *store, struct err *err);
 

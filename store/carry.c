@@ -113,9 +113,9 @@ static int standing_of(struct carry *c, const struct index_decision *d)
 	uint64_t seq;
 	int rc;
 
-	if (d->kind == DECISION_TAG)
+	if (d->kind == DECISION_TAG || (d->kind == DECISION_TRACE && !d->has_value))
 		return d->has_value ? VALID : TOMBSTONE;
-	if (d->key_len != sizeof(id))
+	if (d->key_len < sizeof(id))
 		return err_set(c->err, -EBADMSG, "decision %llu names no layer",
 			       (unsigned long long)d->seq);
 	memcpy(&id, d->key, sizeof(id));

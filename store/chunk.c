@@ -134,22 +134,22 @@ const uint8_t *chunk_page(const struct chunk *chunk, unsigned slot)
 	return chunk->data + (size_t)count_bits(chunk->slots & ((1u << slot) - 1)) * PAGE_SIZE;
 }
 
-static int check_record(uint64_t id, const struct seg_chunk *sc, const void *bytes, size_t len,
-			struct record *ret, struct err *err)
+static int check_record(uint32_t seed, uint64_t id, const struct seg_chunk *sc, const void *bytes,
+			size_t len, struct record *ret, struct err *err)
 {
 	if (len < RECORD_HEADER_LEN || record_decode(bytes, ret) < 0)
 		return err_set(err, -EBADMSG, "there is no record where it should be");
 	if (ret->len != len - RECORD_HEADER_LEN)
 		return err_set(err, -EBADMSG, "its length differs");
-	if (record_check(bytes, (const uint8_t *)bytes + RECORD_HEADER_LEN) < 0)
+	if (record_check(seed, bytes, (const uint8_t *)bytes + RECORD_HEADER_LEN) < 0)
 		return err_set(err, -EBADMSG, "checksum differs");
 	if (ret->type != RECORD_CHUNK || ret->id != id || ret->slots != sc->slots)
 		return err_set(err, -EBADMSG, "another record is in its place");
 	return 0;
 }
 
-int chunk_decode(uint64_t id, const struct seg_chunk *sc, const void *record, size_t len,
-		 uint8_t *out, struct err *err)
+int chunk_decode(uint32_t seed, uint64_t id, const struct seg_chunk *sc, const void *record,
+		 size_t len, uint8_t *out, struct err *err)
 {
 	struct scratch *s = scratch_get();
 	struct record r;
@@ -157,7 +157,7 @@ int chunk_decode(uint64_t id, const struct seg_chunk *sc, const void *record, si
 
 	if (!s)
 		return err_set(err, -ENOMEM, "out of memory");
-	rc = check_record(id, sc, record, len, &r, err);
+	rc = check_record(seed, id, sc, record, len, &r, err);
 	if (rc < 0)
 		return rc;
 	rc = codec_decompress(s->codec, r.codec, out, (size_t)count_bits(r.slots) * PAGE_SIZE,
@@ -301,8 +301,9 @@ static int load_chunk(struct batch *b, struct chunk **ret, size_t *ret_cost)
 		return err_set(b->err, -ENOMEM, "out of memory");
 	rc = fill(b, s);
 	if (rc == 0)
-		rc = chunk_decode(chunk_id(want), want->sc, s->raw + (want->sc->off - b->held.off),
-				  record_len(want), c->data, b->err);
+		rc = chunk_decode(packs_seed(b->store->packs), chunk_id(want), want->sc,
+				  s->raw + (want->sc->off - b->held.off), record_len(want),
+				  c->data, b->err);
 	if (rc < 0) {
 		chunk_free(c);
 		return rc;

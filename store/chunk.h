@@ -53,12 +53,13 @@ int chunk_get_all(struct store *store, struct chunk_want *wants, size_t n, size_
 void chunk_willneed(struct store *store, const struct chunk_want *wants, size_t n);
 
 /*
- * Checks one record as read from the pack (header and payload, `len` bytes)
- * against what the segment says of it, and decompresses into `out`
- * (popcount(slots) pages).  -EBADMSG with the reason.  Any thread.
+ * Checks one record as read from the pack (header and payload, `len` bytes) by
+ * the store's seed (packs_seed()) and against what the segment says of it, and
+ * decompresses into `out` (popcount(slots) pages).  -EBADMSG with the reason.
+ * Any thread.
  */
-int chunk_decode(uint64_t id, const struct seg_chunk *sc, const void *record, size_t len,
-		 uint8_t *out, struct err *err);
+int chunk_decode(uint32_t seed, uint64_t id, const struct seg_chunk *sc, const void *record,
+		 size_t len, uint8_t *out, struct err *err);
 
 /* Of store->chunks; the cache's ctx is the store. */
 extern const struct cache_ops chunk_cache_ops;

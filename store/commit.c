@@ -15,10 +15,12 @@
 #include <unistd.h>
 
 #include "store/append.h"
+#include "store/base/fmt.h"
 #include "store/decide.h"
 #include "store/dedup.h"
 #include "store/index.h"
 #include "store/ingest.h"
+#include "store/inherit.h"
 #include "store/layer.h"
 #include "store/pipeline.h"
 #include "store/publish.h"
@@ -145,6 +147,33 @@ static int open_images(struct commit *c, struct err *err)
 	for (size_t i = 0; i < c->opts->nimages && rc == 0; i++)
 		rc = open_image(c, i, err);
 	return rc;
+}
+
+/* Frames of the parent's image that the layer may get without their being read. */
+static uint64_t inherited_frames(const struct commit *c, const struct image *parent)
+{
+	uint64_t n = parent->nframes;
+
+	for (size_t i = 0; i < c->opts->nimages; i++) {
+		const struct ingest_image *image = &c->images[i];
+
+		if (image->parent != parent)
+			continue;
+		n = image->mode == INPUT_FULL ? 0 :
+		    (input_size(image->in) + FRAME_SIZE - 1) >> FRAME_SHIFT;
+	}
+	return n;
+}
+
+static int check_inherited(struct commit *c, struct err *err)
+{
+	uint64_t nframes[IMAGES_MAX];
+
+	if (!c->parent)
+		return 0;
+	for (unsigned i = 0; i < c->parent->nimages; i++)
+		nframes[i] = inherited_frames(c, &c->parent->image[i]);
+	return inherit_check(c->store, c->parent, nframes, err);
 }
 
 static int ingest(struct commit *c, struct err *err)
@@ -316,6 +345,65 @@ static int publish(struct commit *c, struct commit_result *r, struct err *err)
 	return 0;
 }
 
+/* ---- a layer that was there ---- */
+
+static int too_much(const struct digest *id, struct err *err)
+{
+	char hex[DIGEST_HEX_LEN];
+
+	return err_set(err, -EINVAL, "layer %.12s was there already, and what is to be kept with "
+		       "it would be more than %u KiB", fmt_hex(hex, id->b, DIGEST_LEN),
+		       META_MAX >> 10);
+}
+
+/* 1 if that changes anything. */
+static int merge_attrs(struct attrs *to, const struct attrs *from)
+{
+	int rc = 0, changed = 0;
+
+	for (size_t i = 0; i < from->n && rc == 0; i++) {
+		const char *old = attrs_get(to, from->v[i].key);
+
+		if (old && strcmp(old, from->v[i].value) == 0)
+			continue;
+		changed = 1;
+		rc = attrs_set(to, from->v[i].key, from->v[i].value);
+	}
+	return rc < 0 ? rc : changed;
+}
+
+static int add_attrs(struct commit *c, const struct digest *id, struct err *err)
+{
+	struct attrs all;
+	int rc = attrs_load(c->store, id, &all, err);
+
+	if (rc < 0)
+		return rc;
+	rc = merge_attrs(&all, c->opts->attrs);
+	if (rc == -EINVAL)
+		rc = too_much(id, err);
+	else if (rc < 0)
+		rc = err_set(err, rc, "out of memory");
+	else if (rc > 0)
+		rc = decide_attrs(c->store, id, &all, 0, err);
+	attrs_fini(&all);
+	return rc;
+}
+
+/* It is not made once more, but what is said of it counts. */
+static int decide_again(struct commit *c, const struct digest *id, struct attrs *ret_old,
+			struct err *err)
+{
+	bool more = c->opts->attrs && c->opts->attrs->n;
+	int rc = more ? attrs_load(c->store, id, ret_old, err) : 0;
+
+	if (rc == 0 && more && !c->opts->dry_run)
+		rc = add_attrs(c, id, err);
+	if (rc == 0 && c->opts->tag && !c->opts->dry_run)
+		rc = decide_tag(c->store, c->opts->tag, id, 0, err);
+	return rc;
+}
+
 static void end_append(struct commit *c, bool good)
 {
 	if (!c->appending)
@@ -327,11 +415,27 @@ static void end_append(struct commit *c, bool good)
 		append_abort(&c->append);
 }
 
+/* Takes the old attributes if somebody wants them. */
+static void finish(struct commit *c, struct commit_result *r, struct attrs *old)
+{
+	if (!c->opts->dry_run)
+		index_checkpoint(c->store->index);
+	r->seconds = seconds(c);
+	*c->result = *r;
+	if (!c->opts->old_attrs)
+		return;
+	*c->opts->old_attrs = *old;
+	*old = (struct attrs){0};
+}
+
 static int commit_locked(struct commit *c, struct err *err)
 {
+	struct attrs old = {0};
 	struct commit_result r;
 	int rc = open_images(c, err);
 
+	if (rc == 0)
+		rc = check_inherited(c, err);
 	if (rc == 0)
 		rc = ingest(c, err);
 	if (rc == 0)
@@ -343,15 +447,12 @@ static int commit_locked(struct commit *c, struct err *err)
 	if (rc < 0)
 		return rc;
 	end_append(c, !r.existed);
-	if (r.existed && c->opts->tag && !c->opts->dry_run)
-		rc = decide_tag(c->store, c->opts->tag, &r.id, 0, err);
-	if (rc < 0)
-		return rc;
-	if (!c->opts->dry_run)
-		index_checkpoint(c->store->index);
-	r.seconds = seconds(c);
-	*c->result = r;
-	return 0;
+	if (r.existed)
+		rc = decide_again(c, &r.id, &old, err);
+	if (rc == 0)
+		finish(c, &r, &old);
+	attrs_fini(&old);
+	return rc;
 }
 
 static void fini(struct commit *c)

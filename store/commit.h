@@ -36,6 +36,7 @@ struct commit_opts {
 	const struct digest *parent;	/* or NULL; images not given are inherited */
 	const char *tag;		/* or NULL; set in the same publication */
 	const struct attrs *attrs;	/* or NULL */
+	struct attrs *old_attrs;	/* or NULL; out: what `attrs` were added to, if anything */
 	bool dry_run;			/* counts, writes nothing */
 	unsigned threads;		/* 0: as many as cores, at most 8 */
 	uint64_t lock_wait_ms;
@@ -72,12 +73,14 @@ struct commit_result {
 /*
  * The layer's attributes are the caller's and lamina.pages, .zero, .same,
  * .known, .fresh, .frames, .frames_touched, .read_bytes, .stored_bytes (of
- * chunks) and .seconds.  If the layer existed its attributes stay as they were.
+ * chunks) and .seconds.  If the layer existed the caller's are added to those it
+ * had, the rest of which stay as they were; -EINVAL if they become too many bytes.
  *
  * Pages count as known only while the pack they lie in is there, this store's
  * and long enough; else they are stored anew, and a layer that was there and
- * had lost them gets its manifest once more.  What a diff leaves to its parent
- * is not looked at.
+ * had lost them gets its manifest once more.  Of what is inherited, by a diff
+ * or because an image is not given, the packs are looked at; where one of them
+ * is not so that is -EBADMSG.
  *
  * -EBUSY lock; -EINVAL no images, twice the same, a diff of nothing; -ENOENT
  * parent; -ECANCELED; -ESTALE an input changed; see input.h for others.  After a

@@ -14,10 +14,12 @@
 #include <string.h>
 
 #include "store/append.h"
+#include "store/attrs.h"
 #include "store/base/fmt.h"
 #include "store/base/vec.h"
 #include "store/lease.h"
 #include "store/store.h"
+#include "store/traces.h"
 
 #define PREFIX_MIN 4u		/* hex digits that may name a layer */
 #define NAMES_SHOWN 5
@@ -38,82 +40,6 @@ bool decide_tag_name_ok(const char *name)
 		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
 			return false;
 	return len != 2 * DIGEST_LEN || !is_hex(name, len);
-}
-
-/* ---- the record ---- */
-
-void decide_encode(const struct index_decision *d, struct buf *out)
-{
-	buf_u8(out, d->kind);
-	buf_varint(out, d->key_len);
-	buf_bytes(out, d->key, d->key_len);
-	buf_u8(out, d->has_value);
-	buf_varint(out, d->has_value ? d->value_len : 0);
-	buf_bytes(out, d->value, d->has_value ? d->value_len : 0);
-}
-
-static bool tag_key_ok(const struct index_decision *d)
-{
-	char name[TAG_NAME_MAX + 1];
-
-	memcpy(name, d->key, d->key_len);
-	name[d->key_len] = '\0';
-	return strlen(name) == d->key_len && decide_tag_name_ok(name);
-}
-
-static bool is_well_formed(const struct index_decision *d)
-{
-	switch (d->kind) {
-	case DECISION_TAG:
-		return tag_key_ok(d) && d->value_len == (d->has_value ? DIGEST_LEN : 0);
-	case DECISION_REMOVE:
-		return d->key_len == DIGEST_LEN && d->value_len == 0;
-	case DECISION_ATTRS:
-		return d->key_len == DIGEST_LEN;
-	default:
-		return false;
-	}
-}
-
-int decide_decode(struct rd *rd, uint64_t seq, struct index_decision *ret)
-{
-	struct index_decision d = {.seq = seq, .kind = rd_u8(rd)};
-	uint8_t has_value;
-
-	d.key_len = (uint32_t)rd_varint_max(rd, TAG_NAME_MAX);
-	d.key = rd_bytes(rd, d.key_len);
-	has_value = rd_u8(rd);
-	d.has_value = has_value != 0;
-	d.value_len = (uint32_t)rd_varint_max(rd, has_value ? META_MAX : 0);
-	d.value = rd_bytes(rd, d.value_len);
-	if (!rd_done(rd) || has_value > 1 || !is_well_formed(&d))
-		return -EBADMSG;
-	*ret = d;
-	return 0;
-}
-
-int decide_append(struct append *a, struct index_decision *d, struct err *err)
-{
-	struct record r = {.type = RECORD_DECISION, .codec = CODEC_NONE};
-	struct buf payload = {0};
-	uint32_t pack;
-	int rc;
-
-	decide_encode(d, &payload);
-	rc = buf_error(&payload);
-	if (rc < 0) {
-		buf_fini(&payload);
-		return err_set(err, rc, "out of memory");
-	}
-	r.id = append_seq(a);
-	r.len = (uint32_t)payload.len;
-	rc = append_record(a, &r, payload.data, &pack, err);
-	buf_fini(&payload);
-	if (rc < 0)
-		return rc;
-	d->seq = r.id;
-	d->pack = d->opack = pack;
-	return 0;
 }
 
 /* ---- writing ---- */
@@ -163,14 +89,15 @@ static int write_once(struct store *store, struct decisions *list, struct err *e
 	return 0;
 }
 
-static int write_all(struct store *store, struct decisions *list, struct err *err)
+int decide_write(struct store *store, struct index_decision *v, size_t n, struct err *err)
 {
-	int rc = write_once(store, list, err);
+	struct decisions list = {.v = v, .n = n};
+	int rc = write_once(store, &list, err);
 
 	if (rc != -ENOSPC)
 		return rc;
 	store_reserve_release(store);
-	rc = write_once(store, list, err);
+	rc = write_once(store, &list, err);
 	store_reserve_make(store);
 	return rc;
 }
@@ -221,8 +148,7 @@ static int look_seq(void *ctx, const struct index_layer *layer)
 	return 0;
 }
 
-/* 0, or -ENOENT if the layer is not there or was removed. */
-static int check_exists(struct store *store, const struct digest *id, struct err *err)
+int decide_exists(struct store *store, const struct digest *id, struct err *err)
 {
 	char hex[DIGEST_HEX_LEN];
 	uint64_t seq;
@@ -262,6 +188,41 @@ int decide_layer_each(struct store *store, int (*fn)(void *ctx, const struct ind
 	return index_layer_each(store->index, walk_layer, &w, err);
 }
 
+/* ---- attributes ---- */
+
+static int write_attrs(struct store *store, const struct digest *id, const struct attrs *attrs,
+		       struct err *err)
+{
+	struct index_decision d = {
+		.kind = DECISION_ATTRS, .key = id->b, .key_len = DIGEST_LEN, .has_value = true,
+	};
+	struct buf value = {0};
+	int rc;
+
+	attrs_encode(attrs, &value);
+	d.value = value.data;
+	d.value_len = (uint32_t)value.len;
+	rc = buf_error(&value) < 0 ? err_set(err, -ENOMEM, "out of memory") :
+				     decide_write(store, &d, 1, err);
+	buf_fini(&value);
+	return rc;
+}
+
+int decide_attrs(struct store *store, const struct digest *id, const struct attrs *attrs,
+		 uint64_t wait_ms, struct err *err)
+{
+	bool taken;
+	int rc = lock(store, "attributes", wait_ms, &taken, err);
+
+	if (rc < 0)
+		return rc;
+	rc = decide_exists(store, id, err);
+	if (rc == 0)
+		rc = write_attrs(store, id, attrs, err);
+	unlock(store, taken);
+	return rc;
+}
+
 /* ---- tags ---- */
 
 static int bad_name(const char *name, struct err *err)
@@ -278,9 +239,8 @@ static int write_tag(struct store *store, const char *name, const struct digest 
 		.has_value = id != NULL, .value = id ? id->b : NULL,
 		.value_len = id ? DIGEST_LEN : 0,
 	};
-	struct decisions list = {.v = &d, .n = 1};
 
-	return write_all(store, &list, err);
+	return decide_write(store, &d, 1, err);
 }
 
 int decide_tag(struct store *store, const char *name, const struct digest *id, uint64_t wait_ms,
@@ -294,7 +254,7 @@ int decide_tag(struct store *store, const char *name, const struct digest *id, u
 	rc = lock(store, "tag", wait_ms, &taken, err);
 	if (rc < 0)
 		return rc;
-	rc = check_exists(store, id, err);
+	rc = decide_exists(store, id, err);
 	if (rc == 0)
 		rc = write_tag(store, name, id, err);
 	unlock(store, taken);
@@ -445,7 +405,7 @@ static int check_removable(struct store *store, const struct digest *id, const s
 }
 
 static int write_removal(struct store *store, const struct digest *id, const struct tags_of *t,
-			 struct err *err)
+			 const struct traces_keys *traces, struct err *err)
 {
 	struct decisions list = {0};
 	struct index_decision d = {
@@ -460,7 +420,15 @@ static int write_removal(struct store *store, const struct digest *id, const str
 		};
 		rc = vec_push(&list, d);
 	}
-	rc = rc < 0 ? err_set(err, rc, "out of memory") : write_all(store, &list, err);
+	for (size_t i = 0; i < traces->n && rc == 0; i++) {
+		d = (struct index_decision){
+			.kind = DECISION_TRACE, .key = traces->v[i].b,
+			.key_len = traces->v[i].len,
+		};
+		rc = vec_push(&list, d);
+	}
+	rc = rc < 0 ? err_set(err, rc, "out of memory") :
+		decide_write(store, list.v, list.n, err);
 	vec_fini(&list);
 	return rc;
 }
@@ -469,7 +437,8 @@ static int remove_locked(struct store *store, const struct digest *id, bool forc
 			 struct err *err)
 {
 	struct tags_of t = {.id = id};
-	int rc = check_exists(store, id, err);
+	struct traces_keys traces = {0};
+	int rc = decide_exists(store, id, err);
 
 	if (rc < 0)
 		return rc;
@@ -479,7 +448,10 @@ static int remove_locked(struct store *store, const struct digest *id, bool forc
 	if (rc == 0 && !force)
 		rc = check_removable(store, id, &t, err);
 	if (rc == 0)
-		rc = write_removal(store, id, &t, err);
+		rc = traces_keys(store, id, &traces, err);
+	if (rc == 0)
+		rc = write_removal(store, id, &t, &traces, err);
+	vec_fini(&traces);
 	tags_fini(&t);
 	return rc;
 }
@@ -509,7 +481,7 @@ struct matches {
 static int count_match(void *ctx, const struct digest *id)
 {
 	struct matches *m = ctx;
-	int rc = check_exists(m->store, id, m->err);
+	int rc = decide_exists(m->store, id, m->err);
 
 	if (rc == -ENOENT)
 		return 0;
@@ -544,7 +516,7 @@ int decide_resolve(struct store *store, const char *name, struct digest *ret, st
 	int rc = decide_tag_find(store, name, &id, err);
 
 	if (rc == 0)
-		rc = check_exists(store, &id, err);
+		rc = decide_exists(store, &id, err);
 	if (rc == 0)
 		*ret = id;
 	if (rc != -ENOENT)

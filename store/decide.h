@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * decide: tags, removals and attributes: written to a pack first, then to the
- * index, so that the packs alone remember them.  Each takes the writer's lock
+ * decide: tags, removals, attributes and traces: written to a pack first, then to
+ * the index, so that the packs alone remember them.  Each takes the writer's lock
  * (waiting `wait_ms`) unless the caller holds it.
+ *
+ * A removed layer's traces go with it, as its tags do.
  *
  * RECORD_DECISION payload: u8 kind, varint key length, key, u8 has_value,
  * varint value length, value (lengths as in index.h).
@@ -20,6 +22,7 @@
 #include "store/index.h"
 
 struct append;
+struct attrs;
 struct store;
 
 bool decide_tag_name_ok(const char *name);	/* and not 64 hex digits */
@@ -35,6 +38,10 @@ int decide_untag(struct store *store, const char *name, uint64_t wait_ms, struct
  */
 int decide_remove(struct store *store, const struct digest *id, bool force,
 		  uint64_t wait_ms, struct err *err);
+
+/* All attributes of the layer from now on.  -ENOENT: no such layer. */
+int decide_attrs(struct store *store, const struct digest *id, const struct attrs *attrs,
+		 uint64_t wait_ms, struct err *err);
 
 /* The layer a tag points at, or -ENOENT. */
 int decide_tag_find(struct store *store, const char *name, struct digest *ret, struct err *err);
@@ -56,6 +63,14 @@ int decide_resolve(struct store *store, const char *name, struct digest *ret, st
  * caller gives it to index_decision_put() in the transaction that publishes `a`.
  */
 int decide_append(struct append *a, struct index_decision *d, struct err *err);
+
+/*
+ * Writes decisions (kind, key, value) that the caller has checked, all or none:
+ * records, then rows.  Under the writer's lock.
+ */
+int decide_write(struct store *store, struct index_decision *v, size_t n, struct err *err);
+/* 0, or -ENOENT with a sentence if the layer is not there or was removed. */
+int decide_exists(struct store *store, const struct digest *id, struct err *err);
 
 /* The record's payload and back; -EBADMSG.  Pointers are into the reader. */
 void decide_encode(const struct index_decision *d, struct buf *out);

@@ -41,6 +41,12 @@
 #define PACK_SIZE_MAX (256u << 20)
 #define HOOK_MASK 31u				/* one digest in 32 is a hook */
 
+/*
+ * Incompatible features, of packs and of the index.  FEATURE_SEED: checksums of
+ * records begin with the store's seed.  Every store has it.
+ */
+#define FEATURE_SEED 1u
+
 #define PACK_MAGIC "LAMINAPK"
 #define PACK_HEADER_LEN 64u
 /*
@@ -48,13 +54,14 @@
  * 20 u32 pack number  24 uuid[16]  40 u8 digest  41 u8 codec  42 u8 cipher
  * 43 i8 level  44 u8 chunk pages[3]  47 zeros  60 u32 crc of bytes 0..59
  */
-#define PACK_INCOMPAT_KNOWN 0u
+#define PACK_INCOMPAT_KNOWN FEATURE_SEED
 #define PACK_ROCOMPAT_KNOWN 0u
 
 /*
  * A record: 24 bytes of header, then `len` bytes of payload.
  *  0 u32 magic  4 u8 type  5 u8 codec  6 u16 slots  8 u32 len
- * 12 u32 crc of bytes 0..11, 16..23 and the payload   16 u64 id
+ * 12 u32 crc of the seed, bytes 0..11, 16..23 and the payload   16 u64 id
+ * The seed is the u32 crc of the store's uuid.
  */
 #define RECORD_MAGIC 0x31524d4cu		/* "LMR1" */
 #define RECORD_HEADER_LEN 24u

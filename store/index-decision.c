@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/index-private.h"
 
+#include <string.h>
+
 #define COLUMNS "kind, key, seq, pack, opack, crc, value"
 
 _Static_assert(TAG_NAME_MAX + 64 <= sizeof(((struct index_sum *)0)->b), "keys fit in a checksum");
@@ -103,24 +105,51 @@ int index_decision_delete(struct index *ix, uint8_t kind, const void *key, uint3
 	return index_query_run(&q, err);
 }
 
+static int each(struct index_query *q, int (*fn)(void *ctx, const struct index_decision *d),
+		void *ctx, struct err *err)
+{
+	int rc, stop = 0;
+
+	while (stop == 0 && index_query_step(q)) {
+		struct index_decision d = row(q);
+
+		if (q->rc == 0)
+			stop = fn(ctx, &d);
+	}
+	rc = index_query_end(q, err);
+	return rc < 0 ? rc : stop;
+}
+
+int index_decision_under(struct index *ix, const struct index_decision *what,
+			 int (*fn)(void *ctx, const struct index_decision *d), void *ctx,
+			 struct err *err)
+{
+	struct index_query q;
+	uint8_t end[TAG_NAME_MAX + 1];
+
+	if (what->key_len > TAG_NAME_MAX)
+		return err_set(err, -EINVAL, "the key of a decision is too long");
+	memcpy(end, what->key, what->key_len);
+	end[what->key_len] = 0xff;
+	index_query_begin(&q, ix, INDEX_DECISION_UNDER,
+			  "SELECT " COLUMNS " FROM decision WHERE kind = ? AND key > ? "
+			  "AND key < ? ORDER BY key");
+	index_query_u64(&q, what->kind);
+	index_query_blob(&q, what->key, what->key_len);
+	index_query_blob(&q, end, what->key_len + 1);
+	return each(&q, fn, ctx, err);
+}
+
 int index_decision_each(struct index *ix, uint8_t kind,
 			int (*fn)(void *ctx, const struct index_decision *d), void *ctx,
 			struct err *err)
 {
 	struct index_query q;
-	int rc, stop = 0;
 
 	index_query_begin(&q, ix, INDEX_DECISION_EACH,
 			  "SELECT " COLUMNS " FROM decision WHERE kind BETWEEN ? AND ? "
 			  "ORDER BY kind, key");
 	index_query_u64(&q, kind ? kind : 0);
 	index_query_u64(&q, kind ? kind : UINT8_MAX);
-	while (stop == 0 && index_query_step(&q)) {
-		struct index_decision d = row(&q);
-
-		if (q.rc == 0)
-			stop = fn(ctx, &d);
-	}
-	rc = index_query_end(&q, err);
-	return rc < 0 ? rc : stop;
+	return each(&q, fn, ctx, err);
 }

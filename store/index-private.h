@@ -11,15 +11,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "store/index.h"
 
 #define INDEX_APPLICATION_ID 0x4c414d49		/* "LAMI" */
 #define INDEX_SCHEMA_VERSION 1u
-#define INDEX_INCOMPAT_KNOWN 0u
+#define INDEX_INCOMPAT_KNOWN FEATURE_SEED
 #define INDEX_ROCOMPAT_KNOWN 0u
 #define INDEX_BLOB_MAX (64 << 20)		/* bytes of any one value */
 #define INDEX_BUSY_MS 10000
+
+#define INDEX_NOWAIT 8u		/* for index_open(), with INDEX_ROFS: -EBUSY at once */
 
 /* One slot of the statement cache for each text. */
 enum index_slot {
@@ -33,6 +36,7 @@ enum index_slot {
 	INDEX_LAYER_PUT, INDEX_LAYER_GET, INDEX_LAYER_DELETE, INDEX_LAYER_EACH,
 	INDEX_LAYER_PREFIX,
 	INDEX_DECISION_PUT, INDEX_DECISION_GET, INDEX_DECISION_DELETE, INDEX_DECISION_EACH,
+	INDEX_DECISION_UNDER,
 	INDEX_ONCE,		/* not kept */
 	INDEX_SLOTS
 };
@@ -45,6 +49,10 @@ struct index {
 	uint32_t rocompat;	/* unknown read-only-compat bits: no writing */
 	bool writing;		/* under mutex: between begin and commit or abort */
 	unsigned snapshots;	/* under mutex: nested snapshot_begin */
+	bool copied;		/* under mutex, as all below: it is in memory */
+	struct stat copy_of;	/* if so: of the file */
+	unsigned opened;	/* anew, how often */
+	unsigned lent;		/* queries that have begun and not ended */
 	sqlite3_stmt *stmt[INDEX_SLOTS];	/* under mutex */
 	bool busy[INDEX_SLOTS];			/* under mutex: lent to a query */
 };
@@ -105,6 +113,14 @@ void index_sum_u64(struct index_sum *sum, uint64_t v);
 void index_sum_bytes(struct index_sum *sum, const void *data, size_t len);
 /* As SQLite keeps it: small negative numbers take less room than large ones. */
 int64_t index_sum_end(const struct index_sum *sum, const void *blob, size_t len);
+
+/* Sets ix->db: a connection with our limits, nothing read yet.  SQLite's flags. */
+int index_open_db(struct index *ix, const char *path, int mode, struct err *err);
+
+/* index-rofs.c: sets ix->db where nothing can be written.  -EBUSY: no state to read now. */
+int index_rofs_connect(struct index *ix, bool wait, struct err *err);
+/* Under the mutex, before a query: another database if this copy is old. */
+int index_rofs_refresh(struct index *ix, struct err *err);
 
 /* Tables and indexes of a new file, features included; one transaction. */
 int index_schema_create(struct index *ix, struct err *err);

@@ -18,6 +18,7 @@ static int errno_of(struct index *ix, int sqlite_rc)
 		return -ENOSPC;
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
+	case SQLITE_PROTOCOL:
 		return -EBUSY;
 	case SQLITE_READONLY:
 		return -EROFS;
@@ -64,6 +65,8 @@ void index_query_begin(struct index_query *q, struct index *ix, enum index_slot 
 
 	*q = (struct index_query){.ix = ix, .slot = slot};
 	pthread_mutex_lock(&ix->mutex);
+	q->rc = index_rofs_refresh(ix, &q->err);
+	ix->lent++;
 	q->kept = slot != INDEX_ONCE && !ix->busy[slot];
 	if (q->kept)
 		q->stmt = ix->stmt[slot];
@@ -176,6 +179,7 @@ void index_query_damaged(struct index_query *q, const char *fmt, ...)
 int index_query_end(struct index_query *q, struct err *err)
 {
 	pthread_mutex_lock(&q->ix->mutex);
+	q->ix->lent--;
 	if (q->kept && q->stmt) {
 		(void)sqlite3_reset(q->stmt);
 		(void)sqlite3_clear_bindings(q->stmt);

@@ -63,7 +63,7 @@ static int create_all(struct index *ix, struct err *err)
 	if (rc == 0)
 		rc = index_meta_set_u64(ix, "rocompat", 0, err);
 	if (rc == 0)
-		rc = index_meta_set_u64(ix, "incompat", 0, err);
+		rc = index_meta_set_u64(ix, "incompat", INDEX_INCOMPAT_KNOWN, err);
 	return rc;
 }
 

@@ -83,14 +83,10 @@ static int create_file(const char *path, struct err *err)
 	return 0;
 }
 
-static int connect_file(struct index *ix, unsigned flags, struct err *err)
+int index_open_db(struct index *ix, const char *path, int mode, struct err *err)
 {
-	int mode = flags & INDEX_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
-	int rc = flags & INDEX_CREATE ? create_file(ix->path, err) : 0;
+	int rc = sqlite3_open_v2(path, &ix->db, mode | SQLITE_OPEN_FULLMUTEX, NULL);
 
-	if (rc < 0)
-		return rc;
-	rc = sqlite3_open_v2(ix->path, &ix->db, mode | SQLITE_OPEN_FULLMUTEX, NULL);
 	if (rc != SQLITE_OK) {
 		rc = sqlite3_system_errno(ix->db);
 		return err_sys(err, rc ? -rc : -EIO, "cannot open index '%s'", ix->path);
@@ -101,14 +97,25 @@ static int connect_file(struct index *ix, unsigned flags, struct err *err)
 	(void)sqlite3_db_config(ix->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	(void)sqlite3_db_config(ix->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
 	(void)sqlite3_db_config(ix->db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
-	if (flags & INDEX_READ)
+	if (mode & SQLITE_OPEN_READONLY)
 		(void)sqlite3_db_config(ix->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	return 0;
 }
 
+static int connect_file(struct index *ix, unsigned flags, struct err *err)
+{
+	int mode = flags & INDEX_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+	int rc = flags & INDEX_CREATE ? create_file(ix->path, err) : 0;
+
+	if (rc < 0)
+		return rc;
+	return flags & INDEX_ROFS ? index_rofs_connect(ix, !(flags & INDEX_NOWAIT), err) :
+				    index_open_db(ix, ix->path, mode, err);
+}
+
 static int check_features(struct index *ix, struct err *err)
 {
-	uint64_t incompat, rocompat;
+	uint64_t incompat, rocompat, unknown;
 	int rc = index_meta_get_u64(ix, "incompat", &incompat, err);
 
 	if (rc == 0)
@@ -117,10 +124,15 @@ static int check_features(struct index *ix, struct err *err)
 		return err_set(err, -EBADMSG, "index '%s' is damaged: no feature bits", ix->path);
 	if (rc < 0)
 		return rc;
-	if (incompat & ~(uint64_t)INDEX_INCOMPAT_KNOWN)
+	unknown = incompat & ~(uint64_t)INDEX_INCOMPAT_KNOWN;
+	if (unknown)
 		return err_set(err, -EPROTONOSUPPORT,
 			       "index '%s' was written by a newer lamina (features 0x%llx)",
-			       ix->path, (unsigned long long)incompat);
+			       ix->path, (unsigned long long)unknown);
+	if (!(incompat & FEATURE_SEED))
+		return err_set(err, -EPROTONOSUPPORT,
+			       "index '%s' was written by a lamina of before 0.1.0, whose format "
+			       "is no longer read", ix->path);
 	ix->rocompat = (uint32_t)rocompat & ~INDEX_ROCOMPAT_KNOWN;
 	return 0;
 }
@@ -199,6 +211,9 @@ int index_data_version(struct index *ix, uint64_t *ret)
 	index_query_begin(&q, ix, INDEX_VERSION, "PRAGMA data_version");
 	if (index_query_step(&q))
 		v = index_query_col(&q, 0);
+	pthread_mutex_lock(&ix->mutex);
+	v += (uint64_t)ix->opened << 32;
+	pthread_mutex_unlock(&ix->mutex);
 	rc = index_query_end(&q, NULL);
 	if (rc == 0)
 		*ret = v;
@@ -322,17 +337,27 @@ void index_shrink(struct index *ix)
 	pthread_mutex_unlock(&ix->mutex);
 }
 
-int index_size(struct index *ix, uint64_t *ret)
+static int size_of(struct index *ix, uint64_t *ret)
 {
-	const char *wal = sqlite3_filename_wal(sqlite3_db_filename(ix->db, "main"));
+	const char *path = ix->copied ? ix->path : sqlite3_db_filename(ix->db, "main");
 	struct stat st;
 	uint64_t size;
 
-	if (stat(sqlite3_db_filename(ix->db, "main"), &st) < 0)
+	if (stat(path, &st) < 0)
 		return -errno;
 	size = (uint64_t)st.st_size;
-	if (stat(wal, &st) == 0)
+	if (!ix->copied && stat(sqlite3_filename_wal(path), &st) == 0)
 		size += (uint64_t)st.st_size;
 	*ret = size;
 	return 0;
+}
+
+int index_size(struct index *ix, uint64_t *ret)
+{
+	int rc;
+
+	pthread_mutex_lock(&ix->mutex);
+	rc = size_of(ix, ret);
+	pthread_mutex_unlock(&ix->mutex);
+	return rc;
 }

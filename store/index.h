@@ -27,6 +27,7 @@ struct index;
 
 #define INDEX_CREATE 1u
 #define INDEX_READ 2u		/* neither the file nor its log is written to */
+#define INDEX_ROFS 4u		/* the same, where nothing can be written */
 
 /*
  * `path` of index.db; INDEX_CREATE makes it if it is absent or empty.
@@ -152,11 +153,12 @@ int index_layer_each(struct index *ix, int (*fn)(void *ctx, const struct index_l
 int index_layer_prefix(struct index *ix, const char *hex_prefix,
 		       int (*fn)(void *ctx, const struct digest *id), void *ctx, struct err *err);
 
-/* decision: the last word on a tag, a removal, a layer's attributes */
+/* decision: the last word on a tag, a removal, a layer's attributes, a trace */
 enum decision_kind {
 	DECISION_TAG = 1,	/* key: the tag's name; value: 32 bytes layer id; none: untagged */
 	DECISION_REMOVE = 2,	/* key: 32 bytes layer id; value: empty; counts if seq > layer's */
 	DECISION_ATTRS = 3,	/* key: 32 bytes layer id; value: attrs.h */
+	DECISION_TRACE = 4,	/* key: 32 bytes layer id, name; value: traces.h; none: removed */
 };
 struct index_decision {
 	uint8_t kind;
@@ -176,6 +178,10 @@ int index_decision_get(struct index *ix, const struct index_decision *what,
 		       struct err *err);
 int index_decision_delete(struct index *ix, uint8_t kind, const void *key, uint32_t key_len,
 			  struct err *err);
+/* Those of `what`'s kind whose key begins with its key and a byte below 0xff; by key. */
+int index_decision_under(struct index *ix, const struct index_decision *what,
+			 int (*fn)(void *ctx, const struct index_decision *d), void *ctx,
+			 struct err *err);
 /* kind 0: all.  By kind and key. */
 int index_decision_each(struct index *ix, uint8_t kind,
 			int (*fn)(void *ctx, const struct index_decision *d), void *ctx,

@@ -8,15 +8,17 @@
 
 #include "store/codec.h"
 #include "store/ingest-private.h"
-#include "store/record.h"
+#include "store/pack.h"
+#include "store/store.h"
 
 #define CHUNK_LEN_MAX (CHUNK_PAGES_MAX * PAGE_SIZE)
 
-int ingest_pack_init(struct packer *p, const struct store_params *params)
+int ingest_pack_init(struct packer *p, const struct store *store)
 {
+	const struct store_params *params = &store->params;
 	int level = params->codec == CODEC_NONE ? 0 : params->level;
 
-	*p = (struct packer){0};
+	*p = (struct packer){.seed = packs_seed(store->packs)};
 	p->gather = malloc(CHUNK_LEN_MAX);
 	p->out = malloc(codec_bound(CHUNK_LEN_MAX));
 	if (!p->gather || !p->out)
@@ -52,7 +54,7 @@ static void pack_chunk(struct packer *p, struct job *j, struct job_chunk *c)
 
 	r.len = (uint32_t)codec_compress(p->codec, p->out, src, (size_t)c->npages * PAGE_SIZE,
 					 &r.codec);
-	record_encode(&r, p->out, j->buf + c->off);
+	record_encode(p->seed, &r, p->out, j->buf + c->off);
 	memcpy(j->buf + c->off + RECORD_HEADER_LEN, p->out, r.len);
 	c->len = RECORD_HEADER_LEN + r.len;
 }

@@ -113,12 +113,13 @@ int ingest_place_gap(struct ingest_image *image, uint64_t to);
 /* ---- pack: any thread ---- */
 
 struct packer {			/* one a worker */
+	uint32_t seed;		/* of the records' checksums */
 	struct codec *codec;
 	uint8_t *gather;	/* the pages of a chunk */
 	uint8_t *out;
 };
 
-int ingest_pack_init(struct packer *p, const struct store_params *params);
+int ingest_pack_init(struct packer *p, const struct store *store);
 void ingest_pack_fini(struct packer *p);
 /* Makes the records of the frame's chunks in j->buf. */
 void ingest_pack(struct packer *p, struct job *j);

@@ -55,8 +55,8 @@ static int read_parent(const struct ingest *in, struct reader *r, struct job *j,
 		if (rc == 0)
 			return 1;
 		if (!can_do_without(j, rc))
-			return err_set(err, rc, "parent of image '%s': %s", j->image->name,
-				       why.text);
+			return err_set(err, rc == -ENOENT ? -EBADMSG : rc,
+				       "parent of image '%s': %s", j->image->name, why.text);
 	}
 	memset(r->parent, 0, sizeof(r->parent));
 	memset(j->paddr, 0, sizeof(j->paddr));

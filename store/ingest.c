@@ -185,7 +185,7 @@ static int set_up(struct intake *r)
 		j->pages = j->buf + INGEST_HEADROOM;
 	}
 	for (unsigned i = 0; i < r->in->threads && rc == 0; i++)
-		rc = ingest_pack_init(&r->workers[i].packer, &r->in->store->params);
+		rc = ingest_pack_init(&r->workers[i].packer, r->in->store);
 	return rc;
 }
 

@@ -3,6 +3,10 @@
  * A lease's file is made by the first reader and removed by gc, so a reader may
  * have opened a file that has just lost its name: whoever has locked looks
  * whether it is still the one by that name, and otherwise begins again.
+ *
+ * A reader that can make no file locks the directory, and then looks whether
+ * the file is still not there.  gc makes the file and then looks whether the
+ * directory is locked.  So one of them sees the other.
  */
 #include "store/lease.h"
 
@@ -12,12 +16,15 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store/base/fmt.h"
 #include "store/store.h"
 
 #define DIR_NAME "leases/"
+#define TESTS 5
+#define TEST_PAUSE_MS 2
 #define NAME_LEN (sizeof(DIR_NAME) + DIGEST_HEX_LEN)
 
 static char *name_of(char out[NAME_LEN], const struct digest *id)
@@ -27,15 +34,26 @@ static char *name_of(char out[NAME_LEN], const struct digest *id)
 	return out;
 }
 
-static int open_file(struct store *store, const struct digest *id, int flags)
+static int open_name(struct store *store, const char *name, int flags)
 {
-	char name[NAME_LEN];
 	int fd;
 
 	do
-		fd = openat(store->dirfd, name_of(name, id), O_RDWR | O_CLOEXEC | flags, 0600);
+		fd = openat(store->dirfd, name, O_CLOEXEC | flags, 0600);
 	while (fd < 0 && errno == EINTR);
 	return fd < 0 ? -errno : fd;
+}
+
+static int open_file(struct store *store, const struct digest *id, int flags)
+{
+	char name[NAME_LEN];
+
+	return open_name(store, name_of(name, id), flags);
+}
+
+static int open_dir(struct store *store)
+{
+	return open_name(store, DIR_NAME, O_RDONLY | O_DIRECTORY);
 }
 
 static int lock_file(int fd, int how)
@@ -60,20 +78,67 @@ static bool is_named(struct store *store, const struct digest *id, int fd)
 	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
+static bool is_there(struct store *store, const struct digest *id)
+{
+	char name[NAME_LEN];
+
+	return faccessat(store->dirfd, name_of(name, id), F_OK, 0) == 0;
+}
+
+/* In place of a file that cannot be made; -EAGAIN: somebody else has made it. */
+static int take_dir(struct store *store, const struct digest *id)
+{
+	int fd = open_dir(store), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = lock_file(fd, LOCK_SH);
+	if (rc == 0 && is_there(store, id))
+		rc = -EAGAIN;
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+/* A tester has the lock for an instant, so one that is met is asked for again. */
+static int dir_held(struct store *store)
+{
+	struct timespec pause = {.tv_nsec = TEST_PAUSE_MS * 1000000};
+	int fd = open_dir(store), rc;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	for (int i = 0; (rc = lock_file(fd, LOCK_EX | LOCK_NB)) == -EBUSY && i < TESTS; i++)
+		(void)nanosleep(&pause, NULL);
+	close(fd);
+	return rc == -EBUSY ? 1 : rc;
+}
+
+/* -EAGAIN: what was locked has lost its name. */
+static int take_once(struct store *store, const struct digest *id, int how)
+{
+	int fd = open_file(store, id, store->read_only ? O_RDONLY : O_RDWR | O_CREAT), rc;
+
+	if (fd == -ENOENT && store->read_only)
+		return take_dir(store, id);
+	if (fd < 0)
+		return fd;
+	rc = lock_file(fd, how);
+	if (rc == 0 && is_named(store, id, fd))
+		return fd;
+	close(fd);
+	return rc < 0 ? rc : -EAGAIN;
+}
+
 static int take(struct store *store, const struct digest *id, int how)
 {
-	for (;;) {
-		int fd = open_file(store, id, O_CREAT), rc;
+	int fd;
 
-		if (fd < 0)
-			return fd;
-		rc = lock_file(fd, how);
-		if (rc == 0 && is_named(store, id, fd))
-			return fd;
-		close(fd);
-		if (rc < 0)
-			return rc;
-	}
+	do
+		fd = take_once(store, id, how);
+	while (fd == -EAGAIN);
+	return fd;
 }
 
 int lease_take(struct store *store, const struct digest *id, struct err *err)
@@ -89,18 +154,28 @@ int lease_take(struct store *store, const struct digest *id, struct err *err)
 
 int lease_take_exclusive(struct store *store, const struct digest *id)
 {
-	return take(store, id, LOCK_EX | LOCK_NB);
+	int fd = take(store, id, LOCK_EX | LOCK_NB), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = dir_held(store);
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return rc > 0 ? -EBUSY : rc;
 }
 
 int lease_held(struct store *store, const struct digest *id)
 {
-	int fd = open_file(store, id, 0), rc;
+	int fd = open_file(store, id, O_RDONLY), rc;
 
 	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
+		return fd == -ENOENT ? dir_held(store) : fd;
 	rc = lock_file(fd, LOCK_EX | LOCK_NB);
 	close(fd);
-	return rc == -EBUSY ? 1 : rc;
+	if (rc == -EBUSY)
+		return 1;
+	return rc < 0 ? rc : dir_held(store);
 }
 
 /* "1: FLOCK  ADVISORY  READ  1234 08:01:5678 0 EOF"; those who wait have "->". */
@@ -117,7 +192,17 @@ static int holder(const char *line, const struct stat *st)
 	return pid;
 }
 
-static int list_holders(const struct stat *st, int *pids, int max)
+/* One process may have locked both. */
+static bool is_listed(const int *pids, int n, int pid)
+{
+	for (int i = 0; i < n; i++)
+		if (pids[i] == pid)
+			return true;
+	return false;
+}
+
+/* Of the file, if it is there, and of the directory. */
+static int list_holders(const struct stat st[2], int *pids, int max)
 {
 	FILE *f = fopen("/proc/locks", "re");
 	char line[256];
@@ -126,11 +211,16 @@ static int list_holders(const struct stat *st, int *pids, int max)
 	if (!f)
 		return -errno;
 	while (fgets(line, sizeof(line), f)) {
-		int pid = holder(line, st);
+		int pid = holder(line, &st[0]);
 
-		if (pid && n < max)
+		if (!pid)
+			pid = holder(line, &st[1]);
+
+		if (!pid || is_listed(pids, n < max ? n : max, pid))
+			continue;
+		if (n < max)
 			pids[n] = pid;
-		n += pid != 0;
+		n++;
 	}
 	(void)fclose(f);
 	return n;
@@ -139,11 +229,13 @@ static int list_holders(const struct stat *st, int *pids, int max)
 int lease_holders(struct store *store, const struct digest *id, int *pids, int max)
 {
 	char name[NAME_LEN];
-	struct stat st;
+	struct stat st[2] = {0};
 
-	if (fstatat(store->dirfd, name_of(name, id), &st, 0) < 0)
+	if (fstatat(store->dirfd, name_of(name, id), &st[0], 0) < 0 && errno != ENOENT)
+		return -errno;
+	if (fstatat(store->dirfd, DIR_NAME, &st[1], 0) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	return list_holders(&st, pids, max);
+	return list_holders(st, pids, max);
 }
 
 void lease_remove(struct store *store, const struct digest *id, int fd)

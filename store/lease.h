@@ -6,6 +6,9 @@
  * of the layer open; the lock dies with the process.  A reader locks first and
  * then looks whether the layer is still there (layer_open after lease_take).
  * gc takes the lock exclusively before it forgets a removed layer.
+ *
+ * On a read-only file system no file can be made.  Where there is none a reader
+ * locks the directory STORE/leases shared, which counts for all layers.
  */
 #ifndef LAMINA_LEASE_H
 #define LAMINA_LEASE_H

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
+ * First of all the packs must be this index's: their headers name their store.
+ * One pack that does is enough, since others may have been put here by mistake;
+ * where none does and another store is named, it is the index that was put here.
+ *
  * Three signs tell an index that is behind its packs from a writer that was
  * killed.  A writer unlinks a pack only after the index has forgotten it, so
  * an index that names a pack which is gone has missed a gc.  And one writer
@@ -103,6 +107,40 @@ void older_forget(struct store *store)
 
 /* ---- the packs ---- */
 
+struct owner {
+	struct store *store;
+	bool foreign;
+};
+
+/* 1, which ends the walk: this one is ours.  A header that is damaged says nothing. */
+static int look_at_owner(void *ctx, uint32_t pack)
+{
+	struct owner *o = ctx;
+	struct store_params params;
+	uint8_t uuid[16];
+
+	if (packs_header(o->store->packs, pack, uuid, &params, NULL) < 0)
+		return 0;
+	if (memcmp(uuid, o->store->uuid, sizeof(uuid)) == 0)
+		return 1;
+	o->foreign = true;
+	return 0;
+}
+
+int older_check_owner(struct store *store, struct err *err)
+{
+	struct owner o = {.store = store};
+	int rc = packs_each(store->packs, look_at_owner, &o);
+
+	if (rc < 0)
+		return err_sys(err, rc, "cannot list the packs of '%s'", store->path);
+	if (rc > 0 || !o.foreign)
+		return 0;
+	return err_set(err, -EBADMSG, "index.db and the packs of '%s' are of different stores: "
+		       "put the right index.db back, or move this one away and run "
+		       "'lamina recover'", store->path);
+}
+
 static int look_for_file(void *ctx, const struct index_pack *row)
 {
 	struct look *l = ctx;
@@ -166,8 +204,10 @@ int older_check_note(struct store *store, struct err *err)
 {
 	struct look l = {.store = store};
 	struct counters now, noted;
-	int rc = read_note(store, &noted, err);
+	int rc = older_check_owner(store, err);
 
+	if (rc == 0)
+		rc = read_note(store, &noted, err);
 	if (rc == 0)
 		rc = get_counters(store, &now, err);
 	return rc < 0 ? rc : judge(&l, &now, &noted, err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * older: is index.db older than its packs, as after it came back from a backup?
+ * older: is index.db older than its packs, as after it came back from a backup,
+ * or even of another store?
  *
  * What lies behind the published ends is then not what a killed writer left
  * but layers that were reported, and must not be cut.
@@ -23,7 +24,13 @@ struct store;
 int older_check(struct store *store, const struct index_pack *last, uint32_t next_pack,
 		struct err *err);
 
-/* Of the note alone, for whoever does not write: no lock is needed.  -EBADMSG. */
+/*
+ * Whether any pack is of the store that the index belongs to, unless there is
+ * none that can be asked.  -EBADMSG and a sentence.
+ */
+int older_check_owner(struct store *store, struct err *err);
+
+/* That, and the note alone, for whoever does not write: no lock is needed.  -EBADMSG. */
 int older_check_note(struct store *store, struct err *err);
 
 /*

@@ -27,7 +27,7 @@ void pack_header_encode(const struct pack_header *h, uint8_t out[PACK_HEADER_LEN
 	memcpy(out, PACK_MAGIC, MAGIC_LEN);
 	p = put_le32(p, 0);
 	p = put_le32(p, h->rocompat);
-	p = put_le32(p, h->incompat);
+	p = put_le32(p, h->incompat | FEATURE_SEED);
 	p = put_le32(p, h->number);
 	memcpy(p, h->uuid, sizeof(h->uuid));
 	p += sizeof(h->uuid);
@@ -92,6 +92,9 @@ int pack_header_decode(const uint8_t in[PACK_HEADER_LEN], struct pack_header *re
 	if (h.incompat & ~PACK_INCOMPAT_KNOWN)
 		return err_set(err, -EPROTONOSUPPORT, "it needs a newer lamina (features %#x)",
 			       h.incompat & ~PACK_INCOMPAT_KNOWN);
+	if (!(h.incompat & FEATURE_SEED))
+		return err_set(err, -EPROTONOSUPPORT, "it was written by a lamina of before 0.1.0, "
+			       "whose format is no longer read");
 	rc = decode_params(&rd, &h.params, err);
 	if (rc == 0)
 		*ret = h;

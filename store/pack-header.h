@@ -19,12 +19,12 @@ struct pack_header {
 	struct store_params params;
 };
 
-/* Writes the header of a pack made by this program: no feature bits. */
+/* Writes the header of a pack made by this program: with FEATURE_SEED. */
 void pack_header_encode(const struct pack_header *h, uint8_t out[PACK_HEADER_LEN]);
 
 /*
  * -EBADMSG: not a pack, or damaged; -EPROTONOSUPPORT: an unknown incompatible
- * feature or algorithm.  The sentence does not say which pack.
+ * feature or algorithm, or of before FEATURE_SEED.  The sentence does not say which pack.
  */
 int pack_header_decode(const uint8_t in[PACK_HEADER_LEN], struct pack_header *ret,
 		       struct err *err);

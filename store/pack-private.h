@@ -16,6 +16,7 @@
 struct packs {
 	int dirfd;
 	uint8_t uuid[16];
+	uint32_t seed;			/* of that uuid */
 	struct store_params params;
 	struct cache *files;		/* by number: struct pack_file */
 	pthread_mutex_t lock;

@@ -179,7 +179,7 @@ int pack_put(struct pack_writer *w, const struct record *r, const void *payload,
 		{.iov_base = (void *)payload, .iov_len = r->len},
 	};
 
-	record_encode(r, payload, header);
+	record_encode(w->packs->seed, r, payload, header);
 	return append(w, piece, ret_off, err);
 }
 

@@ -200,6 +200,7 @@ int packs_new(int dirfd, const uint8_t uuid[16], const struct store_params *para
 		return -ENOMEM;
 	p->dirfd = dirfd;
 	memcpy(p->uuid, uuid, sizeof(p->uuid));
+	p->seed = record_seed(uuid);
 	p->params = *params;
 	pthread_mutex_init(&p->lock, NULL);
 	rc = cache_new(&file_ops, p, max_open, &p->files);
@@ -219,6 +220,11 @@ void packs_free(struct packs *packs)
 	vec_fini(&packs->open);
 	pthread_mutex_destroy(&packs->lock);
 	free(packs);
+}
+
+uint32_t packs_seed(const struct packs *packs)
+{
+	return packs->seed;
 }
 
 /* An entry for cache_put(), and its descriptor. */
@@ -329,8 +335,8 @@ void packs_willneed(struct packs *packs, uint32_t pack, uint64_t off, size_t len
 }
 
 /* The payload of a record whose header, at `off`, has been read. */
-static int read_payload(int fd, uint32_t pack, uint64_t off, const uint8_t *header, void **ret,
-			struct err *err)
+static int read_payload(const struct packs *packs, const struct pack_file *f, uint64_t off,
+			const uint8_t *header, void **ret, struct err *err)
 {
 	struct record r;
 	void *payload;
@@ -341,10 +347,10 @@ static int read_payload(int fd, uint32_t pack, uint64_t off, const uint8_t *head
 	payload = malloc(r.len ? r.len : 1);
 	if (!payload)
 		return err_set(err, -ENOMEM, "out of memory");
-	rc = read_at(fd, pack, off + RECORD_HEADER_LEN, payload, r.len, err);
-	if (rc == 0 && record_check(header, payload) < 0)
+	rc = read_at(f->fd, f->number, off + RECORD_HEADER_LEN, payload, r.len, err);
+	if (rc == 0 && record_check(packs->seed, header, payload) < 0)
 		rc = err_set(err, -EBADMSG, "record at byte %llu of pack %08x: checksum differs",
-			     (unsigned long long)off, pack);
+			     (unsigned long long)off, f->number);
 	if (rc < 0) {
 		free(payload);
 		return rc;
@@ -353,19 +359,19 @@ static int read_payload(int fd, uint32_t pack, uint64_t off, const uint8_t *head
 	return 0;
 }
 
-static int read_record(int fd, uint32_t pack, uint64_t off, struct record *ret, void **ret_payload,
-		       struct err *err)
+static int read_record(const struct packs *packs, const struct pack_file *f, uint64_t off,
+		       struct record *ret, void **ret_payload, struct err *err)
 {
 	uint8_t header[RECORD_HEADER_LEN];
 	struct record r;
-	int rc = read_at(fd, pack, off, header, sizeof(header), err);
+	int rc = read_at(f->fd, f->number, off, header, sizeof(header), err);
 
 	if (rc < 0)
 		return rc;
 	if (record_decode(header, &r) < 0 || r.type == RECORD_CHUNK)
 		return err_set(err, -EBADMSG, "there is no such record at byte %llu of pack %08x",
-			       (unsigned long long)off, pack);
-	rc = read_payload(fd, pack, off, header, ret_payload, err);
+			       (unsigned long long)off, f->number);
+	rc = read_payload(packs, f, off, header, ret_payload, err);
 	if (rc == 0)
 		*ret = r;
 	return rc;
@@ -379,7 +385,7 @@ int packs_read_record(struct packs *packs, uint32_t pack, uint64_t off, struct r
 
 	if (fd < 0)
 		return fd;
-	rc = read_record(fd, pack, off, ret, ret_payload, err);
+	rc = read_record(packs, cache_obj(e), off, ret, ret_payload, err);
 	cache_put(packs->files, e);
 	return rc;
 }

@@ -24,6 +24,8 @@ int packs_new(int dirfd, const uint8_t uuid[16], const struct store_params *para
 int packs_header(struct packs *packs, uint32_t pack, uint8_t uuid[16],
 		 struct store_params *ret_params, struct err *err);
 void packs_free(struct packs *packs);
+/* Of the checksums of its records (record.h). */
+uint32_t packs_seed(const struct packs *packs);
 
 /*
  * Reads bytes.  -ENOENT if the pack is gone (look the place up again),

@@ -67,6 +67,7 @@ static int find_name(struct publish *p, struct err *err)
 	if (rc < 0)
 		return rc;
 	p->existed = same_frames(there, p->layer);
+	p->again = !p->existed;
 	layer_unref(there);
 	return 0;
 }
@@ -91,9 +92,31 @@ static int append_manifest(struct publish *p, struct rows *rows, struct err *err
 	return 0;
 }
 
+/* A layer that is made once more keeps what was said of it and is not said anew. */
+static int encode_attrs(const struct publish *p, struct buf *out, struct err *err)
+{
+	struct attrs all = {0};
+	int rc = p->again ? attrs_load(p->store, &p->layer->id, &all, err) : 0;
+
+	if (rc == -EBADMSG)
+		rc = 0;
+	for (size_t i = 0; i < p->attrs->n && rc == 0; i++) {
+		rc = attrs_set(&all, p->attrs->v[i].key, p->attrs->v[i].value);
+		if (rc < 0)
+			(void)err_sys(err, rc, "cannot keep the layer's attributes");
+	}
+	if (rc == 0)
+		attrs_encode(&all, out);
+	attrs_fini(&all);
+	return rc;
+}
+
 static int append_attrs(struct publish *p, struct rows *rows, struct err *err)
 {
-	attrs_encode(p->attrs, &rows->values);
+	int rc = encode_attrs(p, &rows->values, err);
+
+	if (rc < 0)
+		return rc;
 	if (buf_error(&rows->values) < 0)
 		return err_set(err, -ENOMEM, "out of memory");
 	rows->attrs = (struct index_decision){.kind = DECISION_ATTRS, .key = p->layer->id.b,

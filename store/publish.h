@@ -24,6 +24,7 @@ struct publish {
 	const struct attrs *attrs;
 	const char *tag;		/* or NULL */
 	bool existed;			/* out: it is there already, of the same frames */
+	bool again;			/* out: it was there, of frames that were lost */
 };
 
 /* After a failure, or if it existed, the append is the caller's to abort. */

@@ -3,8 +3,9 @@
  * Which store is this, and which files are its packs?  The old index says so.
  * Where there is none that can be read the headers vote: every pack repeats the
  * store's uuid and parameters.  Where none of these can be read either it gets a
- * new uuid.  An index that no pack agrees with was put here by mistake: to obey
- * it would be to set all packs aside.
+ * new uuid, by which the checksums of its records are right.  An index that no
+ * pack agrees with was put here by mistake: to obey it would be to set all packs
+ * aside.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -96,12 +97,19 @@ static int count_votes(struct election *e)
 
 /* ---- the answer ---- */
 
-static int new_identity(struct recover *r)
+static int new_identity(struct election *e)
 {
+	struct recover *r = e->r;
+	uint32_t seed;
+	int rc;
+
 	store_params_default(&r->store->params);
 	if (getrandom(r->store->uuid, sizeof(r->store->uuid), 0) != sizeof(r->store->uuid))
 		return err_set(r->err, -EIO, "the kernel gives no random numbers");
-	return 0;
+	rc = recover_seed_find(r, e->headless.v, e->headless.n, &seed);
+	if (rc > 0)
+		record_seed_fit(seed, r->store->uuid);
+	return rc < 0 ? rc : 0;
 }
 
 /* By the old index, unless all packs speak against it. */
@@ -132,7 +140,7 @@ static int choose(struct election *e)
 		if (!best || e->votes.v[i].n > best->n)
 			best = &e->votes.v[i];
 	if (!best)
-		return new_identity(r);
+		return new_identity(e);
 	memcpy(r->store->uuid, best->uuid, sizeof(best->uuid));
 	r->store->params = best->params;
 	return 0;

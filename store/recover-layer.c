@@ -116,10 +116,12 @@ static int miss_decided(struct settle *s, const struct decision_row *d)
 {
 	char by[TAG_NAME_MAX + 32];
 
-	if (d->kind == DECISION_REMOVE || (d->kind == DECISION_TAG && !d->has_value))
+	if (d->kind == DECISION_REMOVE || !d->has_value)
 		return 0;
 	if (d->kind == DECISION_ATTRS)
 		return miss(s, &d->layer, "attributes name");
+	if (d->kind == DECISION_TRACE)
+		return miss(s, &d->layer, "a trace names");
 	(void)snprintf(by, sizeof(by), "tag '%.*s' names", (int)d->key_len, (const char *)d->key);
 	return miss(s, &d->layer, by);
 }
@@ -210,7 +212,7 @@ static bool is_needed(const struct settle *s, const struct decision_row *d)
 {
 	const struct layer_row *l;
 
-	if (d->kind == DECISION_TAG && !d->has_value)
+	if ((d->kind == DECISION_TAG || d->kind == DECISION_TRACE) && !d->has_value)
 		return true;
 	l = find_layer(s, &d->layer);
 	if (d->kind == DECISION_REMOVE)

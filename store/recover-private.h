@@ -92,6 +92,12 @@ int recover_identity_find(struct recover *r);
 /* Sets packs aside that belong to another store. */
 int recover_identity_check(struct recover *r);
 
+/*
+ * recover-seed.c: by which seed the records of packs are right whose headers are
+ * all lost.  1 and the seed, 0 if no record says it, or -ENOMEM.
+ */
+int recover_seed_find(struct recover *r, const uint32_t *packs, size_t n, uint32_t *ret);
+
 /* recover-pack.c: every record of the packs into the new index. */
 int recover_packs_collect(struct recover *r);
 

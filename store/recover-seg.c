@@ -223,7 +223,8 @@ static int hash_chunk(struct recover *r, const struct seg *seg, const struct seg
 	if (rc == 0)
 		rc = packs_read(r->store->packs, seg->pack, sc->off, record, len, r->err);
 	if (rc == 0)
-		rc = chunk_decode(seg->first + sc->first, sc, record, len, pages, r->err);
+		rc = chunk_decode(packs_seed(r->store->packs), seg->first + sc->first, sc,
+				  record, len, pages, r->err);
 	for (int i = 0; rc == 0 && i < count(sc->slots); i++) {
 		digest_bytes(r->store->params.digest, pages + (size_t)i * PAGE_SIZE, PAGE_SIZE,
 			     &digest);

@@ -114,21 +114,16 @@ static int refuse_lease(struct recover *r, const struct digest *id)
 
 static int check_leases(struct recover *r, DIR *dir)
 {
+	struct digest id = {{0}};
 	struct dirent *d;
-	struct digest id;
-	int rc = 0;
+	int rc = lease_held(r->store, &id);	/* has it a file or not */
 
-	while (rc == 0 && (d = readdir(dir))) {
-		if (fmt_unhex(id.b, DIGEST_LEN, d->d_name) < 0)
-			continue;
-		rc = lease_held(r->store, &id);
-		if (rc < 0)
-			return err_sys(r->err, rc, "cannot look for readers of '%s'",
-				       r->store->path);
-		if (rc > 0)
-			return refuse_lease(r, &id);
-	}
-	return rc;
+	while (rc == 0 && (d = readdir(dir)))
+		if (fmt_unhex(id.b, DIGEST_LEN, d->d_name) == 0)
+			rc = lease_held(r->store, &id);
+	if (rc < 0)
+		return err_sys(r->err, rc, "cannot look for readers of '%s'", r->store->path);
+	return rc > 0 ? refuse_lease(r, &id) : 0;
 }
 
 static int check_readers(struct recover *r)

@@ -244,7 +244,9 @@ static const char *check_chunk(const struct copy *c, const struct seg_chunk *sc)
 	if (r.type != RECORD_CHUNK || r.id != chunk_id(c, sc) || r.slots != sc->slots ||
 	    r.len != sc->len)
 		return "another record is there";
-	return record_check(record, record + RECORD_HEADER_LEN) < 0 ? "checksum differs" : NULL;
+	if (record_check(packs_seed(c->r->store->packs), record, record + RECORD_HEADER_LEN) < 0)
+		return "checksum differs";
+	return NULL;
 }
 
 static int read_chunk(const struct copy *c, const struct seg_chunk *sc)
@@ -264,7 +266,7 @@ static int read_chunk(const struct copy *c, const struct seg_chunk *sc)
 
 static int unpack_chunk(const struct copy *c, const struct seg_chunk *sc)
 {
-	int rc = chunk_decode(chunk_id(c, sc), sc, c->r->record,
+	int rc = chunk_decode(packs_seed(c->r->store->packs), chunk_id(c, sc), sc, c->r->record,
 			      RECORD_HEADER_LEN + (size_t)sc->len, c->r->pages, c->err);
 
 	return rc == -EBADMSG ? damaged(c, sc) : rc;
@@ -524,11 +526,25 @@ static int copy_pack(struct repack *r, uint32_t number, struct err *err)
 	return rc;
 }
 
+/* Of one that was cut short the rest may be all that is alive. */
+static int check_source(struct repack *r, uint32_t number, struct err *err)
+{
+	struct err why = {{0}};
+	int rc = packs_check_readable(r->store->packs, number, 0, &why);
+
+	if (rc == -ENOENT || rc == -EBADMSG)
+		return err_set(err, -EBADMSG, "%s; copy it back from a backup, or run 'lamina "
+			       "recover', which leaves out the layers that it hurts", why.text);
+	return rc < 0 ? err_set(err, rc, "%s", why.text) : 0;
+}
+
 int repack_run(struct repack *r, struct repack_pack *pack, struct err *err)
 {
 	struct drafts none = {0};
-	int rc;
+	int rc = pack->segs ? check_source(r, pack->number, err) : 0;
 
+	if (rc < 0)
+		return rc;
 	/* Since they were counted tombstones may have become needless. */
 	if (pack->segs || carry_bytes(r->carry, pack->number))
 		rc = copy_pack(r, pack->number, err);

@@ -167,7 +167,7 @@ static int record_at(struct scan *s, uint64_t off, struct scan_item *ret, struct
 	if (rc < 0)
 		return rc;
 	item.payload = item.bytes + RECORD_HEADER_LEN;
-	if (record_check(item.bytes, item.payload) < 0)
+	if (record_check(packs_seed(s->packs), item.bytes, item.payload) < 0)
 		return 0;
 	*ret = item;
 	return 1;

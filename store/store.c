@@ -22,6 +22,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -216,6 +217,9 @@ int store_take_lock(struct store *store, const char *what, uint64_t wait_ms, str
 		return err_set(err, -EBUSY, "store '%s' is being written by this process",
 			       store->path);
 	fd = openat(store->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 && errno == EROFS)
+		return err_set(err, -EROFS, "store '%s' is on a read-only file system",
+			       store->path);
 	if (fd < 0)
 		return err_sys(err, -errno, "cannot open '%s/lock'", store->path);
 	rc = try_lock(fd, wait_ms);
@@ -263,9 +267,9 @@ void store_unlock(struct store *store)
 
 static int check_no_leases(struct store *store, struct err *err)
 {
-	int fd = openat(store->dirfd, "leases", O_RDONLY | O_DIRECTORY | O_CLOEXEC), held = 0;
+	int fd = openat(store->dirfd, "leases", O_RDONLY | O_DIRECTORY | O_CLOEXEC), held;
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct digest id;
+	struct digest id = {{0}};
 	struct dirent *d;
 
 	if (!dir) {
@@ -273,6 +277,7 @@ static int check_no_leases(struct store *store, struct err *err)
 			close(fd);
 		return err_sys(err, -errno, "cannot read '%s/leases'", store->path);
 	}
+	held = lease_held(store, &id);
 	while (held == 0 && (d = readdir(dir)))
 		if (fmt_unhex(id.b, DIGEST_LEN, d->d_name) == 0)
 			held = lease_held(store, &id);
@@ -297,6 +302,8 @@ int store_migrate(struct store *store, struct err *err)
 
 int store_open_dirs(struct store *store, const char *path, struct err *err)
 {
+	struct statvfs fs;
+
 	store->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store->dirfd < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return err_set(err, -ENOENT, "there is no store in '%s'", path);
@@ -307,7 +314,26 @@ int store_open_dirs(struct store *store, const char *path, struct err *err)
 		return err_set(err, -ENOENT, "there is no store in '%s'", path);
 	if (store->packs_fd < 0)
 		return err_sys(err, -errno, "cannot open '%s/packs'", path);
+	store->read_only = fstatvfs(store->dirfd, &fs) == 0 && (fs.f_flag & ST_RDONLY);
 	return store_check_fs(path, store->dirfd, err);
+}
+
+static bool may_write(const struct store *store)
+{
+	return faccessat(store->dirfd, ".", W_OK, AT_EACCESS) == 0 &&
+	       faccessat(store->dirfd, "index.db", W_OK, AT_EACCESS) == 0;
+}
+
+/*
+ * SQLite makes files beside the index even to read it.  Where it may not, what
+ * it says then (no such file, a read-only file) leads astray.
+ */
+static int explain(const struct store *store, int rc, struct err *err)
+{
+	if ((rc != -ENOENT && rc != -EROFS) || store->read_only || may_write(store))
+		return rc;
+	return err_sys(err, -errno, "even to read store '%s' lamina has to write beside its index",
+		       store->path);
 }
 
 static int load_index(struct store *store, const char *path, struct err *err)
@@ -316,8 +342,10 @@ static int load_index(struct store *store, const char *path, struct err *err)
 
 	index_close(store->index);
 	store->index = NULL;
-	rc = index_open(path, 0, &store->index, err);
-	if (rc == 0 && index_outdated(store->index))
+	rc = index_open(path, store->read_only ? INDEX_ROFS : 0, &store->index, err);
+	if (rc < 0)
+		return explain(store, rc, err);
+	if (index_outdated(store->index))
 		rc = store_migrate(store, err);
 	return rc < 0 ? rc : store_meta_get(store->index, store->uuid, &store->params, err);
 }

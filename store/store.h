@@ -31,6 +31,7 @@ struct store {
 	char *path;
 	int dirfd;
 	int lock_fd;		/* -1 unless the writer's lock is held */
+	bool read_only;		/* the file system is: nothing can be locked to write */
 	bool reserve_lent;	/* opening needed the reserve: store_close() makes it again */
 	uint8_t uuid[16];
 	struct store_params params;

@@ -153,6 +153,7 @@ static int check_chunk(struct deep *d, const struct seg *seg, const struct seg_c
 		       const struct digest *digests, struct buffers *b)
 {
 	size_t len = RECORD_HEADER_LEN + (size_t)sc->len;
+	uint32_t seed = packs_seed(d->v->store->packs);
 	struct err err;
 	int rc = packs_read(d->v->store->packs, seg->pack, sc->off, b->record, len, &err);
 
@@ -161,9 +162,9 @@ static int check_chunk(struct deep *d, const struct seg *seg, const struct seg_c
 		return 0;
 	if (rc < 0)
 		return rc;
-	if (record_check(b->record, b->record + RECORD_HEADER_LEN) < 0)
+	if (record_check(seed, b->record, b->record + RECORD_HEADER_LEN) < 0)
 		return 0;
-	rc = chunk_decode(seg->first + sc->first, sc, b->record, len, b->pages, &err);
+	rc = chunk_decode(seed, seg->first + sc->first, sc, b->record, len, b->pages, &err);
 	if (rc == -EBADMSG || rc == -EPROTONOSUPPORT)
 		return fault_of_chunk(d, seg, sc, err.text);
 	return rc < 0 ? rc : check_pages(d, seg, sc, b->pages, digests);
@@ -294,8 +295,9 @@ static int compare_frame(struct deep *d, const struct frame *frame, const struct
 		return err_sys(err, rc, "cannot hash frame %llu", (unsigned long long)frame->fid);
 	if (digest_equal(&digest, &frame->digest))
 		return 0;
-	return verify_faults_add(d->v, fault, "the digest of frame %llu differs",
-				 (unsigned long long)frame->fid);
+	rc = verify_faults_add(d->v, fault, "the digest of frame %llu differs",
+			       (unsigned long long)frame->fid);
+	return rc < 0 ? err_set(err, rc, "out of memory") : 0;
 }
 
 static int check_loaded(struct deep *d, const struct frame *frame, struct err *err)
@@ -312,6 +314,8 @@ static int check_loaded(struct deep *d, const struct frame *frame, struct err *e
 		rc = compare_frame(d, frame, pages, err);
 	else if (rc != -ENOMEM)
 		rc = 0;		/* a damaged chunk, reported already, or gone */
+	else
+		(void)err_set(err, rc, "out of memory");
 	free(pages);
 	return rc;
 }

@@ -82,7 +82,8 @@ static int look_decision(void *ctx, const struct index_decision *row)
 					 (const char *)row->key);
 	return verify_faults_add(m->v, fault, "%s of a layer is not in the pack any more "
 				 "(the index still has it)",
-				 row->kind == DECISION_REMOVE ? "the removal" : "what is known");
+				 row->kind == DECISION_REMOVE ? "the removal" :
+				 row->kind == DECISION_TRACE ? "a trace" : "what is known");
 }
 
 static int look_seg(void *ctx, const struct index_seg *row)

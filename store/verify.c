@@ -82,12 +82,20 @@ static int add_id(void *ctx, const struct index_layer *l)
 	return vec_push(&ids->list, l->id) < 0 ? err_set(ids->v->err, -ENOMEM, "out of memory") : 0;
 }
 
+struct loading {
+	struct layer **ret;
+	struct err *err;
+};
+
 static int decode(void *ctx, const struct index_layer *l)
 {
+	struct loading *to = ctx;
 	struct rd rd;
+	int rc;
 
 	rd_init(&rd, l->manifest, l->manifest_len);
-	return layer_decode(&rd, l->seq, ctx);
+	rc = layer_decode(&rd, l->seq, to->ret);
+	return rc == -ENOMEM ? err_set(to->err, rc, "out of memory") : rc;
 }
 
 static int note_bad_manifest(struct verify *v, const struct digest *id)
@@ -106,7 +114,8 @@ static int note_bad_manifest(struct verify *v, const struct digest *id)
 /* 1, 0 (gone meanwhile, or damaged) or -errno. */
 static int load(struct verify *v, const struct digest *id, struct layer **ret)
 {
-	int rc = index_layer_get(v->store->index, id, decode, ret, v->err);
+	struct loading to = {ret, v->err};
+	int rc = index_layer_get(v->store->index, id, decode, &to, v->err);
 
 	if (rc == -EBADMSG)
 		return note_bad_manifest(v, id);
@@ -210,9 +219,6 @@ int verify_run(struct store *store, const struct verify_opts *opts, struct verif
 
 	if (rc == 0)
 		rc = run_parts(&v);
-	/* What only fills arrays has no sentence of its own. */
-	if (rc == -ENOMEM)
-		err_set(v.err, rc, "out of memory");
 	/* A damaged index stops the walk that meets it; that is a finding, too. */
 	if (rc == -EBADMSG && v.faults.n)
 		rc = 0;

@@ -40,6 +40,8 @@ static const char *const known_keys[] = {
 	"mount.cache", "mount.readahead", "mount.allow_other", "mount.uid", "mount.gid",
 	"mount.mode", "mount.threads",
 	"gc.ratio",
+	"pager.record_dirs", "pager.runtime_dir", "pager.socket", "pager.stop_command",
+	"pager.stop_signal", "pager.threads",
 	NULL,
 };
 
@@ -94,40 +96,12 @@ int cli_store_path(struct cli *cli, const char **ret)
 	return 0;
 }
 
-static bool may_write(const char *path)
-{
-	return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0;
-}
-
-/*
- * SQLite makes files beside the index even to read it.  Where it may not, what
- * it says then (no such file, a read-only file) leads astray.
- */
-static int explain(struct cli *cli, const char *path, int rc)
-{
-	char *index;
-
-	if ((rc != -ENOENT && rc != -EROFS) || asprintf(&index, "%s/index.db", path) < 0)
-		return rc;
-	if (access(index, F_OK) == 0 && !(may_write(path) && may_write(index)))
-		rc = errno == EROFS ?
-		     err_set(&cli->err, -errno, "store '%s' is on a read-only file system, and "
-			     "even to read it lamina has to write beside its index", path) :
-		     err_sys(&cli->err, -errno, "even to read store '%s' lamina has to write "
-			     "beside its index", path);
-	free(index);
-	return rc;
-}
-
 int cli_open(struct cli *cli)
 {
 	const char *path;
 	int rc = cli_store_path(cli, &path);
 
-	if (rc < 0)
-		return rc;
-	rc = store_open(path, NULL, &cli->store, &cli->err);
-	return rc < 0 ? explain(cli, path, rc) : 0;
+	return rc < 0 ? rc : store_open(path, NULL, &cli->store, &cli->err);
 }
 
 void cli_end(struct cli *cli)

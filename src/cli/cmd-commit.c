@@ -65,6 +65,7 @@ struct commit {
 	uint64_t size[IMAGES_MAX];	/* bytes */
 	struct digest parent;
 	struct attrs attrs;
+	struct attrs old_attrs;
 	struct commit_result result;
 };
 
@@ -194,6 +195,7 @@ static int set_opts(struct commit *c, const struct args *args)
 	c->o.images = c->image;
 	c->o.tag = args->tag;
 	c->o.attrs = &c->attrs;
+	c->o.old_attrs = &c->old_attrs;
 	c->o.dry_run = args->dry_run;
 	c->o.threads = args->threads;
 	return rc;
@@ -302,38 +304,38 @@ static int print(const struct commit *c)
 	return 0;
 }
 
-/* The attributes of a layer that was there stay as they were. */
-static int tell_kept(const struct commit *c)
+/* What was said before of the same layer, perhaps by somebody else, is not lost unheard. */
+static void tell_attrs(const struct commit *c)
 {
-	struct cli *cli = c->cli;
-	struct attrs kept;
 	char id[CLI_ID_LEN];
-	const char *value;
-	int rc = attrs_load(cli->store, &c->result.id, &kept, &cli->err);
+	const char *old;
 
-	if (rc < 0)
-		return rc;
+	(void)cli_id(id, &c->result.id);
 	for (size_t i = 0; i < c->attrs.n; i++) {
-		value = attrs_get(&kept, c->attrs.v[i].key);
-		if (!value || strcmp(value, c->attrs.v[i].value) != 0)
-			cli_note(cli, "warning: layer %s was there already and stays as it was: "
-				 "--meta %s=%s is not kept", cli_id(id, &c->result.id),
-				 c->attrs.v[i].key, c->attrs.v[i].value);
+		const struct attr *a = &c->attrs.v[i];
+
+		old = attrs_get(&c->old_attrs, a->key);
+		if (!old)
+			cli_note(c->cli, "layer %s was there already: --meta %s=%s is added to it",
+				 id, a->key, a->value);
+		else if (strcmp(old, a->value) != 0)
+			cli_note(c->cli, "layer %s was there already: --meta %s=%s replaces '%s'",
+				 id, a->key, a->value, old);
 	}
-	attrs_fini(&kept);
-	return 0;
 }
 
 /* What is to be known of a commit even if nothing can be printed. */
-static int tell(const struct commit *c)
+static void tell(const struct commit *c)
 {
 	struct cli *cli = c->cli;
 	char hex[DIGEST_HEX_LEN];
 
-	if (!c->o.dry_run)
-		(void)snprintf(cli->done, sizeof(cli->done), "layer %s is committed",
-			       fmt_hex(hex, c->result.id.b, DIGEST_LEN));
-	return c->result.existed ? tell_kept(c) : 0;
+	if (c->o.dry_run)
+		return;
+	(void)snprintf(cli->done, sizeof(cli->done), "layer %s is committed",
+		       fmt_hex(hex, c->result.id.b, DIGEST_LEN));
+	if (c->result.existed)
+		tell_attrs(c);
 }
 
 static int commit(struct commit *c, const struct args *args)
@@ -354,9 +356,10 @@ static int commit(struct commit *c, const struct args *args)
 	c->o.progress = cli_progress(cli);
 	rc = commit_run(cli->store, &c->o, &c->result, &cli->err);
 	meter_end(&cli->meter);
-	if (rc == 0)
-		rc = tell(c);
-	return rc < 0 ? rc : print(c);
+	if (rc < 0)
+		return rc;
+	tell(c);
+	return print(c);
 }
 
 static int run(struct cli *cli, int argc, char **argv)
@@ -375,6 +378,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	for (size_t i = 0; i < IMAGES_MAX; i++)
 		ranges_fini(&c->ranges[i]);
 	attrs_fini(&c->attrs);
+	attrs_fini(&c->old_attrs);
 	free(c);
 	return rc;
 }

@@ -74,17 +74,38 @@ is "a disk that is known costs nothing" "$(jq -c '.images[1] | [.name, .new, .st
 is "metadata is kept" "$(lamina show first --json | jq -c '.attributes | [.who, .note]')" \
 	'["me","two words"]'
 
-# What was there already keeps the metadata that it has; that is said, not hidden.
-before=$(lamina show first --json | jq -c .attributes)
-ok "the same with other metadata" lamina commit -q --memfile m --rootfs d --state st --meta who=you --meta new=1 \
-	--meta "note=two words"
+# What is said of a layer that was there already is kept, too, and what it replaces is told.
+attributes() { lamina show first --json | jq -c '.attributes | [.who, .note, .new]'; }
+counts=$(lamina show first --json | jq -c '.attributes | with_entries(select(.key | startswith("lamina.")))')
+again=(--memfile m --rootfs d --state st --meta who=you --meta new=1 --meta "note=two words")
+ok "a dry run of the same with other metadata" lamina commit -n "${again[@]}"
+is "changes nothing" "$(attributes)" '["me","two words",null]'
+is "and promises nothing" "$(cat err)" ""
+ok "the same with other metadata" lamina commit -q "${again[@]}"
 id=$(cat out)
 is "is the same layer" "$(lamina show -q first)" "$id"
-is "whose metadata stays" "$(lamina show first --json | jq -c .attributes)" "$before"
-is "with a warning of what is not kept" "$(cat err)" \
-	"lamina: warning: layer ${id:0:12} was there already and stays as it was: --meta new=1 is not kept
-lamina: warning: layer ${id:0:12} was there already and stays as it was: --meta who=you is not kept"
-ok "the same with the same" lamina commit -q --memfile m --rootfs d --state st --meta who=me
-is "without one" "$(cat err)" ""
+is "and has it" "$(attributes)" '["you","two words","1"]'
+is "what was counted stays" "$counts" \
+	"$(lamina show first --json | jq -c '.attributes | with_entries(select(.key | startswith("lamina.")))')"
+is "each is said, and what was there before" "$(cat err)" \
+	"lamina: layer ${id:0:12} was there already: --meta new=1 is added to it
+lamina: layer ${id:0:12} was there already: --meta who=you replaces 'me'"
+size=$(stat -c %s s/packs/*.pack)
+ok "the same with the same" lamina commit -q --memfile m --rootfs d --state st --meta who=you
+is "says nothing" "$(cat err)" ""
+is "and writes nothing" "$(stat -c %s s/packs/*.pack)" "$size"
+full=$(head -c 60000 /dev/zero | tr '\0' x)
+ok "much" lamina commit -q --memfile m --rootfs d --state st --meta "much=$full"
+exits "more than 64 KiB in all" 1 lamina commit -q --memfile m --rootfs d --state st --meta "more=$full" --tag no
+like "are refused" "$(cat err)" "layer ${id:0:12} was there already, .* more than 64 KiB$"
+exits "with the tag" 1 lamina show no
+rm s/index.db*
+ok "recover" lamina recover
+is "brings back what was said last" "$(attributes)" '["you","two words","1"]'
+ok "repack" lamina gc --repack --ratio 1
+rm s/index.db*
+ok "recover" lamina recover
+is "as it does after a repack" "$(attributes)" '["you","two words","1"]'
+ok "the store is whole" lamina verify --deep
 
 done_testing

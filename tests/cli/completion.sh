@@ -46,6 +46,8 @@ completes "memory.raw " lamina commit -m mem
 completes "memory.raw " lamina commit --image data = mem
 completes "mnt " lamina mount m
 completes "bash " lamina completion ""
+completes "import " lamina trace im
+completes "golden " lamina trace ls go
 completes "verify " lamina help ver
 completes "blake2b-256 " lamina init --digest bl
 completes "golden " lamina --store s show go

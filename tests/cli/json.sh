@@ -34,6 +34,13 @@ check export lamina export b --json --memfile m.out
 check "tag" lamina tag --json
 check "tag TAG LAYER" lamina tag --json c b
 check untag lamina untag --json c
+printf 'lamina-trace 1 page-size 4096 size 4505600\n7 3\nend 3\n' >t
+check "trace import" lamina trace import --json b t
+check "trace ls" lamina trace ls --json
+check "trace show" lamina trace show --json b
+check "trace show --runs" lamina trace show --json --runs b
+check "trace rm" lamina trace rm --json b resume
+check "trace ls of none" lamina trace ls --json
 check verify lamina verify --json
 check "verify --deep" lamina verify --deep --json
 check "prune --dry-run" lamina prune --json --keep-last 1 --dry-run

@@ -9,6 +9,7 @@
 #	vm.mem vm.disk vm.state		the first generation
 #	vm2.mem vm2.disk vm2.state	the second
 #	vm2.diff			what vm2.mem has that vm.mem has not
+#	vm.trace vm2.trace		of two resumes
 #	store				both as layers, monday and tuesday: $LAMINA_STORE
 #	damaged				the same with a flipped bit
 . "$(dirname "$0")/../lib.sh"
@@ -24,6 +25,9 @@ prepare() {
 	mkimage vm2.diff 2048 40-45:data=5 600:zero 1500-1510:data=3
 	mkimage vm2.disk 1024 800-810:data=6
 	mkimage vm2.state 9 0-8:data=7
+	trace=$'lamina-trace 1 page-size 4096 size 8388608\n'
+	printf '%s40 6\n99 1\n0 3\nend 10\n' "$trace" >vm.trace
+	printf '%s99 1\n40 6\n700 1\nend 8\n' "$trace" >vm2.trace
 	lamina --store store init &&
 	lamina --store store commit --memfile vm.mem --rootfs vm.disk --state vm.state \
 		--tag monday &&

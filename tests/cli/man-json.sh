@@ -53,6 +53,12 @@ lamina tag --json >tags.json
 agree tag '' tag.json tags.json
 lamina untag --json c >untag.json
 agree untag '' untag.json
+printf 'lamina-trace 1 page-size 4096 size 8388608\n7 3\nend 3\n' >t
+lamina trace import --json b t >trace.json
+lamina trace ls --json >traces.json
+lamina trace show --json --runs ./t >trace2.json
+lamina trace rm --json b resume >trace3.json
+agree trace 'ls|show|import|rm' trace.json traces.json trace2.json trace3.json
 lamina prune --json --keep-last 1 --keep-tagged --dry-run >prune.json
 lamina prune --json --keep-last 1 --dry-run >prune2.json
 agree prune '' prune.json prune2.json

@@ -75,4 +75,32 @@ ok "recover" lamina recover
 ok "brings back what the gc kept" lamina export four --memfile back --force
 same "as it was" back m4
 exits "and not what was removed" 1 lamina show one
+
+# The index of another store: none of its numbers say anything about these packs.
+lamina --store other init -q
+mkimage m6 600 0-99:data=6
+lamina --store other commit -q --memfile m6 --tag six >/dev/null
+for i in many few; do
+	if [ $i = many ]; then
+		for k in 1 2 3; do lamina --store other tag "t$k" six; done
+	else
+		lamina commit -q --memfile m6 --tag six >/dev/null
+	fi
+	rm -rf mixed
+	cp -a s mixed
+	rm -f mixed/index.db-*
+	cp other/index.db mixed/
+	before=$(cd mixed/packs && sha256sum -- *)
+	for command in "commit --memfile m4" "tag x six" "gc" "gc --repack --ratio 1" "verify"; do
+		# shellcheck disable=SC2086
+		exits "$command with the index of another store" 3 lamina --store mixed $command
+		like "says that it is" "$(cat out err)" "index.db and the packs of '.*' are of different stores"
+		is "and not that it is old" "$(cat out err | grep -c older)" 0
+	done
+	is "no pack is touched" "$(cd mixed/packs && sha256sum -- *)" "$before"
+	mv mixed/index.db mixed/wrong
+	ok "without it, recover" lamina --store mixed recover
+	ok "makes the right one" lamina --store mixed export four --memfile back --force
+	same "with all its layers" back m4
+done
 done_testing

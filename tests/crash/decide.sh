@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# kill -9 of tag, untag and rm: the answer before or the answer after, nothing else.
+# kill -9 of tag, trace and rm: the answer before or the answer after, nothing else.
 . "$(dirname "$0")/../lib.sh"
 requires jq plain
 
@@ -73,10 +73,34 @@ check() {
 }
 every tag two "$second"
 
+printf 'lamina-trace 1 page-size 4096 size 2129920\n7 3\nend 3\n' >old
+printf 'lamina-trace 1 page-size 4096 size 2129920\n90 1\n7 2\nend 3\n' >new
+lamina trace import one old
+check() {
+	local order
+	order=$(lamina trace show one --runs --json | jq -c .order)
+	case $order in
+	"[[7,3]]" | "[[90,1],[7,2]]") ;;
+	*) echo "trace: $order" ;;
+	esac
+	whole one m1
+	sound
+	[ "$(lamina trace show one --runs --json | jq -c .order)" = "$order" ] ||
+		echo "gc changed the trace"
+	lamina recover -q >recovered 2>&1 || echo "recover: $(cat recovered)"
+	[ "$(lamina trace show one --runs --json | jq -c .order)" = "$order" ] ||
+		echo "recover changed the trace"
+}
+every trace import one new
+
+lamina trace import "$second" old
 check() {
 	case $(lamina ls --json | jq length) in
-	2) whole "$second" m2 ;;
-	1) lamina show "$second" >shown 2>&1 && echo "a removed layer is shown" ;;
+	2) whole "$second" m2; lamina trace show "$second" >shown 2>&1 || echo "no trace" ;;
+	1)
+		lamina show "$second" >shown 2>&1 && echo "a removed layer is shown"
+		[ "$(lamina trace ls -q | wc -l)" = 1 ] || echo "its trace is listed"
+		;;
 	*) echo "layers are missing" ;;
 	esac
 	whole one m1

@@ -19,8 +19,10 @@ is "nor a terminal" "$(readlink "/proc/$pid/fd/0" "/proc/$pid/fd/2" | tr '\n' ' 
 	"/dev/null /dev/null "
 like "as what mount(8) shows" "$(grep " $T/mnt " /proc/mounts)" \
 	"^$T/store $T/mnt fuse.lamina rw,nosuid,nodev"
-exits "a second one on the same directory" 1 lamina-fuse store mnt
+exits "a second one on the same directory" 4 lamina-fuse store mnt
 like "is told why not" "$(cat err)" "mounted already: store '$T/store'"
+exits "as is one that stays in the foreground" 4 lamina-fuse --foreground store mnt
+exits "and mount.lamina" 4 mount.lamina store mnt
 same "and the first goes on" mem.raw mnt/tags/t/memfile
 
 kill -TERM "$pid"

@@ -8,8 +8,14 @@
 #include <string.h>
 
 #include "store/decide.h"
+#include "store/traces.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static uint32_t value_max(uint8_t kind)
+{
+	return kind == DECISION_TRACE ? TRACES_TEXT_MAX : META_MAX;
+}
 
 static int use(const uint8_t *data, size_t len)
 {
@@ -25,7 +31,7 @@ static int use(const uint8_t *data, size_t len)
 			abort();
 		return rc;
 	}
-	if (d.key_len > TAG_NAME_MAX || d.value_len > META_MAX || d.seq != 1)
+	if (d.key_len > TAG_NAME_MAX || d.value_len > value_max(d.kind) || d.seq != 1)
 		abort();
 	decide_encode(&d, &again);
 	if (again.len != len || memcmp(again.data, data, len) != 0)
@@ -37,7 +43,8 @@ static int use(const uint8_t *data, size_t len)
 static void use_recipe(const uint8_t *data)
 {
 	static const uint8_t zeros[256];
-	struct index_decision d = {.kind = 1 + data[0] % 3, .key = zeros, .key_len = DIGEST_LEN,
+	static const char trace[] = "0123456789abcdef0123456789abcdef" "a-name.of-some_length";
+	struct index_decision d = {.kind = 1 + data[0] % 4, .key = zeros, .key_len = DIGEST_LEN,
 				   .value = zeros, .has_value = data[1] % 2};
 	struct buf record = {0};
 
@@ -45,9 +52,13 @@ static void use_recipe(const uint8_t *data)
 		d.key = "a-tag.of-some_length";
 		d.key_len = 1 + data[2] % 20;
 	}
+	if (d.kind == DECISION_TRACE) {
+		d.key = trace;
+		d.key_len = DIGEST_LEN + 1 + data[2] % 20;
+	}
 	if (d.has_value)
 		d.value_len = d.kind == DECISION_TAG ? DIGEST_LEN :
-			      d.kind == DECISION_ATTRS ? data[3] : 0;
+			      d.kind == DECISION_REMOVE ? 0 : data[3];
 	decide_encode(&d, &record);
 	if (buf_error(&record) < 0 || use(record.data, record.len) < 0)
 		abort();

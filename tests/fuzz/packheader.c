@@ -23,7 +23,8 @@ static void use(const uint8_t bytes[PACK_HEADER_LEN])
 			abort();
 		return;
 	}
-	if (!digest_name(h.params.digest) || !codec_name(h.params.codec) || h.incompat)
+	if (!digest_name(h.params.digest) || !codec_name(h.params.codec) ||
+	    h.incompat != FEATURE_SEED)
 		abort();
 	for (int i = 0; i < IMAGE_KINDS; i++)
 		if (h.params.chunk_pages[i] < 1 || h.params.chunk_pages[i] > CHUNK_PAGES_MAX)
@@ -35,7 +36,8 @@ static void mend(uint8_t bytes[PACK_HEADER_LEN])
 	uint32_t crc;
 
 	memcpy(bytes, PACK_MAGIC, 8);
-	bytes[19] = bytes[18] = bytes[17] = bytes[16] = 0;
+	bytes[19] = bytes[18] = bytes[17] = 0;
+	bytes[16] = FEATURE_SEED;
 	bytes[40] = (uint8_t)(bytes[40] % 4);
 	bytes[41] = (uint8_t)(bytes[41] % 3);
 	bytes[42] = (uint8_t)(bytes[42] % 2);

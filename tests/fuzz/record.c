@@ -12,14 +12,18 @@
 #include "store/record.h"
 #include "store/seg.h"
 
+#define SEED 0x5eed5eedu
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void check_again(const uint8_t *bytes, const struct record *r)
 {
 	uint8_t again[RECORD_HEADER_LEN];
 
-	record_encode(r, bytes + RECORD_HEADER_LEN, again);
+	record_encode(SEED, r, bytes + RECORD_HEADER_LEN, again);
 	if (memcmp(again, bytes, sizeof(again)) != 0)
+		abort();
+	if (record_seed_of(bytes, bytes + RECORD_HEADER_LEN) != SEED)
 		abort();
 }
 
@@ -33,11 +37,12 @@ static void use(const uint8_t *bytes, size_t len)
 		return;
 	if (r.len > RECORD_LEN_MAX)
 		abort();
-	if (r.len == len - RECORD_HEADER_LEN && record_check(bytes, bytes + RECORD_HEADER_LEN) == 0)
+	if (r.len == len - RECORD_HEADER_LEN &&
+	    record_check(SEED, bytes, bytes + RECORD_HEADER_LEN) == 0)
 		check_again(bytes, &r);
 	sc.slots = r.slots;
 	sc.len = r.len;
-	(void)chunk_decode(r.id, &sc, bytes, len, out, NULL);
+	(void)chunk_decode(SEED, r.id, &sc, bytes, len, out, NULL);
 }
 
 static void mend(uint8_t *bytes, size_t len)
@@ -50,7 +55,7 @@ static void mend(uint8_t *bytes, size_t len)
 	};
 
 	memcpy(&r.id, bytes + 16, 8);
-	record_encode(&r, bytes + RECORD_HEADER_LEN, bytes);
+	record_encode(SEED, &r, bytes + RECORD_HEADER_LEN, bytes);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

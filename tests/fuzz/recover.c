@@ -26,6 +26,7 @@ static struct series s;
 static char pack_path[PATH_MAX + 64], index_path[PATH_MAX + 64];
 static uint8_t *sound, *bytes;
 static size_t sound_len, len_now;
+static uint32_t seed;
 static bool forged;
 
 /* Three layers in one pack, which is kept in memory. */
@@ -38,6 +39,7 @@ static void make_sound(void)
 	series_init(&s, "store", 3);
 	for (size_t i = 0; i < 3; i++)
 		(void)series_commit(&s, i - 1, i ? 5 : 6, i == 2 ? "last" : NULL);
+	seed = packs_seed(s.store->packs);
 	store_close(s.store);
 	s.store = NULL;
 	series_pack_path(&s, 1, pack_path, sizeof(pack_path));
@@ -57,7 +59,7 @@ static void forge(size_t at)
 		if (record_decode(bytes + at, &r) < 0 ||
 		    r.len > len_now - at - RECORD_HEADER_LEN)
 			continue;
-		record_encode(&r, bytes + at + RECORD_HEADER_LEN, bytes + at);
+		record_encode(seed, &r, bytes + at + RECORD_HEADER_LEN, bytes + at);
 		forged = true;
 		return;
 	}

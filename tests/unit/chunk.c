@@ -192,21 +192,24 @@ static void test_misplaced(struct fixture *f)
 	struct seg_chunk wrong = seg->chunk[0];
 	uint8_t record[RECORD_HEADER_LEN + 4 * PAGE_SIZE], out[4 * PAGE_SIZE];
 	size_t len = RECORD_HEADER_LEN + seg->chunk[1].len;
+	uint32_t seed = packs_seed(f->store->packs);
 
 	fixture_must(packs_read(f->store->packs, seg->pack, seg->chunk[1].off, record, len, &err),
 		     &err, "read");
-	is_int(chunk_decode(first + 4, &seg->chunk[1], record, len, out, &err), 0,
+	is_int(chunk_decode(seed, first + 4, &seg->chunk[1], record, len, out, &err), 0,
 	       "its own record");
 	ok(page_is(out + PAGE_SIZE, first + 5), "its pages");
 	wrong.len = seg->chunk[1].len;
-	is_err(chunk_decode(first, &wrong, record, len, out, &err), &err, -EBADMSG,
+	is_err(chunk_decode(seed, first, &wrong, record, len, out, &err), &err, -EBADMSG,
 	       "another record is in its place");
 	wrong = seg->chunk[1];
 	wrong.slots = 0x7;
-	is_err(chunk_decode(first + 4, &wrong, record, len, out, &err), &err, -EBADMSG,
+	is_err(chunk_decode(seed, first + 4, &wrong, record, len, out, &err), &err, -EBADMSG,
 	       "another record is in its place");
-	is_err(chunk_decode(first + 4, &seg->chunk[1], record, 20, out, &err), &err, -EBADMSG,
-	       "there is no record where it should be");
+	is_err(chunk_decode(seed, first + 4, &seg->chunk[1], record, 20, out, &err), &err,
+	       -EBADMSG, "there is no record where it should be");
+	is_err(chunk_decode(seed ^ 1, first + 4, &seg->chunk[1], record, len, out, &err), &err,
+	       -EBADMSG, "checksum differs");
 	seg_unref(seg);
 }
 
@@ -217,12 +220,12 @@ static void test_codecs(void)
 			   .codec = CODEC_ZSTD};
 	struct seg_chunk sc = {.slots = 1, .span = 1, .len = 10};
 
-	record_encode(&r, bytes + RECORD_HEADER_LEN, bytes);
-	is_err(chunk_decode(77, &sc, bytes, sizeof(bytes), out, &err), &err, -EBADMSG,
+	record_encode(5, &r, bytes + RECORD_HEADER_LEN, bytes);
+	is_err(chunk_decode(5, 77, &sc, bytes, sizeof(bytes), out, &err), &err, -EBADMSG,
 	       "it does not decompress");
 	r.codec = 9;
-	record_encode(&r, bytes + RECORD_HEADER_LEN, bytes);
-	is_err(chunk_decode(77, &sc, bytes, sizeof(bytes), out, &err), &err, -EPROTONOSUPPORT,
+	record_encode(5, &r, bytes + RECORD_HEADER_LEN, bytes);
+	is_err(chunk_decode(5, 77, &sc, bytes, sizeof(bytes), out, &err), &err, -EPROTONOSUPPORT,
 	       "codec 9 is not known");
 }
 

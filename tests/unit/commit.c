@@ -288,6 +288,43 @@ static void test_images(void)
 
 /* ---- attributes, tags, removal ---- */
 
+/* The same content again: what is said of it is added. */
+static void test_more_attrs(void)
+{
+	struct commit_image image = {.name = "memfile", .path = make_file("more", 4096, 0, 91, 1)};
+	struct commit_opts opts = opts_of(&image, 1);
+	struct attrs given = {0}, old = {0}, got = {0};
+	uint64_t before;
+
+	must(attrs_set(&given, "host", "a"), "attrs_set");
+	must(attrs_set(&given, "rack", "7"), "attrs_set");
+	opts.attrs = &given;
+	opts.old_attrs = &old;
+	must(commit_run(store, &opts, &result, &err), "commit");
+	is_int(old.n, 0, "a new layer has no older attributes");
+	before = pack_bytes();
+	must(commit_run(store, &opts, &result, &err), "commit");
+	ok(result.existed && pack_bytes() == before, "the same again writes nothing");
+	is_str(attrs_get(&old, "rack"), "7", "what there was is told");
+	attrs_fini(&old);
+	old = (struct attrs){0};
+	attrs_fini(&given);
+	given = (struct attrs){0};
+	must(attrs_set(&given, "host", "b"), "attrs_set");
+	must(attrs_set(&given, "zone", "x"), "attrs_set");
+	must(commit_run(store, &opts, &result, &err), "commit");
+	ok(result.existed, "the layer is there");
+	is_str(attrs_get(&old, "host"), "a", "with what it had");
+	must(attrs_load(store, &result.id, &got, &err), "attrs_load");
+	is_str(attrs_get(&got, "host"), "b", "which is replaced");
+	is_str(attrs_get(&got, "rack"), "7", "or stays");
+	is_str(attrs_get(&got, "zone"), "x", "or is joined");
+	is_str(attrs_get(&got, "lamina.fresh"), "1", "the counts are those of the first time");
+	attrs_fini(&got);
+	attrs_fini(&old);
+	attrs_fini(&given);
+}
+
 static void test_attrs(void)
 {
 	struct commit_image image = {.name = "memfile", .path = make_file("a", 8192, 0, 60, 1)};
@@ -376,6 +413,7 @@ int main(void)
 	test_cut_to_zeros();
 	test_images();
 	test_attrs();
+	test_more_attrs();
 	test_removed();
 	test_dry_run();
 	store_close(store);

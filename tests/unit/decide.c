@@ -7,6 +7,7 @@
 #include "store/base/fmt.h"
 #include "store/lease.h"
 #include "store/store.h"
+#include "store/traces.h"
 #include "tests/fault.h"
 #include "tests/tap.h"
 
@@ -114,6 +115,33 @@ static void test_record(void)
 	buf_fini(&b);
 }
 
+/* A trace may be longer than anything else, but not of any length. */
+static void test_trace_record(void)
+{
+	static uint8_t value[TRACES_TEXT_MAX + 1];
+	struct index_decision d = {.kind = DECISION_TRACE, .has_value = true, .value = value,
+				   .key = "0123456789abcdef0123456789abcdefvm1", .key_len = 35};
+	struct index_decision got;
+	struct buf b = {0};
+
+	for (uint32_t more = 0; more < 2; more++) {
+		buf_reset(&b);
+		d.value_len = TRACES_TEXT_MAX + more;
+		decide_encode(&d, &b);
+		is_int(decode(b.data, b.len, &got), more ? -EBADMSG : 0,
+		       "a trace of 16 MiB and %u bytes", more);
+	}
+	ok(got.kind == DECISION_TRACE && got.value_len == TRACES_TEXT_MAX && got.key_len == 35,
+	   "is read back");
+	buf_reset(&b);
+	d.kind = DECISION_ATTRS;
+	d.key_len = DIGEST_LEN;
+	d.value_len = META_MAX + 1;
+	decide_encode(&d, &b);
+	is_int(decode(b.data, b.len, &got), -EBADMSG, "attributes may not");
+	buf_fini(&b);
+}
+
 static void test_bad_records(void)
 {
 	static const struct {
@@ -130,6 +158,10 @@ static void test_bad_records(void)
 		{"\x01\x01" "a" "\x01\x01" "x", "a tag on a short id", 6},
 		{"\x02\x01" "a" "\x01\x00", "a removal of a short id", 5},
 		{"\x03\x01" "a" "\x01\x00", "attributes of a short id", 5},
+		{"\x04\x20" "0123456789abcdef0123456789abcdef" "\x00\x00", "a trace without a name",
+		 36},
+		{"\x04\x21" "0123456789abcdef0123456789abcdef/" "\x00\x00", "one with a bad name",
+		 37},
 		{"\x01\x81\x01", "a key of 129 bytes", 3},
 	};
 	struct index_decision got;
@@ -409,6 +441,7 @@ int main(void)
 	setup();
 	test_names();
 	test_record();
+	test_trace_record();
 	test_bad_records();
 	test_tags();
 	test_in_pack();

@@ -36,7 +36,7 @@ static int put_chunk(struct emit *e, uint64_t id, unsigned npages)
 	struct emit_chunk c = {.id = id, .npages = npages, .record = bytes, .len = sizeof(bytes)};
 	int rc;
 
-	record_encode(&r, bytes + RECORD_HEADER_LEN, bytes);
+	record_encode(0, &r, bytes + RECORD_HEADER_LEN, bytes);
 	rc = emit_chunk(e, &c, &err);
 	for (unsigned i = 0; i < npages && rc == 0; i++) {
 		struct digest d = digest_of((uint32_t)id + i);

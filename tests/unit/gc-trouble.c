@@ -237,6 +237,40 @@ static void test_damaged_chunk(void)
 	store_close(s.store);
 }
 
+static void hide(uint32_t pack, bool back)
+{
+	char from[64], to[64];
+
+	(void)snprintf(from, sizeof(from), "%08x.pack%s", pack, back ? ".hidden" : "");
+	(void)snprintf(to, sizeof(to), "%08x.pack%s", pack, back ? "" : ".hidden");
+	if (renameat(s.store->packs_fd, from, s.store->packs_fd, to) < 0)
+		bail("cannot rename pack %u", pack);
+	packs_forget(s.store->packs, pack);
+}
+
+static void test_lost_pack(void)
+{
+	struct gc_opts opts = {.repack = true, .ratio = 1.1};
+	struct gc_result r = {0};
+	struct err err;
+
+	make_six("lost");
+	for (size_t i = 0; i < 2; i++)
+		series_remove(&s, i);
+	hide(2, false);
+	is_int(gc_run(s.store, &opts, &r, &err), -EBADMSG, "a pack that is gone cannot be copied");
+	ok(strstr(err.text, "cannot look at pack 00000002: No such file") &&
+	   strstr(err.text, "'lamina recover'"), "the way out is told: %s", err.text);
+	is_int(r.packs, 2, "the other packs are freed all the same");
+	opts.repack = false;
+	is_int(gc_run(s.store, &opts, &r, &err), 0, "without --repack nobody needs it");
+	hide(2, true);
+	r = gc_with((struct gc_opts){.repack = true, .ratio = 1.1});
+	ok(r.packs > 0, "copied back, it is repacked");
+	series_ok(&s, "and no layer has lost a byte");
+	store_close(s.store);
+}
+
 static void test_damaged_list(void)
 {
 	uint64_t at[3] = {2, 0, 0};
@@ -314,6 +348,7 @@ int main(void)
 	test_lock();
 	test_strays();
 	test_damaged_chunk();
+	test_lost_pack();
 	test_damaged_list();
 	test_damaged_map();
 	test_full();

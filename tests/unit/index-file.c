@@ -134,10 +134,18 @@ static void test_versions(void)
 
 	path = new_path();
 	ix = new_index(path);
-	is_int(index_meta_set_u64(ix, "incompat", 4, &err), 0, "a feature of the future");
+	is_int(index_meta_set_u64(ix, "incompat", 5, &err), 0, "a feature of the future");
 	index_close(ix);
 	is_err(try_open(path), &err, -EPROTONOSUPPORT,
 	       "index '%s' was written by a newer lamina (features 0x4)", path);
+
+	path = new_path();
+	ix = new_index(path);
+	is_int(index_meta_set_u64(ix, "incompat", 0, &err), 0, "none of the past");
+	index_close(ix);
+	is_err(try_open(path), &err, -EPROTONOSUPPORT,
+	       "index '%s' was written by a lamina of before 0.1.0, whose format is no longer read",
+	       path);
 
 	path = new_path();
 	ix = new_index(path);

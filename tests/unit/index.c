@@ -362,6 +362,25 @@ static void test_decision(void)
 	index_close(ix);
 }
 
+static void test_decision_under(void)
+{
+	struct index_decision what = {.kind = 4, .key = "ab", .key_len = 2};
+	static const char *const keys[] = {"aa", "ab", "abz", "aba", "abab", "ac", "ab\xff"};
+	struct index *ix = new_index(new_path());
+	char list[256] = "";
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		is_int(put_decision(ix, 4, keys[i], NULL), 0, "decision %zu", i);
+	is_int(put_decision(ix, 3, "abc", NULL), 0, "and one of another kind");
+	is_int(index_decision_under(ix, &what, list_decision, list, &err), 0, "under a key");
+	is_str(list, "4 aba 8 3/2 none;4 abab 8 3/2 none;4 abz 8 3/2 none;",
+	       "are those that go on behind it");
+	what.key_len = TAG_NAME_MAX + 1;
+	is_err(index_decision_under(ix, &what, list_decision, list, &err), &err, -EINVAL,
+	       "the key of a decision is too long");
+	index_close(ix);
+}
+
 /* ---- damage: any value of any column of a row with a checksum ---- */
 
 static void fill(const char *path)
@@ -525,6 +544,7 @@ int main(void)
 	test_frame_damaged();
 	test_layer();
 	test_decision();
+	test_decision_under();
 	test_damage();
 	test_verify();
 	return tap_done();

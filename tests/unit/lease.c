@@ -143,6 +143,83 @@ static void test_race(void)
 	is_int(WEXITSTATUS(status), 0, "a reader that met gc holds the file by that name");
 }
 
+/* As a reader sees it who can make no file. */
+static int take_read_only(const struct digest *what)
+{
+	int fd;
+
+	store->read_only = true;
+	fd = lease_take(store, what, &err);
+	store->read_only = false;
+	return fd;
+}
+
+static void test_read_only(void)
+{
+	int pids[4] = {0}, a, b;
+
+	(void)unlink(lease_path());
+	a = take_read_only(&id);
+	ok(a >= 0, "a lease where there is no file");
+	ok(access(lease_path(), F_OK) < 0, "makes none");
+	is_int(lease_held(store, &id), 1, "it is held");
+	is_int(lease_held(store, &other), 1, "for every layer");
+	is_int(lease_holders(store, &other, pids, 4), 1, "its holder");
+	is_int(pids[0], getpid(), "is named");
+	is_int(lease_take_exclusive(store, &id), -EBUSY, "it keeps gc away");
+	b = lease_take(store, &other, &err);
+	ok(b >= 0, "but no reader");
+	close(b);
+	close(a);
+	is_int(lease_held(store, &id), 0, "until it ends");
+	b = lease_take(store, &id, &err);
+	a = take_read_only(&id);
+	ok(a >= 0 && b >= 0, "a lease where there is a file");
+	close(b);
+	is_int(lease_held(store, &id), 1, "is on that");
+	is_int(lease_held(store, &other), 0, "and nothing else");
+	close(a);
+	is_int(lease_held(store, &id), 0, "until it ends");
+	b = lease_take_exclusive(store, &id);
+	ok(b >= 0, "gc takes it");
+	lease_remove(store, &id, b);
+}
+
+/*
+ * The file is made after it was looked for and before the directory is locked:
+ * the reader must not think that gc will see its lock.
+ */
+static void test_read_only_race(void)
+{
+	int ready[2], dir = open(tap_path("store/leases"), O_RDONLY | O_DIRECTORY), gc, status;
+	struct stat locked, named;
+	pid_t pid;
+	char c = 0;
+
+	if (dir < 0 || flock(dir, LOCK_EX) < 0 || pipe(ready) < 0)
+		bail("no lock");
+	pid = fork();
+	if (pid == 0) {
+		close(dir);
+		(void)!write(ready[1], "x", 1);
+		gc = take_read_only(&id);
+		if (gc < 0 || fstat(gc, &locked) < 0 || stat(lease_path(), &named) < 0)
+			_exit(2);
+		_exit(locked.st_ino == named.st_ino ? 0 : 3);
+	}
+	(void)!read(ready[0], &c, 1);
+	usleep(50000);	/* enough for it to wait in flock; the outcome is the same without */
+	gc = open(lease_path(), O_RDWR | O_CREAT, 0600);
+	close(dir);
+	if (waitpid(pid, &status, 0) < 0)
+		bail("waitpid");
+	is_int(WEXITSTATUS(status), 0, "a reader that met gc holds the file, not the directory");
+	close(gc);
+	(void)unlink(lease_path());
+	close(ready[0]);
+	close(ready[1]);
+}
+
 static void test_errors(void)
 {
 	fault_arm(FAULT_OPEN, 1, EMFILE);
@@ -162,6 +239,8 @@ int main(void)
 	test_exclusive();
 	test_holders();
 	test_race();
+	test_read_only();
+	test_read_only_race();
 	test_errors();
 	store_close(store);
 	return tap_done();

@@ -31,7 +31,7 @@ static void test_golden(void)
 {
 	uint8_t bytes[PACK_HEADER_LEN], want[PACK_HEADER_LEN] = {
 		'L', 'A', 'M', 'I', 'N', 'A', 'P', 'K',
-		0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		0, 0, 0, 0, 0, 0, 0, 0, FEATURE_SEED, 0, 0, 0,
 		0x0d, 0x0c, 0x0b, 0x0a,
 		1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
 		1, 1, 0, 0xfd, 4, 16, 1,
@@ -109,6 +109,8 @@ static void test_refused(void)
 
 	refused(0, 'l', -EBADMSG, "it does not begin as a pack does");
 	refused(17, 1, -EPROTONOSUPPORT, "it needs a newer lamina (features 0x100)");
+	refused(16, 0, -EPROTONOSUPPORT,
+		"it was written by a lamina of before 0.1.0, whose format is no longer read");
 	refused(40, 9, -EPROTONOSUPPORT,
 		"it needs a newer lamina (digest 9, codec 1, cipher 0)");
 	refused(41, 2, -EPROTONOSUPPORT,

@@ -192,7 +192,7 @@ static void test_large(void)
 	for (int i = 0; i < 2000; i++)
 		if (pack_put(&w, &small, data + i, &off[i], NULL) < 0)
 			bail("put");
-	record_encode(&small, data + 4242, raw);
+	record_encode(packs_seed(packs), &small, data + 4242, raw);
 	memcpy(raw + RECORD_HEADER_LEN, data + 4242, 700);
 	is_int(pack_put_raw(&w, raw, sizeof(raw), &off[0], &err), 0, "an encoded record");
 	pack_sync(&w, &err);

@@ -173,6 +173,29 @@ static void test_pack_header(void)
 	store_close(s.store);
 }
 
+/* Which seed the records have is then told by those that are whole. */
+static void test_headers_and_records(void)
+{
+	struct recover_result r;
+	char path[PATH_MAX + 64];
+
+	make("firsts");
+	store_close(s.store);
+	s.store = NULL;
+	for (uint32_t pack = 1; pack <= 2; pack++) {
+		series_flip(&s, pack, PACK_HEADER_LEN + RECORD_HEADER_LEN + 7);
+		series_pack_path(&s, pack, path, sizeof(path));
+		write_file(path, (uint8_t[PACK_HEADER_LEN]){0}, PACK_HEADER_LEN, 0);
+	}
+	(void)unlink(file("index.db"));
+	r = recover();
+	is_int(r.layers + r.lost, 4, "the first record of each pack damaged, too: all are known");
+	(void)forget_lost();
+	series_ok(&s, "the rest is whole");
+	is_int(series_faults(&s), 0, "and sound");
+	store_close(s.store);
+}
+
 /* Bits here and there: what is left is right, and what is not left is told. */
 static void test_anywhere(void)
 {
@@ -247,6 +270,7 @@ int main(void)
 	test_forged();
 	test_maps_and_manifest();
 	test_pack_header();
+	test_headers_and_records();
 	test_anywhere();
 	test_cut();
 	return tap_done();

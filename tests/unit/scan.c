@@ -190,7 +190,7 @@ static void test_embedded(void)
 	struct record r = {.type = RECORD_DECISION, .len = 4, .id = 4711};
 	struct seen s;
 
-	record_encode(&r, inner + RECORD_HEADER_LEN, inner);
+	record_encode(packs_seed(packs), &r, inner + RECORD_HEADER_LEN, inner);
 	write_pack(4);
 	overwrite(4, offs[3] + RECORD_HEADER_LEN + 100, inner, sizeof(inner));
 	s = scan_all(4);
@@ -225,7 +225,7 @@ static void test_noise(void)
 
 	write_pack(6);
 	/* Headers that claim much and are wrong: each would be read through. */
-	record_encode(&r, noise, noise);
+	record_encode(packs_seed(packs), &r, noise, noise);
 	noise[12] ^= 1;
 	for (size_t i = RECORD_HEADER_LEN; i + RECORD_HEADER_LEN <= sizeof(noise); i++)
 		noise[i] = noise[i - RECORD_HEADER_LEN];

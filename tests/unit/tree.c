@@ -119,6 +119,45 @@ static void test_layer(void)
 	is_int(nodes(), 0, "the other one, too");
 }
 
+static void put_trace(const char *name)
+{
+	struct trace t;
+
+	trace_init(&t, 4096, 12345);
+	fixture_must(traces_put(f.store, &id_a, name, &t, 0, &err), &err, "traces_put");
+	trace_fini(&t);
+}
+
+static void test_traces(void)
+{
+	struct node *a = find(tree_layers(tree), hex_a), *traces = find(a, "traces"), *t, *u;
+
+	is_int(lookup_error(traces, "x"), -ENOENT, "no such trace");
+	is_int(lookup_error(traces, "../x"), -ENOENT, "not a name");
+	put_trace("x");
+	put_trace("y");
+	t = find(traces, "x");
+	u = find(traces, "y");
+	if (!ok(t && u && t != u, "two traces"))
+		return;
+	is_int(t->kind, NODE_TRACE, "of their kind");
+	is_str(tree_trace(t)->name, "x", "with its name");
+	ok(t->layer == a->layer, "and layer");
+	ok(t->ino == tree_trace_ino(&id_a, "x") && t->ino != u->ino,
+	   "and the inode number that readdir shows");
+	ok(find(traces, "x") == t, "found again it is the same");
+	is_int(lookup_error(t, "z"), -ENOTDIR, "a file has no entries");
+	fixture_must(traces_remove(f.store, &id_a, "x", 0, &err), &err, "traces_remove");
+	is_int(lookup_error(traces, "x"), -ENOENT, "gone when it is removed");
+	tree_forget(tree, a, 1);
+	tree_forget(tree, traces, 1);
+	tree_forget(tree, t, 2);
+	is_int(nodes(), 1, "one that is used keeps the layer's node");
+	is_str(tree_trace(t)->name, "x", "all of it");
+	tree_forget(tree, u, 1);
+	is_int(nodes(), 0, "the last to be forgotten ends it");
+}
+
 static int count(void *ctx, const struct digest *id)
 {
 	(void)id;
@@ -190,6 +229,7 @@ int main(void)
 	test_layer();
 	test_each();
 	test_tags();
+	test_traces();
 	test_removed();
 	find(tree_layers(tree), hex_a);
 	tree_free(tree);

@@ -171,7 +171,7 @@ static void test_deep(void)
 	series_must(packs_read(s.store->packs, 2, p.off, bytes, p.len, &err), &err, "read");
 	series_must(record_decode(bytes, &r), NULL, "decode");
 	bytes[p.len - 1] ^= 1;
-	record_encode(&r, bytes + RECORD_HEADER_LEN, bytes);
+	record_encode(packs_seed(s.store->packs), &r, bytes + RECORD_HEADER_LEN, bytes);
 	series_pack_path(&s, 2, path, sizeof(path));
 	fd = open(path, O_WRONLY);
 	if (fd < 0 || pwrite(fd, bytes, p.len, (off_t)p.off) != (ssize_t)p.len)
