@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * http: one request to an HTTP server that speaks JSON, and its answer.
+ *
+ * Blocks, up to the timeout.  From any thread.  Any status is an answer: what a
+ * 404 means is the caller's to say.  Environment variables (proxies) do not
+ * count and redirections are not followed.
+ *
+ * Errors, each with a sentence that names the target:
+ *
+ *   ENOENT         there is no such socket
+ *   ECONNREFUSED   nobody listens there
+ *   ETIMEDOUT      no whole answer in time
+ *   ECONNRESET     the connection ended before the answer did
+ *   EBADMSG        what answers does not speak HTTP
+ *   EMSGSIZE       the answer is larger than HTTP_MAX_ANSWER
+ *   EINVAL, ENAMETOOLONG, EACCES, EHOSTUNREACH, ENOMEM, ...
+ */
+#ifndef LAMINA_RPC_HTTP_H
+#define LAMINA_RPC_HTTP_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/base/err.h"
+
+#define HTTP_MAX_ANSWER (16u << 20)	/* bytes of an answer's body */
+#define HTTP_TIMEOUT_MS 30000		/* where a target has none */
+
+/*
+ * Whom to ask: `socket` is the path of a unix socket; else `host` and `port` are
+ * TCP's; else `fd` is a connected stream socket (it stays the caller's, is made
+ * non-blocking, and is good for one request).
+ */
+struct http_target {
+	const char *socket;
+	const char *host;
+	const char *token;	/* sent as Authorization: Bearer; NULL: none */
+	int fd;
+	int timeout_ms;		/* 0: HTTP_TIMEOUT_MS; < 0: none */
+	uint16_t port;
+};
+
+struct http_answer {
+	int status;
+	json_t *json;		/* NULL: it was not JSON */
+	char *text;		/* the body as it came, with a NUL behind it */
+	size_t len;
+	char reason[32];	/* what http_answer_error() says when the body does not */
+};
+
+/*
+ * `path` begins with '/' and is percent-encoded (http_escape()).  `body` is
+ * borrowed; NULL: none.  After success `ret` is the caller's, for
+ * http_answer_fini(); after a failure it is untouched.
+ */
+int http_request(const struct http_target *to, const char *method, const char *path,
+		 const json_t *body, struct http_answer *ret, struct err *err);
+void http_answer_fini(struct http_answer *answer);
+
+/* The server's sentence ("error" in the JSON), or "HTTP status N". */
+const char *http_answer_error(const struct http_answer *answer);
+
+/* One path segment or query value, percent-encoded; to be freed.  NULL: no memory. */
+char *http_escape(const char *segment);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * httpd-call: a request that has come whole, until it is answered.  For httpd's
+ * own files; handlers see httpd.h.
+ */
+#ifndef LAMINA_RPC_HTTPD_CALL_H
+#define LAMINA_RPC_HTTPD_CALL_H
+
+#include <sys/queue.h>
+
+#include "src/rpc/httpd-conn.h"
+
+struct evhttp_request;
+
+LIST_HEAD(httpd_call_list, httpd_call);
+
+/* What calls are made from and belong to. */
+struct httpd_site {
+	struct httpd *h;
+	const struct httpd_route *routes;
+	void *ctx;
+	struct httpd_conns conns;
+	struct httpd_call_list calls;	/* not yet answered */
+};
+
+/* For evhttp_set_gencb(), with the site. */
+void httpd_call_begin(struct evhttp_request *req, void *site);
+
+/* Hangs up on every call and frees it; the connections are freed after it. */
+void httpd_call_end_all(struct httpd_site *site);
+
+#endif

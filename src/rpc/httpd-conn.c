@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libevent's evhttp (2.1) limits neither the number of connections nor the time
+ * of a request (its timeout begins anew with every byte), and does not tell when
+ * a connection that never made a request ends.  So evhttp gets its bufferevents
+ * from here, and for each we keep a reference and a slot:
+ *
+ *	evhttp frees a connection: it takes its callbacks off the bufferevent,
+ *	drops its reference, and shuts the socket down.  Ours keeps the object
+ *	(and its descriptor: BEV_OPT_CLOSE_ON_FREE) until reap() finds it without
+ *	callbacks.  A slot is thus never free before its descriptor is.
+ *
+ * Phases follow from the buffers alone:
+ *
+ *	IDLE --input--> READING --request whole--> CALL --output--> WRITING
+ *	  ^----------------------------------output empty-------------'
+ *
+ * A page of evhttp's own, for a request that it refuses, goes from READING to
+ * WRITING at once.  tick() ends what has been too long in its phase.
+ *
+ * Without a free slot, or a descriptor for accept(), the listener is paused:
+ * callers wait in its backlog.  While it is, a second of idleness is enough
+ * to lose one's connection.
+ *
+ * evhttp exits the process if its read callback is called while a handler has
+ * the request; so for as long as a call is deferred, reading is on (that is how
+ * a hang-up is seen) but the read callback off: what comes stays in the input
+ * buffer, whose high-water mark bounds it.
+ */
+#include "src/rpc/httpd-conn.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+/* Beyond a body and headers at their limits: line ends, sizes of chunks. */
+#define INPUT_SLACK 4096
+#define TICK_MS 1000
+#define HURRY_MS 1000
+
+/* Whose loop this thread runs: libevent does not tell it to on_accept_error(). */
+static __thread struct httpd_conns *running;
+
+int64_t httpd_now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void enter(struct httpd_conn *conn, enum httpd_phase phase)
+{
+	conn->phase = phase;
+	conn->since_ms = httpd_now_ms();
+}
+
+static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
+{
+	struct httpd_conn *conn = arg;
+
+	(void)input;
+	if (info->n_added && conn->phase == HTTPD_IDLE)
+		enter(conn, HTTPD_READING);
+}
+
+static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
+{
+	struct httpd_conn *conn = arg;
+	struct evbuffer *input;
+
+	(void)info;
+	if (evbuffer_get_length(output)) {
+		enter(conn, HTTPD_WRITING);
+		return;
+	}
+	input = bufferevent_get_input(conn->bev);
+	enter(conn, evbuffer_get_length(input) ? HTTPD_READING : HTTPD_IDLE);
+}
+
+/* Whether evhttp has freed its connection. */
+static bool is_dead(const struct httpd_conn *conn)
+{
+	bufferevent_event_cb event_cb;
+
+	bufferevent_getcb(conn->bev, NULL, NULL, &event_cb, NULL);
+	return !event_cb;
+}
+
+static void drop(struct httpd_conn *conn)
+{
+	struct bufferevent *bev = conn->bev;
+
+	evbuffer_remove_cb_entry(bufferevent_get_input(bev), conn->input_cb);
+	evbuffer_remove_cb_entry(bufferevent_get_output(bev), conn->output_cb);
+	bufferevent_disable(bev, EV_READ | EV_WRITE);
+	bufferevent_decref(bev);
+	*conn = (struct httpd_conn){0};
+}
+
+static void reap(struct httpd_conns *c)
+{
+	for (unsigned i = 0; c->n && i < c->limits.max_conns; i++) {
+		if (!c->slots[i].bev || !is_dead(&c->slots[i]))
+			continue;
+		drop(&c->slots[i]);
+		c->n--;
+	}
+}
+
+static int allowed_ms(const struct httpd_conns *c, enum httpd_phase phase)
+{
+	if (phase == HTTPD_READING)
+		return c->limits.request_ms;
+	if (phase == HTTPD_IDLE && c->paused && c->limits.idle_ms > HURRY_MS)
+		return HURRY_MS;
+	return c->limits.idle_ms;
+}
+
+static bool is_late(const struct httpd_conns *c, const struct httpd_conn *conn, int64_t now)
+{
+	return conn->bev && conn->phase != HTTPD_CALL && !is_dead(conn) &&
+	       now - conn->since_ms >= allowed_ms(c, conn->phase);
+}
+
+static void end_late(struct httpd_conns *c)
+{
+	int64_t now = httpd_now_ms();
+
+	for (unsigned i = 0; i < c->limits.max_conns; i++)
+		if (is_late(c, &c->slots[i], now))
+			bufferevent_trigger_event(c->slots[i].bev,
+						  BEV_EVENT_READING | BEV_EVENT_EOF, 0);
+}
+
+static void pause_listener(struct httpd_conns *c)
+{
+	c->paused = true;
+	evconnlistener_disable(c->listener);
+}
+
+static void resume_listener(struct httpd_conns *c)
+{
+	if (c->paused && c->n < c->limits.max_conns && evconnlistener_enable(c->listener) == 0)
+		c->paused = false;
+}
+
+static int tick_ms(const struct httpd_conns *c)
+{
+	int ms = TICK_MS;
+
+	if (ms > c->limits.idle_ms / 2)
+		ms = c->limits.idle_ms / 2;
+	if (ms > c->limits.request_ms / 2)
+		ms = c->limits.request_ms / 2;
+	return ms > 5 ? ms : 5;
+}
+
+/* There is no tick without connections: an idle server sleeps. */
+static void plan_tick(struct httpd_conns *c)
+{
+	int ms = tick_ms(c);
+	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+
+	if ((c->n || c->paused) && !evtimer_pending(c->tick, NULL))
+		(void)evtimer_add(c->tick, &tv);
+}
+
+static void tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct httpd_conns *c = arg;
+
+	(void)fd;
+	(void)what;
+	end_late(c);
+	reap(c);
+	resume_listener(c);
+	plan_tick(c);
+}
+
+void httpd_conns_ended(struct httpd_conns *c)
+{
+	event_active(c->tick, EV_TIMEOUT, 0);
+}
+
+static struct httpd_conn *free_slot(struct httpd_conns *c)
+{
+	reap(c);
+	for (unsigned i = 0; i < c->limits.max_conns; i++)
+		if (!c->slots[i].bev)
+			return &c->slots[i];
+	return NULL;
+}
+
+static int fill_slot(struct httpd_conns *c, struct httpd_conn *conn, struct bufferevent *bev)
+{
+	conn->input_cb = evbuffer_add_cb(bufferevent_get_input(bev), on_input, conn);
+	conn->output_cb = evbuffer_add_cb(bufferevent_get_output(bev), on_output, conn);
+	if (!conn->input_cb || !conn->output_cb)
+		return -ENOMEM;
+	bufferevent_setwatermark(bev, EV_READ, 0,
+				 c->limits.max_body + c->limits.max_headers + INPUT_SLACK);
+	bufferevent_incref(bev);
+	conn->all = c;
+	conn->bev = bev;
+	enter(conn, HTTPD_IDLE);
+	if (++c->n == c->limits.max_conns)
+		pause_listener(c);
+	plan_tick(c);
+	return 0;
+}
+
+/* After NULL evhttp would make a bufferevent of its own; without memory it cannot. */
+struct bufferevent *httpd_conns_accept(struct event_base *base, void *conns)
+{
+	struct httpd_conns *c = conns;
+	struct httpd_conn *conn = free_slot(c);
+	struct bufferevent *bev;
+
+	if (!conn)
+		return NULL;
+	bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+	if (bev && fill_slot(c, conn, bev) < 0) {
+		*conn = (struct httpd_conn){0};
+		bufferevent_free(bev);
+		bev = NULL;
+	}
+	return bev;
+}
+
+/* The argument is evhttp's. */
+static void on_accept_error(struct evconnlistener *listener, void *http)
+{
+	(void)listener;
+	(void)http;
+	pause_listener(running);
+	plan_tick(running);
+}
+
+struct httpd_conn *httpd_conns_find(const struct httpd_conns *c, const struct bufferevent *bev)
+{
+	for (unsigned i = 0; i < c->limits.max_conns; i++)
+		if (c->slots[i].bev == bev)
+			return &c->slots[i];
+	return NULL;
+}
+
+bool httpd_conns_writing(const struct httpd_conns *c)
+{
+	for (unsigned i = 0; i < c->limits.max_conns; i++)
+		if (c->slots[i].bev && c->slots[i].phase == HTTPD_WRITING &&
+		    !is_dead(&c->slots[i]))
+			return true;
+	return false;
+}
+
+void httpd_conn_begin(struct httpd_conn *conn, struct httpd_call *call)
+{
+	conn->call = call;
+	enter(conn, HTTPD_CALL);
+}
+
+void httpd_conn_defer(struct httpd_conn *conn)
+{
+	bufferevent_data_cb write_cb;
+	bufferevent_event_cb event_cb;
+	void *arg;
+
+	bufferevent_getcb(conn->bev, NULL, &write_cb, &event_cb, &arg);
+	bufferevent_setcb(conn->bev, NULL, write_cb, event_cb, arg);
+	(void)bufferevent_enable(conn->bev, EV_READ);
+}
+
+int httpd_conns_init(struct httpd_conns *c, struct event_base *base,
+		     struct evconnlistener *listener)
+{
+	c->base = base;
+	c->listener = listener;
+	evconnlistener_set_error_cb(listener, on_accept_error);
+	c->tick = evtimer_new(base, tick, c);
+	return c->tick ? 0 : -ENOMEM;
+}
+
+int httpd_conns_start(struct httpd_conns *c)
+{
+	if (!c->slots)
+		c->slots = calloc(c->limits.max_conns, sizeof(*c->slots));
+	if (!c->slots)
+		return -ENOMEM;
+	running = c;
+	c->paused = c->n == c->limits.max_conns;
+	return c->paused || evconnlistener_enable(c->listener) == 0 ? 0 : -ENOMEM;
+}
+
+void httpd_conns_stop(struct httpd_conns *c)
+{
+	pause_listener(c);
+	running = NULL;
+}
+
+void httpd_conns_fini(struct httpd_conns *c)
+{
+	if (c->slots)
+		reap(c);
+	free(c->slots);
+	if (c->tick)
+		event_free(c->tick);
+	*c = (struct httpd_conns){0};
+}

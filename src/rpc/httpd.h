@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * httpd: a small HTTP server that speaks JSON, over a unix or TCP socket.
+ *
+ *	static const struct httpd_route routes[] = {
+ *		{"GET", "/health", get_health},
+ *		{"POST", "/sessions/{}/close", close_session},
+ *		{0},
+ *	};
+ *
+ *	httpd_new(listen_fd, routes, ctx, &h, &err);
+ *	httpd_run(h);				(until httpd_stop())
+ *	httpd_free(h);
+ *
+ * One thread runs the loop: handlers, timers, watches and posted functions are
+ * called there and nowhere else, one at a time, and must not block.  Only
+ * httpd_post(), httpd_stop() and httpd_conns() may be called by other threads.
+ *
+ * A handler answers its call once: at once, or later on the loop's thread (a
+ * worker thread posts a function that answers).  Until then the call is valid,
+ * even when the caller has gone away: the answer then goes nowhere.
+ *
+ * What never becomes a call (a broken request line, headers over the limit, a
+ * body over the limit) gets 400 or 413 with a page of HTML from libevent, and
+ * its connection is closed.  No peer can make the server exit, block, or use
+ * more than `max_conns` connections and their limits.
+ */
+#ifndef LAMINA_RPC_HTTPD_H
+#define LAMINA_RPC_HTTPD_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "store/base/err.h"
+
+#define HTTPD_MAX_ARGS 4	/* `{}` in a route */
+#define HTTPD_MAX_QUERY 16	/* parameters behind the `?`; more are answered with 400 */
+
+struct httpd;
+struct httpd_call;
+
+/*
+ * In a path, `{}` stands for one segment that is not empty.  The first route
+ * that fits is taken; HEAD is answered by GET's.  No route: 404; one for other
+ * methods only: 405 with Allow.
+ */
+struct httpd_route {
+	const char *method;
+	const char *path;
+	void (*fn)(struct httpd_call *call, void *ctx);
+};
+
+/* Zero means the default, in brackets. */
+struct httpd_limits {
+	unsigned max_conns;	/* [256]; then the one idle for longest makes room */
+	size_t max_body;	/* bytes of a request's body [1 MiB] */
+	size_t max_headers;	/* bytes of a request's headers [16 KiB] */
+	int idle_ms;		/* without a request, or an answer not taken [60 s] */
+	int request_ms;		/* from a request's first byte to its last [20 s] */
+};
+
+/*
+ * `listen_fd` (unix or inet, listening; made non-blocking) and `routes` are
+ * borrowed until httpd_free().  `ctx` is what the handlers get.
+ */
+int httpd_new(int listen_fd, const struct httpd_route *routes, void *ctx, struct httpd **ret,
+	      struct err *err);
+
+/*
+ * Ends every connection.  Calls not yet answered hear that their caller hung up,
+ * and may not be used again.  What was posted and has not run does not run.
+ */
+void httpd_free(struct httpd *h);
+
+/* Before httpd_run(). */
+void httpd_set_limits(struct httpd *h, const struct httpd_limits *limits);
+
+/*
+ * Serves until httpd_stop(), then writes out the answers that were given (for
+ * one second at most) and returns.  May be called again.  SIGPIPE is blocked
+ * in the thread meanwhile.
+ */
+int httpd_run(struct httpd *h, struct err *err);
+
+/* From any thread, and from a signal handler.  Before httpd_run(): it returns at once. */
+void httpd_stop(struct httpd *h);
+
+/* Runs fn(arg) on the loop's thread, in the order posted.  From any thread.  -ENOMEM. */
+int httpd_post(struct httpd *h, void (*fn)(void *arg), void *arg);
+
+/* Runs fn(arg) every `ms` milliseconds until httpd_free().  -ENOMEM. */
+int httpd_every(struct httpd *h, int ms, void (*fn)(void *arg), void *arg);
+
+/*
+ * Runs fn(fd, arg) whenever `fd` (borrowed) is readable, until httpd_unwatch(),
+ * which comes before close(fd).  -EEXIST: it is watched; -ENOMEM.
+ */
+int httpd_watch(struct httpd *h, int fd, void (*fn)(int fd, void *arg), void *arg);
+void httpd_unwatch(struct httpd *h, int fd);
+
+/* Connections that are open.  From any thread. */
+unsigned httpd_conns(const struct httpd *h);
+
+/*
+ * What was asked.  Strings are borrowed from the call, until it is answered.
+ */
+
+struct httpd *httpd_of(const struct httpd_call *call);
+const char *httpd_method(const struct httpd_call *call);
+const char *httpd_path(const struct httpd_call *call);		/* as it was sent, without query */
+
+/* The segment that the i-th `{}` stands for, percent-decoded (it may hold a '/'). */
+const char *httpd_arg(const struct httpd_call *call, unsigned i);
+
+/* A parameter's decoded value, "" if it has none; NULL: there is no such parameter. */
+const char *httpd_query(const struct httpd_call *call, const char *name);
+
+/* A request header's value, or NULL. */
+const char *httpd_header(const struct httpd_call *call, const char *name);
+
+/*
+ * The body, a JSON object; {} if it is empty.  Borrowed from the call until it
+ * is answered.  NULL: it was none (malformed, not an object, a key twice), and
+ * the call is answered with a 400 that says so: return.
+ */
+json_t *httpd_body(struct httpd_call *call);
+
+/* The process at the other end of a unix socket.  -ENOTSUP: TCP; -ENOTCONN: it hung up. */
+int httpd_peer(const struct httpd_call *call, struct ucred *ret);
+
+/* Whether the caller hung up. */
+bool httpd_gone(const struct httpd_call *call);
+
+/*
+ * fn(arg) when the caller hangs up before the answer; the call is still to be
+ * answered.  NULL: no longer.  A caller that shuts down only its sending side
+ * has hung up, once the handler has returned.
+ */
+void httpd_on_hangup(struct httpd_call *call, void (*fn)(void *arg), void *arg);
+
+/*
+ * Answers.  Each ends the call: it may not be used again.
+ */
+
+void httpd_json(struct httpd_call *call, int status, json_t *takes);	/* NULL: a 500 */
+void httpd_text(struct httpd_call *call, int status, const char *type, const char *text);
+void httpd_empty(struct httpd_call *call, int status);			/* 204, 202 */
+
+/* {"error": "..."} */
+void httpd_fail(struct httpd_call *call, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* A header of the answer to come; false if memory ran out or it holds a line break. */
+bool httpd_set_header(struct httpd_call *call, const char *name, const char *value);
+
+#endif
