@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The script asks nothing of this program but tags and layers while it runs:
+ * The script asks nothing of this program but tags, layers and sessions while it runs:
  * commands, options and words are written into it from the tables.
  */
 #include <stdio.h>
@@ -89,6 +89,7 @@ static const char tail[] =
 	"\t\t@layer) list+=\" $(\"${program[@]}\" tag --quiet 2>/dev/null)\"\n"
 	"\t\t\t[[ $cur == [0-9a-f]* ]] &&\n"
 	"\t\t\t\tlist+=\" $(\"${program[@]}\" ls --quiet 2>/dev/null)\" ;;\n"
+	"\t\t@session) list+=\" $(\"${program[@]}\" pager ls --quiet 2>/dev/null)\" ;;\n"
 	"\t\t*=) compopt -o nospace; list+=\" $word\" ;;\n"
 	"\t\t*) list+=\" $word\" ;;\n"
 	"\t\tesac\n"

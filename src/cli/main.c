@@ -19,8 +19,9 @@
 
 const struct cmd *const main_commands[] = {
 	&cmd_init, &cmd_commit, &cmd_ls, &cmd_show, &cmd_log, &cmd_diff, &cmd_stat, &cmd_map,
-	&cmd_export, &cmd_tag, &cmd_untag, &cmd_rm, &cmd_prune, &cmd_gc, &cmd_verify,
-	&cmd_recover, &cmd_mount, &cmd_umount, &cmd_completion, &cmd_help, NULL,
+	&cmd_export, &cmd_tag, &cmd_untag, &cmd_trace, &cmd_rm, &cmd_prune, &cmd_gc,
+	&cmd_verify, &cmd_recover, &cmd_mount, &cmd_umount, &cmd_pager,
+	&cmd_completion, &cmd_help, NULL,
 };
 
 const struct cmd *main_find(const char *name)

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/cli/out.h"
+#include "src/cli/pager.h"
+
+#define TO(field) OPT_TO(struct pager_args, field)
+
+static const struct opt opts[] = {
+	{OPT_TEXT, "socket", 'S', TO(socket), "PATH", "@file",
+	 "the pager's socket (default: [pager] socket of lamina.conf, else "
+	 "/run/lamina/pager.sock)"},
+	{OPT_FLAG, "force", 'f', TO(force), NULL, NULL,
+	 "close: also if it serves a guest that lives, which is stopped"},
+	{OPT_TEXT, "memfile", 'm', TO(memfile), "FILE", "@file",
+	 "create: what the guest's memory is read from"},
+	{OPT_TEXT, "listen", 'l', TO(listen), "PATH", "@file",
+	 "create: the socket for the hypervisor (default: ID.sock in the pager's runtime "
+	 "directory)"},
+	{OPT_TEXT, "prefetch", 'p', TO(prefetch), "SIZE",
+	 "off adaptive 64K 128K 256K 512K 1M 2M",
+	 "create: the window around a fault: off, 64K to 2M, or adaptive (default: adaptive; "
+	 "off with --record)"},
+	{OPT_TEXT, "trace", 't', TO(trace), "FILE", "@file",
+	 "create: a trace whose pages are installed before they are asked for"},
+	{OPT_TEXT, "record", 'r', TO(record), "FILE", "@file",
+	 "create: write the order in which the guest comes for its pages"},
+	{OPT_TEXT, "on-error", 'e', TO(on_error), "POLICY", "wait poison stop",
+	 "create: what becomes of a page that cannot be read: wait, poison or stop "
+	 "(default: wait)"},
+	{OPT_FLAG, "detachable", 'd', TO(detachable), NULL, NULL,
+	 "create: the hypervisor can go on without the pager"},
+	{OPT_WORDS, "hold", 0, TO(holds), "FILE", "@file",
+	 "create: keep a shared lock on FILE as long as the session lives; may be repeated"},
+	{OPT_TEXT, "peer-uid", 'u', TO(peer_uid), "USER", NULL,
+	 "create: who may hand over besides root and the pager's user"},
+	{OPT_TEXT, "handoff-timeout", 0, TO(handoff_timeout), "DURATION", NULL,
+	 "create: from connecting to the whole message (default: 10s)"},
+	{OPT_TEXT, "interval", 'i', TO(interval), "DURATION", NULL,
+	 "top: between two samples (default: 1s)"},
+	{OPT_COUNT, "count", 'n', TO(count), "N", NULL, "top: end after N samples"},
+	OPT_TABLE_END
+};
+
+/* ---- verbs that are one request ---- */
+
+/* Prints the answer if it is wanted; takes it. */
+static int done(struct cli *cli, json_t *answer)
+{
+	if (cli->json)
+		return out_json(answer, &cli->err);
+	json_decref(answer);
+	return 0;
+}
+
+static int run_close(struct cli *cli, int argc, char **argv)
+{
+	const struct pager_args *args = cli->args;
+	char *path = pager_path(argv[0], args->force ? "/close?force=1" : "/close");
+	json_t *answer = NULL;
+	int rc, status = 0;
+
+	(void)argc;
+	if (!path)
+		return -ENOMEM;
+	rc = pager_ask(cli, &(struct pager_request){"POST", path, NULL}, &answer, &status);
+	free(path);
+	if (rc < 0)
+		return rc;
+	if (status == 202 && !cli->quiet)
+		cli_note(cli, "the guest of session '%s' is being stopped", argv[0]);
+	return done(cli, answer);
+}
+
+static int run_drain(struct cli *cli, int argc, char **argv)
+{
+	json_t *answer = NULL;
+	int rc = pager_ask(cli, &(struct pager_request){"POST", "/drain", NULL}, &answer, NULL);
+	long long left;
+
+	(void)argc;
+	(void)argv;
+	if (rc < 0)
+		return rc;
+	left = json_integer_value(pager_at(answer, "left"));
+	if (cli->quiet && !cli->json)
+		printf("%lld\n", left);
+	else if (!cli->json)
+		printf("%lld session%s left\n", left, left == 1 ? " is" : "s are");
+	return done(cli, answer);
+}
+
+/* ---- the dispatcher ---- */
+
+static const struct verb {
+	const char *name;
+	const char *operand;	/* the one that it wants, or NULL */
+	const char *task;
+	const char *options;	/* that it has besides --socket */
+	int (*run)(struct cli *cli, int argc, char **argv);
+} verbs[] = {
+	{"ls", NULL, "list the pager's sessions", "", pager_ls},
+	{"show", "ID", "show the session", "", pager_show},
+	{"create", "ID", "make the session",
+	 " memfile listen prefetch trace record on-error detachable hold peer-uid handoff-timeout ",
+	 pager_create},
+	{"close", "ID", "close the session", " force ", run_close},
+	{"drain", NULL, "drain the pager", "", run_drain},
+	{"top", NULL, "watch the pager's sessions", " interval count ", pager_top},
+};
+
+static const struct verb *find_verb(const char *name)
+{
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (!strcmp(verbs[i].name, name))
+			return &verbs[i];
+	return NULL;
+}
+
+static bool is_given(const struct opt *o, const void *args)
+{
+	const void *at = (const char *)args + o->to;
+
+	switch (o->kind) {
+	case OPT_FLAG:
+		return *(const bool *)at;
+	case OPT_TEXT:
+		return *(const char *const *)at != NULL;
+	case OPT_COUNT:
+		return *(const unsigned *)at != 0;
+	case OPT_WORDS:
+		return ((const struct opt_words *)at)->n != 0;
+	default:
+		return false;
+	}
+}
+
+/* An option that was given and that the verb has not, or NULL. */
+static const char *needless(const struct verb *verb, const void *args)
+{
+	char word[64];
+
+	for (const struct opt *o = opts; o->kind != OPT_END; o++) {
+		(void)snprintf(word, sizeof(word), " %s ", o->name);
+		if (is_given(o, args) && strcmp(o->name, "socket") != 0 &&
+		    !strstr(verb->options, word))
+			return o->name;
+	}
+	return NULL;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+	static struct cmd cmd;		/* cmd_pager, with the verb's task */
+	const struct verb *verb = find_verb(argv[0]);
+	const char *option;
+
+	if (!verb)
+		return cli_usage(cli, "'%s' is not ls, show, create, close, drain or top", argv[0]);
+	if (argc - 1 < (verb->operand != NULL))
+		return cli_usage(cli, "pager %s wants %s", verb->name, verb->operand);
+	if (argc - 1 > (verb->operand != NULL))
+		return cli_usage(cli, verb->operand ? "pager %s takes one %s" :
+				 "pager %s takes no operands%s", verb->name,
+				 verb->operand ? verb->operand : "");
+	option = needless(verb, cli->args);
+	if (option)
+		return cli_usage(cli, "pager %s has no --%s", verb->name, option);
+	cmd = *cli->cmd;
+	cmd.task = verb->task;
+	cli->cmd = &cmd;
+	return verb->run(cli, argc - 1, argv + 1);
+}
+
+const struct cmd cmd_pager = {
+	.name = "pager",
+	.operands = "VERB [ID]",
+	.purpose = "Asks lamina-pager, which serves guests' memory: what it serves, and to serve "
+		   "another one.",
+	.task = "ask the pager",
+	.notes = "ls lists its sessions, show ID shows one.\n\n"
+		 "create ID --memfile FILE makes one, and prints the socket that waits for the "
+		 "hypervisor.\n\n"
+		 "close ID ends one that serves no guest that lives, or any with --force.\n\n"
+		 "drain: no new sessions from now on.\n\n"
+		 "top shows faults a second, their latency and what is prefetched, until Ctrl-C; "
+		 "into a pipe it prints one table after the other.",
+	.opts = opts,
+	.args_size = sizeof(struct pager_args),
+	.min = 1,
+	.max = 2,
+	.words = "ls show create close drain top @session",
+	.run = run,
+};

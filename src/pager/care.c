@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A hypervisor that hung up is gone, normally, and its memory with it.  Where
+ * its memory still exists (it is about to end, or somebody else has it too), closing
+ * the userfaultfd would turn what is missing into zeros; so the session serves
+ * on, and looks again every PROBE_MS.
+ */
+#include "src/pager/care.h"
+#include "src/pager/handoff.h"
+#include "src/pager/replay.h"
+#include "src/pager/session.h"
+#include "src/pager/touch.h"
+#include "store/base/log.h"
+
+#define PROBE_MS 100
+#define FLUSH_MS 5000
+
+void care_hang_up(struct session *s)
+{
+	if (s->ended)
+		return;
+	if (!session_guest_lives(s)) {
+		session_end(s, STATE_GONE, NULL);
+		return;
+	}
+	if (!s->hung_up)
+		log_info("%s: the hypervisor hung up, but its memory is still there", s->setup.id);
+	s->hung_up = true;
+	loop_tick_in(s->env->loop, PROBE_MS);
+}
+
+static unsigned sooner(unsigned a, unsigned b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
+static unsigned unpark(struct session *s, uint64_t now_ns)
+{
+	uint64_t next = wants_unpark(&s->wants, now_ns);
+
+	if (wants_ready(&s->wants))
+		session_rescue(s);
+	return next ? (unsigned)((next - now_ns) / 1000000) + 1 : 0;
+}
+
+static unsigned flush(struct session *s, uint64_t now_ns)
+{
+	if (!s->touch)
+		return 0;
+	if (now_ns - s->flush_ns >= UINT64_C(1000000) * FLUSH_MS) {
+		s->flush_ns = now_ns;
+		(void)touch_flush(s->touch);
+	}
+	return FLUSH_MS;
+}
+
+unsigned care_tick(struct session *s, uint64_t now_ns)
+{
+	unsigned ms = handoff_age(s, now_ns);
+
+	if (s->ended || !session_serves(s))
+		return ms;
+	if (s->hung_up) {
+		care_hang_up(s);
+		if (s->ended)
+			return 0;
+		ms = sooner(ms, PROBE_MS);
+	}
+	ms = sooner(ms, unpark(s, now_ns));
+	ms = sooner(ms, fill_age(s, now_ns));
+	ms = sooner(ms, flush(s, now_ns));
+	if (s->replay)
+		session_work_later(s);
+	return ms;
+}

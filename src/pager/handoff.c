@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The message is looked at (MSG_PEEK gives the descriptors too) and put into the
+ * keeper's bag before it is taken off the socket: a worker that is killed in between
+ * leaves it to its successor.
+ *
+ * From the phase `serving` on a worker that takes the session over finds its
+ * regions in the state.  So the order is: bag, state, phase, socket.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "src/pager/handoff.h"
+#include "src/pager/replay.h"
+#include "src/pager/session.h"
+#include "src/pager/touch.h"
+#include "src/pager/uffd.h"
+#include "store/base/log.h"
+
+#define FDS_MAX 8		/* more than the one that is wanted, to see that they are more */
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77		/* Linux 6.5 */
+#endif
+
+static void fail(struct session *s, const char *why)
+{
+	log_warn("%s: handoff: %s", s->setup.id, why);
+	session_end(s, STATE_FAILED, why);
+}
+
+static bool may_hand_over(const struct session *s, uid_t uid)
+{
+	return uid == 0 || uid == geteuid() || (int64_t)uid == s->setup.peer_uid;
+}
+
+static int peer_pidfd(int fd, pid_t pid)
+{
+	int pidfd = -1;
+	socklen_t len = sizeof(pidfd);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) == 0)
+		return pidfd;
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+static void keep_peer(struct session *s, int fd, const struct ucred *who)
+{
+	s->fd[SESSION_CONN] = fd;
+	s->fd[SESSION_PIDFD] = peer_pidfd(fd, who->pid);
+	s->pid = who->pid;
+	s->conn_ns = loop_now_ns();
+	(void)session_keep(s, KEEP_CONN, fd);
+	if (s->fd[SESSION_PIDFD] >= 0)
+		(void)session_keep(s, KEEP_PIDFD, s->fd[SESSION_PIDFD]);
+	(void)session_watch(s, SESSION_CONN, EPOLLIN | EPOLLRDHUP);
+	loop_tick_in(s->env->loop, s->setup.handoff_timeout_ms);
+}
+
+static void listen_again(struct session *s)
+{
+	(void)loop_rearm(s->env->loop, s->fd[SESSION_LISTEN], session_tag(s, SESSION_LISTEN), EPOLLIN);
+}
+
+void handoff_accept(struct session *s)
+{
+	struct ucred who;
+	socklen_t len = sizeof(who);
+	int fd;
+
+	if (s->ended || s->fd[SESSION_LISTEN] < 0 || s->fd[SESSION_CONN] >= 0)
+		return;
+	fd = accept4(s->fd[SESSION_LISTEN], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0) {
+		listen_again(s);
+		return;
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0 || !may_hand_over(s, who.uid)) {
+		log_warn("%s: a process of user %d may not hand over", s->setup.id, (int)who.uid);
+		(void)close(fd);
+		listen_again(s);
+		return;
+	}
+	keep_peer(s, fd, &who);
+}
+
+/* ---- the message ---- */
+
+struct message {
+	char *text;		/* REGIONS_TEXT_MAX + 1 */
+	ssize_t len;
+	int fd[FDS_MAX];
+	unsigned n;
+	bool cut;
+};
+
+static void close_fds(struct message *m)
+{
+	for (unsigned i = 0; i < m->n; i++)
+		(void)close(m->fd[i]);
+	m->n = 0;
+}
+
+static void take_fds(struct msghdr *h, struct message *m)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+			if (m->n < FDS_MAX)
+				m->fd[m->n++] = fd;
+			else
+				(void)close(fd);
+		}
+	}
+	m->cut = h->msg_flags & MSG_CTRUNC;
+}
+
+/* -EAGAIN: not yet. */
+static int look(int fd, int flags, struct message *m)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(FDS_MAX * sizeof(int))];
+	} control;
+	struct iovec io = {m->text, REGIONS_TEXT_MAX + 1};
+	struct msghdr h = {
+		.msg_iov = &io, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+
+	do
+		m->len = recvmsg(fd, &h, flags | MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	while (m->len < 0 && errno == EINTR);
+	if (m->len < 0)
+		return -errno;
+	take_fds(&h, m);
+	return 0;
+}
+
+static int check(const struct message *m, struct err *err)
+{
+	if (m->len == 0)
+		return err_set(err, -EINVAL, "the hypervisor hung up and sent nothing");
+	if (m->len > REGIONS_TEXT_MAX)
+		return err_set(err, -EINVAL, "a message of more than %d bytes", REGIONS_TEXT_MAX);
+	if (m->n != 1 || m->cut)
+		return err_set(err, -EINVAL, m->n ? "more than one descriptor came with the message" :
+						    "no descriptor came with the message");
+	return uffd_check(m->fd[0], err);
+}
+
+static int begin(struct session *s, const struct message *m, struct err *err)
+{
+	struct region *regions = calloc(REGIONS_MAX, sizeof(*regions));
+	int n, rc;
+
+	if (!regions)
+		return err_set(err, -ENOMEM, "out of memory");
+	n = regions_parse(m->text, (size_t)m->len, source_size(s->source), regions, err);
+	rc = n < 0 ? n : session_keep(s, KEEP_UFFD, m->fd[0]);
+	if (n >= 0 && rc < 0)
+		err_sys(err, rc, "the keeper does not take the userfaultfd");
+	if (rc == 0)
+		rc = state_begin(s->state, regions, (unsigned)n, source_size(s->source), err);
+	free(regions);
+	return rc;
+}
+
+static void take_off(struct session *s, struct message *m)
+{
+	struct message again = {.text = m->text};
+
+	if (look(s->fd[SESSION_CONN], 0, &again) == 0)
+		close_fds(&again);
+}
+
+static void serve(struct session *s, struct message *m)
+{
+	struct state_head *head = s->state->head;
+	struct err err;
+
+	s->fd[SESSION_UFFD] = m->fd[0];
+	m->n = 0;
+	session_close_fd(s, SESSION_LISTEN);
+	(void)unlink(s->setup.socket);
+	session_look_at_regions(s);
+	touch_begin(s->touch, head->regions[0].page_size, head->memfile_size);
+	if (replay_begin(s, &err) < 0)
+		log_warn("%s: '%s': %s", s->setup.id, s->setup.trace, err.text);
+	state_add(&head->count.workers, 1);
+	(void)loop_rearm(s->env->loop, s->fd[SESSION_CONN], session_tag(s, SESSION_CONN), EPOLLRDHUP);
+	if (s->fd[SESSION_PIDFD] >= 0)
+		(void)session_watch(s, SESSION_PIDFD, EPOLLIN);
+	if (session_watch(s, SESSION_UFFD, EPOLLIN) < 0)
+		fail(s, "the userfaultfd cannot be watched");
+	else if (s->replay)
+		session_work_later(s);
+}
+
+static void receive(struct session *s, struct message *m)
+{
+	struct err err;
+	int rc = look(s->fd[SESSION_CONN], MSG_PEEK, m);
+
+	if (rc == -EAGAIN) {
+		(void)loop_rearm(s->env->loop, s->fd[SESSION_CONN], session_tag(s, SESSION_CONN),
+				 EPOLLIN | EPOLLRDHUP);
+		return;
+	}
+	rc = rc < 0 ? err_sys(&err, rc, "cannot read the message") : check(m, &err);
+	if (rc == 0)
+		rc = begin(s, m, &err);
+	if (rc < 0) {
+		fail(s, err.text);
+		return;
+	}
+	take_off(s, m);
+	serve(s, m);
+}
+
+void handoff_receive(struct session *s)
+{
+	struct message m = {.text = malloc(REGIONS_TEXT_MAX + 1)};
+
+	if (!m.text) {
+		fail(s, "out of memory");
+		return;
+	}
+	receive(s, &m);
+	close_fds(&m);
+	free(m.text);
+}
+
+unsigned handoff_age(struct session *s, uint64_t now_ns)
+{
+	uint64_t limit = (uint64_t)s->setup.handoff_timeout_ms * 1000000;
+
+	if (s->ended || session_serves(s) || s->fd[SESSION_CONN] < 0)
+		return 0;
+	if (now_ns - s->conn_ns < limit)
+		return (unsigned)((limit - (now_ns - s->conn_ns)) / 1000000) + 1;
+	fail(s, "the hypervisor connected and sent nothing");
+	return 0;
+}

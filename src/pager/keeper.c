@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Three processes, each a fork of the one before: the keeper, the *worker*, and
+ * the *spare*, which is asleep and has one socket, whose other end the
+ * worker has.  All descriptors that matter are in the keeper's table and, as
+ * copies, in the worker's link; what counts as kept is in both.
+ *
+ * What dies, and what is left:
+ *
+ *   the worker		The keeper hears what the worker still said (a userfaultfd that it had
+ *			put, for one), then forks another with all bags.
+ *   the keeper		The worker's link calls the spare, which becomes the keeper and gets
+ *			all from the link.  The worker serves on meanwhile.  The new keeper
+ *			makes a new spare before it does anything else.
+ *   the spare		The keeper makes another and gives its socket to the worker.
+ *   worker and keeper	within the same few milliseconds, or a keeper while it has no worker
+ *			(a restart, a takeover): the descriptors are lost to us.  The guests'
+ *			memory is not: hypervisors have their userfaultfd too, so that
+ *			pages do not turn to zeros; the guests hang.  What systemd stored comes
+ *			back with the next start.
+ *
+ * Order, so that no single death loses anything:
+ *   - a new worker gets the spare's socket before the first bag;
+ *   - an old worker is dead (its pidfd says so; SIGKILL after KEEP_QUIT_MS)
+ *     before another one, or a new keeper, gets what it had: no two processes ever
+ *     read one userfaultfd;
+ *   - at a takeover the bags stay open here until the new keeper has said YES,
+ *     and are closed by our end, after OK.  Before that every failure of it
+ *     ends in a worker of ours.
+ *   - a PUT is answered when it is in the table, and is stored with systemd then.
+ *
+ * The phases are in keeper-private.h.  PAUSED -> STARTING -> SERVING, from any of
+ * them by the worker's death to PAUSED, or by QUIT to QUITTING; from there by its
+ * death to HANDING (somebody takes over), to DONE (we end), or to STARTING.
+ *
+ * Nothing here waits without an end, but poll(): sends have timeouts.
+ */
+#include "src/pager/keeper.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "src/pager/keeper-private.h"
+#include "src/pager/notify.h"
+#include "src/pager/takeover.h"
+#include "store/base/log.h"
+
+#define INHERIT_MS 5000
+
+uint64_t keeper_now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* ---- guests ---- */
+
+static bool polls(int fd, short events)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+
+	return fd >= 0 && poll(&p, 1, 0) == 1 && (p.revents & (events | POLLHUP | POLLERR));
+}
+
+/* Whether somebody's memory hangs on this bag. */
+static bool bag_serves(const struct keep_bag *bag)
+{
+	int pidfd = keep_bag_fd(bag, KEEP_PIDFD);
+
+	if (keep_bag_fd(bag, KEEP_UFFD) < 0)
+		return false;
+	if (pidfd >= 0)
+		return !polls(pidfd, POLLIN);
+	return !polls(keep_bag_fd(bag, KEEP_CONN), POLLRDHUP);
+}
+
+static size_t count_guests(const struct keeper *k)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < k->bags.n; i++)
+		n += bag_serves(&k->bags.v[i]);
+	return n;
+}
+
+/* ---- what the worker says ---- */
+
+static void store(uint32_t bag, enum keep_role role, int fd)
+{
+	int rc = role == KEEP_HOLD ? 0 : notify_remove(bag, role);
+
+	if (rc == 0)
+		rc = notify_store(bag, role, fd);
+	if (rc < 0)
+		log_warn("systemd did not take a descriptor: %s", strerror(-rc));
+}
+
+static void store_all(const struct keep_table *bags)
+{
+	for (size_t i = 0; i < bags->n; i++)
+		for (unsigned j = 0; j < bags->v[i].n; j++)
+			store(bags->v[i].id, (enum keep_role)bags->v[i].role[j],
+			      bags->v[i].fd[j]);
+}
+
+static int hear_put(struct keeper *k, struct keep_msg *msg)
+{
+	int rc = keep_table_put(&k->bags, msg);
+
+	if (rc < 0)
+		return rc;
+	for (unsigned i = 0; i < msg->n; i++)
+		store(msg->bag, (enum keep_role)msg->role[i], msg->fd[i]);
+	msg->n = 0;	/* the table's now */
+	return 0;
+}
+
+static int hear_drop(struct keeper *k, const struct keep_msg *msg)
+{
+	const struct keep_bag *bag = keep_table_find(&k->bags, msg->bag);
+
+	if (msg->bag == KEEP_BAG_PAGER)
+		return -EINVAL;
+	for (unsigned i = 0; bag && i < bag->n; i++)
+		(void)notify_remove(bag->id, (enum keep_role)bag->role[i]);
+	return keep_table_drop(&k->bags, msg->bag);
+}
+
+static void hear_serving(struct keeper *k)
+{
+	if (k->phase == KEEPER_STARTING)
+		k->phase = KEEPER_SERVING;
+	k->served = true;
+	if (k->ready_fd >= 0) {
+		(void)!write(k->ready_fd, "", 1);
+		close(k->ready_fd);
+		k->ready_fd = -1;
+	}
+	(void)notify_ready();
+}
+
+static void answer(struct keeper *k, int rc)
+{
+	if (k->link >= 0)
+		(void)keep_say(k->link, rc < 0 ? KEEP_NO : KEEP_OK, rc < 0 ? -rc : 0);
+}
+
+void keeper_hear(struct keeper *k, struct keep_msg *msg)
+{
+	switch (msg->word) {
+	case KEEP_PUT:
+		answer(k, hear_put(k, msg));
+		break;
+	case KEEP_DROP:
+		answer(k, hear_drop(k, msg));
+		break;
+	case KEEP_STOP:
+		answer(k, stopper_stop(&k->stopper, msg, keep_table_find(&k->bags, msg->bag),
+				       keeper_now_ms()));
+		break;
+	case KEEP_SERVING:
+		hear_serving(k);
+		break;
+	default:
+		break;
+	}
+	keep_msg_close(msg);
+}
+
+static void on_link(struct keeper *k)
+{
+	struct keep_msg msg;
+	int rc = keep_recv(k->link, &msg);
+
+	if (rc > 0) {
+		keeper_hear(k, &msg);
+		return;
+	}
+	/* Without a link it is of no use: it is about to end, or will be. */
+	close(k->link);
+	k->link = -1;
+	k->wake_ms = keeper_now_ms() + (rc < 0 ? 0 : KEEP_QUIT_MS);
+	if (rc < 0)
+		log_error("cannot hear the worker: %s", strerror(-rc));
+}
+
+/* ---- the end ---- */
+
+static void finish(struct keeper *k)
+{
+	bool kept = notify_keeps() && count_guests(k) > 0;
+
+	if (!kept)
+		(void)notify_remove_all(&k->bags);
+	takeover_unlink(k->config->runtime_dir);
+	if (k->config->socket)
+		(void)unlink(k->config->socket);
+	k->phase = KEEPER_DONE;
+}
+
+static void begin_to_end(struct keeper *k)
+{
+	k->ending = true;
+	(void)notify_stopping();
+	if (k->phase == KEEPER_PAUSED)
+		finish(k);
+	else
+		keeper_quit_worker(k);
+}
+
+static void on_end_signal(struct keeper *k)
+{
+	size_t guests = count_guests(k);
+
+	if (k->taker_heard) {
+		log_warn("not ending: another pager is taking over");
+		return;
+	}
+	if (k->ending)
+		return;
+	if (guests > 0 && notify_keeps()) {
+		log_info("ending; systemd keeps the descriptors of %zu guests", guests);
+	} else if (guests > 0 && !k->refused) {
+		k->refused = true;
+		log_warn("not ending: %zu guests would hang for want of their memory; start a "
+			 "pager with --takeover, or signal once more", guests);
+		return;
+	} else if (guests > 0) {
+		log_warn("ending; %zu guests hang from now on", guests);
+	}
+	begin_to_end(k);
+}
+
+/* ---- takeover ---- */
+
+static void send_taker_off(struct keeper *k)
+{
+	close(k->taker);
+	k->taker = -1;
+	k->taker_heard = false;
+}
+
+static void hand_over(struct keeper *k)
+{
+	int rc = keep_timeout(k->taker, TAKEOVER_SILENCE_MS);
+
+	if (rc == 0)
+		rc = keep_table_send(&k->bags, k->taker);
+	if (rc < 0) {
+		log_warn("cannot hand over to another pager: %s; going on", strerror(-rc));
+		send_taker_off(k);
+		keeper_start_worker(k);
+		return;
+	}
+	k->phase = KEEPER_HANDING;
+	k->wake_ms = keeper_now_ms() + TAKEOVER_SILENCE_MS;
+}
+
+static void go_on(struct keeper *k, const char *why)
+{
+	log_warn("another pager did not take over: %s; going on", why);
+	send_taker_off(k);
+	keeper_start_worker(k);
+}
+
+/* Systemd forgets what it has of us before the new keeper, perhaps of the same unit, stores it. */
+static void leave_it_to(struct keeper *k)
+{
+	(void)notify_remove_all(&k->bags);
+	if (keep_say(k->taker, KEEP_OK, 0) < 0) {
+		store_all(&k->bags);
+		go_on(k, "it has ended");
+		return;
+	}
+	log_info("another pager has taken over %zu sessions", k->bags.n ? k->bags.n - 1 : 0);
+	k->phase = KEEPER_DONE;
+}
+
+static void take_over_begins(struct keeper *k)
+{
+	log_info("another pager is taking over");
+	k->taker_heard = true;
+	if (k->phase == KEEPER_PAUSED)
+		hand_over(k);
+	else
+		keeper_quit_worker(k);
+}
+
+/* Its first message. */
+static void hear_taker(struct keeper *k, const struct keep_msg *msg)
+{
+	struct err err = {""};
+	int rc = k->ending ? err_set(&err, -EBUSY, "this one is ending")
+			   : takeover_check(msg, &err);
+
+	if (rc == 0) {
+		take_over_begins(k);
+		return;
+	}
+	log_warn("another pager may not take over: %s", err.text);
+	(void)keep_say(k->taker, KEEP_NO, -rc);
+	send_taker_off(k);
+}
+
+static void on_taker(struct keeper *k)
+{
+	struct keep_msg msg = {0};
+	bool said = keep_recv(k->taker, &msg) > 0;
+
+	keep_msg_close(&msg);
+	if (said && !k->taker_heard)
+		hear_taker(k, &msg);
+	else if (k->phase == KEEPER_HANDING && said && msg.word == KEEP_YES)
+		leave_it_to(k);
+	else if (k->phase == KEEPER_HANDING)
+		go_on(k, said ? strerror((int)msg.arg) : "it has ended");
+	else
+		send_taker_off(k);	/* QUITTING: a worker is started when the old one is gone */
+}
+
+static void on_listening(struct keeper *k)
+{
+	struct err err = {""};
+	int conn = takeover_accept(k->listening, &err);
+
+	if (conn < 0) {
+		if (conn != -EAGAIN)
+			log_warn("%s", err.text);
+		return;
+	}
+	if (k->taker_heard) {
+		(void)keep_say(conn, KEEP_NO, EBUSY);
+		close(conn);
+		return;
+	}
+	if (k->taker >= 0)
+		send_taker_off(k);	/* it has not said a word yet */
+	(void)keep_timeout(conn, TAKEOVER_SILENCE_MS);
+	k->taker = conn;
+}
+
+/* ---- children and time ---- */
+
+static void on_worker_dead(struct keeper *k)
+{
+	bool quitting = k->phase == KEEPER_QUITTING;
+
+	keeper_bury_worker(k);
+	if (quitting && k->taker_heard)
+		hand_over(k);
+	else if (quitting && k->ending)
+		finish(k);
+	else if (quitting)
+		keeper_start_worker(k);
+}
+
+static void on_child(struct keeper *k, pid_t pid, int status)
+{
+	if (pid == k->pid) {
+		k->reaped = true;
+		k->status = status;
+	} else if (pid == k->spare) {
+		k->spare = 0;
+		if (k->link >= 0 && !k->reaped && k->phase != KEEPER_QUITTING)
+			keeper_start_spare(k);
+	} else {
+		(void)stopper_reaped(&k->stopper, pid, status);
+	}
+}
+
+static void on_signal(struct keeper *k)
+{
+	struct signalfd_siginfo info;
+	int status;
+	pid_t pid;
+
+	if (read(k->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	if (info.ssi_signo != SIGCHLD) {
+		on_end_signal(k);
+		return;
+	}
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		on_child(k, pid, status);
+}
+
+static void on_time(struct keeper *k)
+{
+	if (keeper_now_ms() < k->wake_ms)
+		return;
+	k->wake_ms = UINT64_MAX;
+	if (k->phase == KEEPER_PAUSED)
+		keeper_start_worker(k);
+	else if (k->phase == KEEPER_HANDING)
+		go_on(k, "it is silent");
+	else
+		keeper_kill_worker(k);
+}
+
+static int poll_timeout(struct keeper *k)
+{
+	uint64_t now = keeper_now_ms(), next = stopper_tick(&k->stopper, now);
+
+	if (k->wake_ms < next)
+		next = k->wake_ms;
+	if (next == UINT64_MAX)
+		return -1;
+	return next > now ? (int)(next - now) : 0;
+}
+
+/* ---- the loop ---- */
+
+/* The order matters: what the worker said before it died, what has become of it, the rest. */
+static void turn(struct keeper *k)
+{
+	enum { SIGNALS, LINK, PIDFD, LISTENING, TAKER, N };
+	struct pollfd p[N] = {
+		[SIGNALS] = {.fd = k->signals, .events = POLLIN},
+		[LINK] = {.fd = k->link, .events = POLLIN},
+		[PIDFD] = {.fd = k->pidfd, .events = POLLIN},
+		[LISTENING] = {.fd = k->listening, .events = POLLIN},
+		[TAKER] = {.fd = k->taker, .events = POLLIN},
+	};
+
+	if (poll(p, N, poll_timeout(k)) > 0) {
+		if (p[SIGNALS].revents)
+			on_signal(k);
+		if (p[LINK].revents && k->link == p[LINK].fd)
+			on_link(k);
+		if (p[PIDFD].revents && k->pidfd == p[PIDFD].fd)
+			on_worker_dead(k);
+		if (p[LISTENING].revents && k->phase != KEEPER_DONE)
+			on_listening(k);
+		if (p[TAKER].revents && k->taker == p[TAKER].fd && k->phase != KEEPER_DONE)
+			on_taker(k);
+	}
+	if (k->phase != KEEPER_DONE)
+		on_time(k);
+}
+
+/* The first worker did not come up, and nobody would hang without it. */
+static bool is_hopeless(const struct keeper *k)
+{
+	return !k->served && k->phase == KEEPER_PAUSED && count_guests(k) == 0;
+}
+
+static int serve(struct keeper *k, struct err *err)
+{
+	int rc = 0;
+
+	while (rc == 0 && k->phase != KEEPER_DONE) {
+		turn(k);
+		if (is_hopeless(k))
+			rc = err_set(err, -ECHILD, "the worker ended before it served");
+	}
+	if (rc < 0)
+		finish(k);
+	return rc;
+}
+
+static int watch_signals(sigset_t *ret_old, struct err *err)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	(void)sigprocmask(SIG_BLOCK, &set, ret_old);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? err_sys(err, -errno, "cannot watch signals") : fd;
+}
+
+static void init(struct keeper *k, const struct keeper_config *config)
+{
+	*k = (struct keeper){
+		.config = config,
+		.stopper = {.command = config->stop_command, .signal = config->stop_signal},
+		.phase = KEEPER_PAUSED,
+		.listening = -1,
+		.signals = -1,
+		.ready_fd = -1,
+		.link = -1,
+		.pidfd = -1,
+		.pid = -1,
+		.taker = -1,
+		.wake_ms = UINT64_MAX,
+	};
+}
+
+static void fini(struct keeper *k)
+{
+	int *const fds[] = {&k->listening, &k->signals, &k->ready_fd, &k->link, &k->pidfd,
+			    &k->taker};
+
+	keep_table_fini(&k->bags);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+}
+
+int keeper_run(const struct keeper_config *config, struct keep_table *bags, int listening,
+	       struct err *err)
+{
+	struct keeper k;
+	sigset_t old;
+	int rc;
+
+	init(&k, config);
+	k.bags = *bags;
+	*bags = (struct keep_table){0};
+	k.listening = listening;
+	k.ready_fd = config->ready_fd;
+	k.signals = rc = watch_signals(&old, err);
+	if (rc >= 0) {
+		store_all(&k.bags);
+		keeper_start_worker(&k);
+		rc = serve(&k, err);
+	}
+	fini(&k);
+	(void)sigprocmask(SIG_SETMASK, &old, NULL);
+	return rc;
+}
+
+/* What the worker still knows; and if it dies meanwhile, what it had said until then. */
+static void learn(struct keeper *k)
+{
+	int rc;
+
+	(void)keep_timeout(k->link, INHERIT_MS);
+	keeper_start_spare(k);
+	rc = keep_table_recv(&k->bags, k->link);
+	if (rc < 0)
+		log_error("cannot learn all sessions of the worker: %s", strerror(-rc));
+	log_warn("the keeper has died; this one keeps %zu sessions",
+		 k->bags.n ? k->bags.n - 1 : 0);
+}
+
+int keeper_inherit(const struct keeper_config *config, int link, int pidfd)
+{
+	struct err err = {""};
+	struct keeper k;
+	sigset_t old;
+
+	(void)prctl(PR_SET_NAME, "lamina-pager");
+	init(&k, config);
+	k.link = link;
+	k.pidfd = pidfd;
+	k.phase = KEEPER_STARTING;
+	k.served = true;
+	k.started_ms = keeper_now_ms();
+	k.signals = watch_signals(&old, &err);
+	learn(&k);
+	k.listening = takeover_listen(config->runtime_dir, &err);
+	if (k.listening < 0 || k.signals < 0)
+		log_error("%s", err.text);
+	(void)notify_ready();
+	(void)serve(&k, &err);
+	fini(&k);
+	return EXIT_SUCCESS;
+}

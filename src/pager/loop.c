@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Threads sleep in epoll_wait().  Three descriptors of the loop's own are in
+ * the epoll: `bell` (an eventfd in semaphore mode, one count for each job that
+ * wants a sleeping thread), `clock` (a timerfd) and `bye` (readable for ever
+ * once the loop is to end).
+ *
+ * A thread looks for events first and takes a job only when there are none.
+ * While jobs wait it does not sleep in epoll_wait(), unless as many threads
+ * as may work on jobs do: then the one that ends a job takes the next.
+ *
+ * Lock: `lock` guards the queue, `working` and the next tick's time.  No callback
+ * runs under it.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "src/pager/loop.h"
+
+#define THREADS_MIN 8
+#define THREADS_MAX 256
+
+/* Tags of our own; the callers' have their top byte below this. */
+#define TAG_BELL (UINT64_C(0xff) << 56)
+#define TAG_CLOCK (TAG_BELL + 1)
+#define TAG_BYE (TAG_BELL + 2)
+
+struct queue {
+	struct loop_job *first;
+	struct loop_job **last;
+};
+
+struct loop {
+	const struct loop_ops *ops;
+	void *ctx;
+	int epoll;
+	int bell;
+	int clock;
+	int bye;
+	unsigned nthreads;
+	unsigned working_max;
+	pthread_t *threads;
+	struct hand *hands;
+	_Atomic bool ending;
+	_Atomic unsigned sleeping;
+	_Atomic unsigned waiting;	/* jobs in the queue */
+	pthread_mutex_t lock;
+	struct queue urgent;		/* under lock */
+	struct queue others;		/* under lock */
+	unsigned working;		/* under lock */
+	uint64_t tick_ns;		/* under lock; 0: none */
+};
+
+uint64_t loop_now_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* Under lock. */
+static struct queue *next_queue(struct loop *l)
+{
+	if (l->urgent.first)
+		return &l->urgent;
+	return l->others.first && l->working < l->working_max ? &l->others : NULL;
+}
+
+static struct loop_job *take_job(struct loop *l)
+{
+	struct loop_job *job = NULL;
+	struct queue *q;
+
+	pthread_mutex_lock(&l->lock);
+	q = next_queue(l);
+	if (q) {
+		job = q->first;
+		q->first = job->next;
+		if (!q->first)
+			q->last = &q->first;
+		job->next = NULL;
+		job->queued = false;
+		atomic_fetch_sub(&l->waiting, 1);
+		l->working += !job->urgent;
+	}
+	pthread_mutex_unlock(&l->lock);
+	return job;
+}
+
+static void work(struct loop *l, struct hand *hand, struct loop_job *job)
+{
+	bool urgent = job->urgent;	/* the job may be gone afterwards */
+
+	l->ops->work(l->ctx, hand, job);
+	if (urgent)
+		return;
+	pthread_mutex_lock(&l->lock);
+	l->working--;
+	pthread_mutex_unlock(&l->lock);
+}
+
+static void ring(struct loop *l)
+{
+	uint64_t one = 1;
+
+	(void)!write(l->bell, &one, sizeof(one));
+}
+
+bool loop_push(struct loop *l, struct loop_job *job)
+{
+	struct queue *q = job->urgent ? &l->urgent : &l->others;
+	bool was, wake;
+
+	pthread_mutex_lock(&l->lock);
+	was = job->queued;
+	if (!was) {
+		job->queued = true;
+		job->next = NULL;
+		*q->last = job;
+		q->last = &job->next;
+		atomic_fetch_add(&l->waiting, 1);
+	}
+	wake = !was && next_queue(l);
+	pthread_mutex_unlock(&l->lock);
+	if (wake && atomic_load_explicit(&l->sleeping, memory_order_relaxed))
+		ring(l);
+	return !was;
+}
+
+static bool jobs_wait(struct loop *l)
+{
+	bool wait;
+
+	if (!atomic_load(&l->waiting))
+		return false;
+	pthread_mutex_lock(&l->lock);
+	wait = next_queue(l);
+	pthread_mutex_unlock(&l->lock);
+	return wait;
+}
+
+/* One event, or none: at once when jobs wait. */
+static int wait_event(struct loop *l, struct epoll_event *e)
+{
+	int n;
+
+	/* Counted as asleep before the queue is looked at: a push in between rings. */
+	atomic_fetch_add(&l->sleeping, 1);
+	n = epoll_wait(l->epoll, e, 1, jobs_wait(l) ? 0 : -1);
+	atomic_fetch_sub(&l->sleeping, 1);
+	return n;
+}
+
+static int set_clock(struct loop *l, uint64_t ns)
+{
+	struct itimerspec t = {
+		.it_value = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)},
+	};
+
+	return timerfd_settime(l->clock, TFD_TIMER_ABSTIME, &t, NULL);
+}
+
+void loop_tick_in(struct loop *l, unsigned ms)
+{
+	uint64_t at = loop_now_ns() + (uint64_t)ms * 1000000;
+
+	pthread_mutex_lock(&l->lock);
+	if (!l->tick_ns || at < l->tick_ns) {
+		l->tick_ns = at;
+		(void)set_clock(l, at);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+static void tick(struct loop *l, struct hand *hand)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&l->lock);
+	l->tick_ns = 0;
+	(void)!read(l->clock, &n, sizeof(n));
+	pthread_mutex_unlock(&l->lock);
+	(void)loop_rearm(l, l->clock, TAG_CLOCK, EPOLLIN);
+	l->ops->tick(l->ctx, hand);
+}
+
+static void dispatch(struct loop *l, struct hand *hand, const struct epoll_event *e)
+{
+	uint64_t n;
+
+	/* An event may keep this thread for long: the jobs are somebody else's. */
+	if (e->data.u64 != TAG_BELL && atomic_load(&l->sleeping) && jobs_wait(l))
+		ring(l);
+	if (e->data.u64 == TAG_BELL)
+		(void)!read(l->bell, &n, sizeof(n));
+	else if (e->data.u64 == TAG_CLOCK)
+		tick(l, hand);
+	else if (e->data.u64 != TAG_BYE)
+		l->ops->ready(l->ctx, hand, e->data.u64, e->events);
+}
+
+static void *serve(void *arg)
+{
+	struct hand *hand = arg;
+	struct loop *l = hand->loop;
+	struct epoll_event e;
+	struct loop_job *job;
+
+	while (!atomic_load(&l->ending)) {
+		int n = wait_event(l, &e);
+
+		if (n > 0)
+			dispatch(l, hand, &e);
+		else if ((job = take_job(l)))
+			work(l, hand, job);
+		else if (n < 0 && errno != EINTR)
+			break;
+	}
+	return NULL;
+}
+
+bool loop_busy(const struct loop *l)
+{
+	return !atomic_load_explicit(&((struct loop *)l)->sleeping, memory_order_relaxed);
+}
+
+int loop_watch(struct loop *l, int fd, uint64_t tag, uint32_t events)
+{
+	struct epoll_event e = {.events = events | EPOLLONESHOT, .data.u64 = tag};
+
+	return epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+}
+
+int loop_rearm(struct loop *l, int fd, uint64_t tag, uint32_t events)
+{
+	struct epoll_event e = {.events = events | EPOLLONESHOT, .data.u64 = tag};
+
+	return epoll_ctl(l->epoll, EPOLL_CTL_MOD, fd, &e) < 0 ? -errno : 0;
+}
+
+void loop_unwatch(struct loop *l, int fd)
+{
+	(void)epoll_ctl(l->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+static int watch_always(struct loop *l, int fd, uint64_t tag)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = tag};
+
+	return epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+}
+
+static int open_all(struct loop *l)
+{
+	l->epoll = epoll_create1(EPOLL_CLOEXEC);
+	l->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+	l->bye = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	l->clock = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (l->epoll < 0 || l->bell < 0 || l->bye < 0 || l->clock < 0)
+		return -errno;
+	if (watch_always(l, l->bell, TAG_BELL) < 0 || watch_always(l, l->bye, TAG_BYE) < 0)
+		return -errno;
+	return loop_watch(l, l->clock, TAG_CLOCK, EPOLLIN);
+}
+
+static unsigned cores(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (unsigned)CPU_COUNT(&set);
+}
+
+static int start_hand(struct loop *l, unsigned i)
+{
+	struct hand *hand = &l->hands[i];
+	void *p = mmap(NULL, 2 * LOOP_BUF_LEN, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uintptr_t at = ((uintptr_t)p + LOOP_BUF_LEN - 1) & ~(uintptr_t)(LOOP_BUF_LEN - 1);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	if (at > (uintptr_t)p)
+		(void)munmap(p, at - (uintptr_t)p);
+	(void)munmap((void *)(at + LOOP_BUF_LEN), (uintptr_t)p + LOOP_BUF_LEN - at);
+	hand->loop = l;
+	hand->buf = (void *)at;
+	return -pthread_create(&l->threads[i], NULL, serve, hand);
+}
+
+static int start_all(struct loop *l, unsigned n)
+{
+	int rc = 0;
+
+	l->threads = calloc(n, sizeof(*l->threads));
+	l->hands = calloc(n, sizeof(*l->hands));
+	if (!l->threads || !l->hands)
+		return -ENOMEM;
+	while (l->nthreads < n && rc == 0) {
+		rc = start_hand(l, l->nthreads);
+		if (rc == 0)
+			l->nthreads++;
+	}
+	return rc;
+}
+
+int loop_new(unsigned threads, const struct loop_ops *ops, void *ctx, struct loop **ret,
+	     struct err *err)
+{
+	struct loop *l = calloc(1, sizeof(*l));
+	unsigned ncores = cores();
+	int rc;
+
+	if (!l)
+		return err_sys(err, -ENOMEM, "cannot start the serving threads");
+	*l = (struct loop){.ops = ops, .ctx = ctx, .epoll = -1, .bell = -1, .clock = -1,
+			   .bye = -1};
+	l->urgent.last = &l->urgent.first;
+	l->others.last = &l->others.first;
+	pthread_mutex_init(&l->lock, NULL);
+	if (!threads)
+		threads = 4 * ncores < THREADS_MIN ? THREADS_MIN : 4 * ncores;
+	if (threads > THREADS_MAX)
+		threads = THREADS_MAX;
+	l->working_max = threads / 2 < ncores + 1 ? (threads + 1) / 2 : ncores + 1;
+	rc = open_all(l);
+	if (rc == 0)
+		rc = start_all(l, threads);
+	if (rc < 0) {
+		loop_free(l);
+		return err_sys(err, rc, "cannot start the serving threads");
+	}
+	*ret = l;
+	return 0;
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+void loop_free(struct loop *l)
+{
+	uint64_t one = 1;
+
+	if (!l)
+		return;
+	atomic_store(&l->ending, true);
+	if (l->bye >= 0)
+		(void)!write(l->bye, &one, sizeof(one));
+	for (unsigned i = 0; i < l->nthreads; i++) {
+		(void)pthread_join(l->threads[i], NULL);
+		(void)munmap(l->hands[i].buf, LOOP_BUF_LEN);
+	}
+	close_fd(l->epoll);
+	close_fd(l->bell);
+	close_fd(l->clock);
+	close_fd(l->bye);
+	pthread_mutex_destroy(&l->lock);
+	free(l->threads);
+	free(l->hands);
+	free(l);
+}

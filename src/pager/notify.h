@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * notify: what systemd is told, and what it keeps for us (sd_notify(3),
+ * FileDescriptorStoreMax=).  Without NOTIFY_SOCKET in the environment
+ * everything here does nothing and succeeds.  Nothing waits for systemd.
+ *
+ * A stored descriptor is called lamina-BAG-ROLE.
+ */
+#ifndef LAMINA_PAGER_NOTIFY_H
+#define LAMINA_PAGER_NOTIFY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "src/pager/keep.h"
+
+/* This process is the service's main one, and ready. */
+int notify_ready(void);
+int notify_stopping(void);
+/* One line for `systemctl status`. */
+int notify_status(const char *text);
+
+/*
+ * Whether descriptors that are stored survive our end: systemd says so itself
+ * (FDSTORE, since 254).  An older one keeps them too, but not over a stop.
+ */
+bool notify_keeps(void);
+
+/* Adds to what is stored; a role that is replaced has to be removed first. */
+int notify_store(uint32_t bag, enum keep_role role, int fd);
+int notify_remove(uint32_t bag, enum keep_role role);
+int notify_remove_all(const struct keep_table *table);
+
+/*
+ * The descriptors that systemd had kept (LISTEN_FDS, LISTEN_FDNAMES), into
+ * `ret`; others that it passed are closed.  Forgets the variables.  How many came.
+ */
+int notify_take(struct keep_table *ret);
+
+#endif

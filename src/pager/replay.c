@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The trace is taken up in batches: as many of its next pages as fit the
+ * batch's buffer, those that are still missing.  A batch that is not in the page
+ * cache is read without owning the session: first the kernel is told of all of it
+ * and of what comes behind it, in order of offsets and with small gaps closed (whoever
+ * serves the memfile then works on many requests at once), then it is read.
+ * Its pages are installed piece by piece, each only if it is still missing.
+ *
+ * While a thread reads a batch without owning the session it owns the replay: `busy`.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/pager/install.h"
+#include "src/pager/replay.h"
+#include "src/pager/session.h"
+#include "src/pager/trouble.h"
+#include "store/base/trace.h"
+
+#define BATCH_ITEMS 128
+#define BATCH_LEN LOOP_BUF_LEN
+#define AHEAD_LEN (UINT64_C(4) << 20)	/* of which the kernel is told */
+#define AHEAD_ITEMS 1024
+#define GAP_LEN (UINT64_C(32) << 10)
+#define PIECE_LEN (UINT64_C(16) << 10)
+#define FAULTS_TO_JUDGE 16
+#define YIELD_MS 20
+
+struct item {
+	uint64_t page;		/* of the session */
+	uint64_t n;
+	uint64_t at;		/* in the buffer */
+};
+
+struct extent {
+	uint64_t off;
+	uint64_t len;
+};
+
+/* Where in the trace: run `run`, `in` bytes of it done; `done` of all bytes. */
+struct cursor {
+	size_t run;
+	uint64_t in;
+	uint64_t done;
+};
+
+struct replay {
+	struct trace trace;
+	bool begun;
+	bool busy;
+	uint32_t in, out;	/* first touches that the trace has, and has not */
+	struct cursor next;
+	struct cursor told;	/* up to where the kernel has been told */
+	uint64_t told_len;	/* bytes from next to there */
+	uint8_t *buf;
+	bool loaded;		/* the buffer has the items' bytes */
+	unsigned n, at;
+	struct item item[BATCH_ITEMS];
+	struct extent ahead[AHEAD_ITEMS];
+};
+
+int replay_open(const char *path, struct replay **ret, struct err *err)
+{
+	struct replay *r = calloc(1, sizeof(*r));
+	int rc;
+
+	if (!r)
+		return err_set(err, -ENOMEM, "out of memory");
+	rc = trace_load(path, &r->trace, err);
+	if (rc < 0) {
+		free(r);
+		return rc;
+	}
+	*ret = r;
+	return 0;
+}
+
+void replay_free(struct replay *r)
+{
+	if (!r)
+		return;
+	trace_fini(&r->trace);
+	free(r->buf);
+	free(r);
+}
+
+/* ---- from the trace to the session's pages ---- */
+
+static const struct region *region_with(const struct session *s, uint64_t off)
+{
+	const struct state_head *head = s->state->head;
+
+	for (uint32_t i = 0; i < head->nregions; i++) {
+		const struct region *r = &head->regions[i];
+
+		if (off >= r->off && off - r->off < r->size)
+			return r;
+	}
+	return NULL;
+}
+
+/* The next bytes of the trace that lie in one region, at most `max`; false at its end. */
+static bool take(const struct session *s, struct cursor *c, uint64_t max, struct extent *ret)
+{
+	const struct trace *t = &s->replay->trace;	/* constant, also while we are away */
+
+	while (c->run < t->n) {
+		uint64_t off = t->v[c->run].first * t->page_size + c->in;
+		uint64_t len = t->v[c->run].count * t->page_size - c->in;
+		const struct region *r = region_with(s, off);
+		uint64_t room = r ? r->off + r->size - off : t->page_size;
+
+		len = len < room ? len : room;
+		len = len < max ? len : max;
+		c->in += len;
+		c->done += len;
+		if (c->in >= t->v[c->run].count * t->page_size)
+			*c = (struct cursor){c->run + 1, 0, c->done};
+		if (!r)
+			continue;
+		*ret = (struct extent){off, len};
+		return true;
+	}
+	return false;
+}
+
+static void pages_of(const struct region *r, struct extent e, uint64_t *page, uint64_t *end)
+{
+	*page = r->first + (e.off - r->off) / r->page_size;
+	*end = r->first + (e.off - r->off + e.len + r->page_size - 1) / r->page_size;
+}
+
+static uint64_t offset_of(const struct region *r, uint64_t page)
+{
+	return r->off + (page - r->first) * r->page_size;
+}
+
+int replay_begin(struct session *s, struct err *err)
+{
+	struct replay *p = s->replay;
+	struct cursor c = {0};
+	struct extent e;
+
+	if (!p || p->begun)
+		return 0;
+	if (p->trace.size != s->state->head->memfile_size) {
+		replay_free(p);
+		s->replay = NULL;
+		return err_set(err, -EINVAL, "the trace is of a memfile of another size");
+	}
+	while (take(s, &c, UINT64_MAX, &e)) {
+		uint64_t page, end;
+
+		pages_of(region_with(s, e.off), e, &page, &end);
+		for (; page < end; page++)
+			state_set(s->state, page, state_get(s->state, page) | STATE_TRACED);
+	}
+	p->begun = true;
+	return 0;
+}
+
+void replay_touched(struct session *s, uint64_t page)
+{
+	struct replay *p = s->replay;
+
+	if (!p)
+		return;
+	if (state_get(s->state, page) & STATE_TRACED)
+		p->in++;
+	else
+		p->out++;
+	if (p->in + p->out >= 4 * FAULTS_TO_JUDGE) {
+		p->in /= 2;
+		p->out /= 2;
+	}
+}
+
+static bool seems_wrong(const struct replay *p)
+{
+	return p->in + p->out >= FAULTS_TO_JUDGE && p->out > p->in;
+}
+
+/* ---- a batch ---- */
+
+static uint64_t add_items(struct session *s, struct extent e, uint64_t at)
+{
+	struct replay *p = s->replay;
+	const struct region *r = region_with(s, e.off);
+	struct state_want want = {STATE_PAGE | STATE_HOLE, STATE_MISSING, 0};
+	uint64_t page, end, n;
+
+	pages_of(r, e, &page, &end);
+	while (page < end && p->n < BATCH_ITEMS) {
+		want.max = (BATCH_LEN - at) / r->page_size;
+		if (!want.max)
+			break;
+		page = state_next(s->state, page, end, want, &n);
+		if (page >= end)
+			break;
+		p->item[p->n++] = (struct item){page, n, at};
+		at += n * r->page_size;
+		page += n;
+	}
+	return at;
+}
+
+/* Fills p->item with what comes next. */
+static void collect(struct session *s)
+{
+	struct replay *p = s->replay;
+	struct cursor before = p->next;
+	uint64_t at = 0;
+	struct extent e;
+
+	p->n = p->at = 0;
+	p->loaded = false;
+	while (at < BATCH_LEN && take(s, &p->next, BATCH_LEN - at, &e)) {
+		at = add_items(s, e, at);
+		if (p->n == BATCH_ITEMS) {
+			p->next = before;	/* its rest, if any, in the next batch */
+			break;
+		}
+		before = p->next;
+	}
+	p->told_len -= p->told_len < at ? p->told_len : at;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+	const struct extent *x = a, *y = b;
+
+	return x->off < y->off ? -1 : x->off > y->off;
+}
+
+/* What the kernel is to be told now: sorted, near ones joined.  Returns how many. */
+static unsigned tell_what(const struct session *s, struct replay *p)
+{
+	unsigned n = 0, m = 0;
+
+	if (p->told.run < p->next.run || (p->told.run == p->next.run && p->told.in < p->next.in)) {
+		p->told = p->next;
+		p->told_len = 0;
+	}
+	for (unsigned i = 0; i < p->n; i++) {
+		const struct region *r = regions_of(s->state->head->regions,
+						    s->state->head->nregions, p->item[i].page);
+
+		p->ahead[n++] = (struct extent){offset_of(r, p->item[i].page),
+						p->item[i].n * r->page_size};
+	}
+	while (n < AHEAD_ITEMS && p->told_len < AHEAD_LEN &&
+	       take(s, &p->told, AHEAD_LEN, &p->ahead[n]))
+		p->told_len += p->ahead[n++].len;
+	qsort(p->ahead, n, sizeof(p->ahead[0]), by_offset);
+	for (unsigned i = 0; i < n; i++) {
+		struct extent *last = m ? &p->ahead[m - 1] : NULL;
+		struct extent e = p->ahead[i];
+
+		if (last && e.off <= last->off + last->len + GAP_LEN) {
+			if (e.off + e.len > last->off + last->len)
+				last->len = e.off + e.len - last->off;
+		} else {
+			p->ahead[m++] = e;
+		}
+	}
+	return m;
+}
+
+static int read_items(struct session *s, const struct replay *p, struct source *source)
+{
+	const struct state_head *head = s->state->head;
+	int rc = 0;
+
+	for (unsigned i = 0; i < p->n && rc == 0; i++) {
+		const struct item *it = &p->item[i];
+		const struct region *r = regions_of(head->regions, head->nregions, it->page);
+
+		rc = source_read(source, p->buf + it->at, it->n * r->page_size,
+				 offset_of(r, it->page));
+	}
+	return rc;
+}
+
+static int try_items(struct session *s)
+{
+	const struct state_head *head = s->state->head;
+	struct replay *p = s->replay;
+	int rc = 0;
+
+	for (unsigned i = 0; i < p->n && rc == 0; i++) {
+		const struct item *it = &p->item[i];
+		const struct region *r = regions_of(head->regions, head->nregions, it->page);
+
+		rc = source_try(s->source, p->buf + it->at, it->n * r->page_size,
+				offset_of(r, it->page));
+	}
+	return rc;
+}
+
+/* Without owning the session.  It may have ended afterwards, and the replay with it. */
+static enum fill_step load_away(struct session *s)
+{
+	struct replay *p = s->replay;
+	struct source *source;
+	unsigned n;
+	int rc;
+
+	p->busy = true;
+	source = session_away(s);
+	n = tell_what(s, p);
+	for (unsigned i = 0; i < n; i++)
+		source_warm(source, p->ahead[i].off, p->ahead[i].len);
+	rc = read_items(s, p, source);
+	session_back(s);
+	if (s->ended)
+		return FILL_DONE;
+	p->busy = false;
+	if (rc < 0) {
+		state_add(&s->state->head->count.retries, 1);
+		p->n = 0;
+	}
+	p->loaded = true;
+	return FILL_MORE;
+}
+
+static enum fill_step load(struct session *s, bool may_block)
+{
+	struct replay *p = s->replay;
+
+	if (!p->buf && posix_memalign((void **)&p->buf, 4096, BATCH_LEN) != 0) {
+		p->buf = NULL;
+		p->next.run = p->trace.n;	/* no memory for it: without */
+		p->n = 0;
+		return FILL_DONE;
+	}
+	if (try_items(s) == 0) {
+		p->loaded = true;
+		return FILL_MORE;
+	}
+	return may_block ? load_away(s) : FILL_BLOCKS;
+}
+
+/* What is still missing of the item's next piece. */
+static void install_piece(struct session *s, struct item *it)
+{
+	const struct region *r = regions_of(s->state->head->regions, s->state->head->nregions,
+					    it->page);
+	struct state_want want = {STATE_PAGE, STATE_MISSING,
+				  r->page_size < PIECE_LEN ? PIECE_LEN / r->page_size : 1};
+	uint64_t n = 0, page = state_next(s->state, it->page, it->page + it->n, want, &n);
+	uint64_t skip = page - it->page;
+	int rc = 0;
+
+	if (skip < it->n) {
+		rc = install_pages(s, &(struct install){page, n, s->replay->buf + it->at +
+							skip * r->page_size, INSTALL_REPLAY});
+		if (rc == -EAGAIN)
+			n = 0;
+	}
+	it->page += skip + n;
+	it->at += (skip + n) * r->page_size;
+	it->n -= skip + n;
+	if (rc < 0 && rc != -EAGAIN)
+		trouble_uffd(s, rc);
+}
+
+enum fill_step replay_piece(struct session *s, struct hand *hand, bool may_block)
+{
+	struct replay *p = s->replay;
+
+	(void)hand;
+	if (!p || !p->begun || p->busy)
+		return FILL_DONE;
+	if (p->at == p->n) {
+		if (p->next.run == p->trace.n)
+			return FILL_DONE;
+		collect(s);
+		return FILL_MORE;
+	}
+	if (seems_wrong(p) && s->wants.n) {
+		loop_tick_in(s->env->loop, YIELD_MS);
+		return FILL_DONE;
+	}
+	if (!p->loaded)
+		return load(s, may_block);
+	if (p->item[p->at].n)
+		install_piece(s, &p->item[p->at]);
+	else
+		p->at++;
+	return s->ended ? FILL_DONE : FILL_MORE;
+}
+
+void replay_progress(const struct session *s, struct replay_progress *ret)
+{
+	const struct replay *p = s->replay;
+
+	*ret = (struct replay_progress){0};
+	if (!p)
+		return;
+	ret->pages = p->trace.npages;
+	ret->done = p->next.done / p->trace.page_size;
+	ret->doubted = seems_wrong(p);
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Messages are read straight into the slots of the session's state and a slot is
+ * emptied once its message has been acted upon; a REMOVE that was read and
+ * not acted upon is therefore found by the next worker.  Faults need no such
+ * care: whoever takes a session over wakes all that wait, and the kernel raises
+ * their faults again.
+ *
+ * A fault whose page is in the page cache is answered at once.  Any other goes
+ * to the list of wants, and this or another thread reads it without owning the
+ * session.  A page in the list that turns out removed meanwhile is answered as
+ * a fault on a removed page is.
+ *
+ * A turn reads at most four messages before it looks whether others wait.
+ */
+#include <errno.h>
+#include <sched.h>
+
+#include "src/pager/fill.h"
+#include "src/pager/install.h"
+#include "src/pager/replay.h"
+#include "src/pager/serve.h"
+#include "src/pager/session.h"
+#include "src/pager/touch.h"
+#include "src/pager/trouble.h"
+#include "src/pager/uffd.h"
+#include "store/base/log.h"
+
+#define TURN_NS 1000000		/* of background work, when others wait */
+
+/* Reads the page if that costs no waiting, and installs it. */
+static int demand_now(struct session *s, struct hand *hand, uint64_t page)
+{
+	const struct region *r = regions_of(s->state->head->regions, s->state->head->nregions, page);
+	uint64_t off = r->off + (page - r->first) * r->page_size;
+	struct install in = {page, 1, hand->buf, INSTALL_DEMAND};
+	int rc;
+
+	if (state_get(s->state, page) & STATE_HOLE) {
+		in.data = NULL;
+		return install_pages(s, &in);
+	}
+	hand->buf_of = 0;
+	rc = source_try(s->source, hand->buf, r->page_size, off);
+	if (rc < 0)
+		return -EAGAIN;		/* an error too: the list of wants sees to it */
+	state_add(&s->state->head->count.read_bytes, r->page_size);
+	return install_pages(s, &in);
+}
+
+static bool is_settled(uint8_t state)
+{
+	return (state & STATE_PAGE) == STATE_PRESENT || (state & STATE_PAGE) == STATE_REMOVED;
+}
+
+static void served(struct session *s, uint64_t asked_ns)
+{
+	hist_add(&s->state->head->latency, loop_now_ns() - asked_ns);
+}
+
+/* Nobody but the list of wants can help; without memory for it, the kernel asks again. */
+static void want(struct session *s, uint64_t page, uint64_t now, int code)
+{
+	if (wants_add(&s->wants, page, now) < 0)
+		install_wake(s, page);
+	else if (code != -EAGAIN)
+		trouble_page(s, page, code);
+}
+
+static void first_touch(struct session *s, uint64_t page)
+{
+	uint8_t state = state_get(s->state, page);
+
+	if (state & STATE_CANARY) {
+		fill_canary_hit(s, page);
+		state_set(s->state, page, state & (uint8_t)~STATE_CANARY);
+	}
+	touch_note(s, page);
+	replay_touched(s, page);
+	fill_around(s, page);
+}
+
+static void fault(struct session *s, struct hand *hand, const struct uffd_msg *msg, uint64_t now)
+{
+	const struct state_head *head = s->state->head;
+	uint64_t addr = msg->arg.pagefault.address;
+	const struct region *r = regions_at(head->regions, head->nregions, addr);
+	uint64_t page;
+	int rc;
+
+	state_add(&s->state->head->count.faults, 1);
+	if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE)
+		state_add(&s->state->head->count.write_faults, 1);
+	s->fault_ns = now;
+	if (!r) {
+		(void)uffd_wake(s->fd[SESSION_UFFD], (struct uffd_range){addr & ~UINT64_C(4095), 4096});
+		return;
+	}
+	page = r->first + (addr - r->addr) / r->page_size;
+	if (s->wants.n && wants_find(&s->wants, page))
+		return;
+	if (is_settled(state_get(s->state, page))) {
+		rc = install_again(s, page);
+	} else {
+		first_touch(s, page);
+		rc = demand_now(s, hand, page);
+	}
+	if (rc == 0)
+		served(s, now);
+	else if (!s->ended)
+		want(s, page, now, rc);
+}
+
+static void act(struct session *s, struct hand *hand, struct uffd_msg *msg, uint64_t now)
+{
+	switch (msg->event) {
+	case UFFD_EVENT_PAGEFAULT:
+		fault(s, hand, msg, now);
+		break;
+	case UFFD_EVENT_REMOVE:
+	case UFFD_EVENT_UNMAP:
+		state_add(&s->state->head->count.removes, 1);
+		state_remove(s->state, msg->arg.remove.start, msg->arg.remove.end);
+		break;
+	case UFFD_EVENT_FORK:
+		log_warn("%s: the guest's process forked; its child is not served", s->setup.id);
+		break;
+	default:
+		log_warn("%s: unexpected message %u of the userfaultfd", s->setup.id, msg->event);
+	}
+	msg->event = 0;
+}
+
+/* Returns how many messages there were; the session may have ended. */
+static int messages(struct session *s, struct hand *hand)
+{
+	struct uffd_msg *slots = s->state->head->slots;
+	int n = uffd_read(s->fd[SESSION_UFFD], slots, STATE_SLOTS);
+	uint64_t now = n > 0 ? loop_now_ns() : 0;
+
+	if (n < 0) {
+		trouble_uffd(s, n);
+		return 0;
+	}
+	for (int i = 0; i < n && !s->ended; i++)
+		act(s, hand, &slots[i], now);
+	return n;
+}
+
+/* Ends a want: whoever waited has been woken. */
+static void done(struct session *s, uint64_t page)
+{
+	const struct want *w = wants_find(&s->wants, page);
+
+	if (!w)
+		return;
+	served(s, w->asked_ns);
+	wants_drop(&s->wants, page);
+}
+
+/*
+ * Reads the page without owning the session, and comes back as its owner.  The
+ * data is in the hand's buffer.
+ */
+static int read_away(struct session *s, struct hand *hand, uint64_t page)
+{
+	const struct region *r = regions_of(s->state->head->regions, s->state->head->nregions, page);
+	uint64_t off = r->off + (page - r->first) * r->page_size;
+	bool again = wants_find(&s->wants, page)->tries > 0;
+	struct source *source = session_away(s);
+	int rc;
+
+	if (again)
+		(void)source_reopen(source, NULL);
+	rc = source_read(source, hand->buf, r->page_size, off);
+	session_back(s);
+	state_add(&s->state->head->count.read_bytes, rc == 0 ? r->page_size : 0);
+	return rc;
+}
+
+/* A page of the list: one attempt. */
+static void rescue(struct session *s, struct hand *hand, struct want *w)
+{
+	uint64_t page = w->page;
+	int rc;
+
+	w->step = WANT_READING;
+	if (is_settled(state_get(s->state, page))) {
+		rc = install_again(s, page);
+	} else {
+		rc = w->tries ? -EAGAIN : demand_now(s, hand, page);
+		if (rc == -EAGAIN && !(state_get(s->state, page) & STATE_HOLE)) {
+			hand->buf_of = 0;
+			rc = read_away(s, hand, page);
+			if (s->ended)
+				return;
+			if (rc == 0 && is_settled(state_get(s->state, page)))
+				rc = install_again(s, page);
+			else if (rc == 0)
+				rc = install_pages(s, &(struct install){page, 1, hand->buf,
+								       INSTALL_DEMAND});
+		}
+	}
+	if (rc == 0) {
+		done(s, page);
+	} else if (rc == -EAGAIN) {
+		wants_find(&s->wants, page)->step = WANT_READY;
+		sched_yield();		/* the thread that removes is about to say so */
+	} else {
+		trouble_page(s, page, rc);
+	}
+}
+
+/* More than this thread can read at once: others come and help. */
+static void call_for_help(struct session *s, const struct want *mine)
+{
+	for (size_t i = 0; i < s->wants.n; i++) {
+		if (s->wants.v[i].step != WANT_READY || &s->wants.v[i] == mine)
+			continue;
+		session_rescue(s);
+		return;
+	}
+}
+
+/* One step of what nobody waits for; whether there may be more to do now. */
+static bool background(struct session *s, struct hand *hand, bool may_block)
+{
+	enum fill_step step = replay_piece(s, hand, may_block);
+
+	if (step == FILL_DONE)
+		step = fill_piece(s, hand, may_block);
+	if (step == FILL_BLOCKS)
+		session_work_later(s);
+	return step == FILL_MORE;
+}
+
+static void turn(struct session *s, struct hand *hand, bool may_block)
+{
+	uint64_t end = 0;
+
+	while (!s->ended) {
+		int n = messages(s, hand);
+		struct want *w;
+
+		if (s->ended)
+			return;
+		w = s->wants.n ? wants_ready(&s->wants) : NULL;
+		if (w) {
+			call_for_help(s, w);
+			rescue(s, hand, w);
+			continue;
+		}
+		if (n == STATE_SLOTS)
+			return;		/* there may be more: behind the others */
+		if (n)
+			continue;
+		if (!background(s, hand, may_block))
+			return;
+		if (!end)
+			end = loop_now_ns() + TURN_NS;
+		if (loop_now_ns() > end) {
+			session_work_later(s);
+			return;
+		}
+	}
+}
+
+/*
+ * After a worker took the session over: acts on what its predecessor read, then
+ * on what waits, then wakes everybody, so that the kernel raises again what was lost.
+ */
+static void recover(struct session *s, struct hand *hand)
+{
+	struct state_head *head = s->state->head;
+	uint64_t now = loop_now_ns();
+
+	s->fresh = false;
+	for (int i = 0; i < STATE_SLOTS && !s->ended; i++)
+		if (head->slots[i].event == UFFD_EVENT_REMOVE ||
+		    head->slots[i].event == UFFD_EVENT_UNMAP)
+			act(s, hand, &head->slots[i], now);
+		else
+			head->slots[i].event = 0;
+	while (!s->ended && messages(s, hand) > 0)
+		;
+	for (uint32_t i = 0; i < head->nregions && !s->ended; i++)
+		(void)uffd_wake(s->fd[SESSION_UFFD], (struct uffd_range){head->regions[i].addr,
+								 head->regions[i].size});
+}
+
+static void whole_turn(struct session *s, struct hand *hand, bool may_block)
+{
+	if (s->fresh)
+		recover(s, hand);
+	turn(s, hand, may_block);
+	if (!s->ended)
+		session_arm(s);
+}
+
+void serve_turn(struct session *s, struct hand *hand)
+{
+	whole_turn(s, hand, false);
+}
+
+void serve_work(struct session *s, struct hand *hand)
+{
+	whole_turn(s, hand, true);
+}

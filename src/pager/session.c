@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A session is made in one of two ways and ends in one.
+ *
+ * New: memfile and holds are opened, the state is made, the socket listens; then all
+ * that is put into the keeper's bag, and only then does anybody hear of it.
+ * A kill before that leaves a socket's name, which the next session of that name
+ * replaces.
+ *
+ * Adopted: everything comes from the bag.  A memfile that cannot be opened now
+ * is a memfile that cannot be read now, which is trouble.c's business.
+ *
+ * Ended: what is watched is unwatched and closed, the page bytes are given back.
+ * The bag then holds the state alone, so that a later worker can still say what
+ * became of the session.  The memfile is closed by the last thread that reads it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "src/pager/replay.h"
+#include "src/pager/session.h"
+#include "src/pager/touch.h"
+#include "src/pager/uffd.h"
+
+static const enum keep_role roles[SESSION_NFDS] = {
+	[SESSION_LISTEN] = KEEP_LISTEN,
+	[SESSION_CONN] = KEEP_CONN,
+	[SESSION_UFFD] = KEEP_UFFD,
+	[SESSION_PIDFD] = KEEP_PIDFD,
+};
+
+/* ---- ownership ---- */
+
+void session_enter(struct session *s)
+{
+	pthread_mutex_lock(&s->lock);
+}
+
+/*
+ * The note is left before the lock is tried, and looked at after the lock was
+ * given up: one of the two threads sees to it.
+ */
+bool session_enter_told(struct session *s)
+{
+	atomic_store(&s->told, true);
+	if (pthread_mutex_trylock(&s->lock) != 0)
+		return false;
+	if (!atomic_exchange(&s->told, false)) {
+		pthread_mutex_unlock(&s->lock);
+		return false;
+	}
+	s->armed = false;
+	return true;
+}
+
+void session_arm(struct session *s)
+{
+	if (s->armed || s->ended || s->fd[SESSION_UFFD] < 0)
+		return;
+	s->armed = true;
+	(void)loop_rearm(s->env->loop, s->fd[SESSION_UFFD], session_tag(s, SESSION_UFFD), EPOLLIN);
+}
+
+void session_leave(struct session *s)
+{
+	pthread_mutex_unlock(&s->lock);
+	while (atomic_load(&s->told) && pthread_mutex_trylock(&s->lock) == 0) {
+		if (atomic_exchange(&s->told, false)) {
+			s->armed = false;
+			session_arm(s);
+		}
+		pthread_mutex_unlock(&s->lock);
+	}
+}
+
+/* What threads that are away use is freed by the last of them. */
+static void free_work(struct session *s)
+{
+	source_close(s->source);
+	s->source = NULL;
+	replay_free(s->replay);
+	s->replay = NULL;
+}
+
+struct source *session_away(struct session *s)
+{
+	struct source *source = s->source;
+
+	s->away++;
+	session_arm(s);
+	session_leave(s);
+	return source;
+}
+
+void session_back(struct session *s)
+{
+	session_enter(s);
+	if (--s->away == 0 && s->ended)
+		free_work(s);
+}
+
+static void push(struct session *s, struct loop_job *job)
+{
+	session_ref(s);
+	if (!loop_push(s->env->loop, job))
+		session_unref(s);
+}
+
+void session_work_later(struct session *s)
+{
+	push(s, &s->work);
+}
+
+void session_rescue(struct session *s)
+{
+	push(s, &s->rescue);
+}
+
+/* ---- references ---- */
+
+static struct session *alloc(const struct session_env *env, uint32_t bag)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->env = env;
+	s->bag = bag;
+	atomic_init(&s->refs, 1);
+	pthread_mutex_init(&s->lock, NULL);
+	for (int i = 0; i < SESSION_NFDS; i++)
+		s->fd[i] = -1;
+	for (int i = 0; i < SETUP_HOLDS_MAX; i++)
+		s->hold[i] = -1;
+	s->rescue.urgent = true;
+	return s;
+}
+
+struct session *session_ref(struct session *s)
+{
+	atomic_fetch_add(&s->refs, 1);
+	return s;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
+static void session_free(struct session *s)
+{
+	for (int i = 0; i < SESSION_NFDS; i++)
+		close_fd(&s->fd[i]);
+	for (int i = 0; i < SETUP_HOLDS_MAX; i++)
+		close_fd(&s->hold[i]);
+	source_close(s->source);
+	touch_free(s->touch);
+	replay_free(s->replay);
+	state_close(s->state);
+	wants_fini(&s->wants);
+	setup_fini(&s->setup);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+void session_unref(struct session *s)
+{
+	if (s && atomic_fetch_sub(&s->refs, 1) == 1)
+		session_free(s);
+}
+
+/* ---- a new one ---- */
+
+static int lock_hold(const char *path, int *ret, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd < 0)
+		return err_sys(err, -errno, "cannot open '%s' to hold it", path);
+	if (flock(fd, LOCK_SH | LOCK_NB) < 0) {
+		int rc = errno == EWOULDBLOCK ?
+			err_set(err, -EBUSY, "cannot hold '%s': somebody has it locked", path) :
+			err_sys(err, -errno, "cannot hold '%s'", path);
+
+		(void)close(fd);
+		return rc;
+	}
+	*ret = fd;
+	return 0;
+}
+
+static int lock_holds(struct session *s, struct err *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < s->setup.nholds && rc == 0; i++)
+		rc = lock_hold(s->setup.hold[i], &s->hold[i], err);
+	return rc;
+}
+
+static bool is_dead_socket(const struct sockaddr_un *a)
+{
+	struct stat st;
+	int fd, rc;
+
+	if (lstat(a->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return false;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	rc = connect(fd, (const struct sockaddr *)a, sizeof(*a));
+	rc = rc < 0 && errno == ECONNREFUSED;
+	(void)close(fd);
+	return rc;
+}
+
+static int bind_socket(int fd, const struct sockaddr_un *a)
+{
+	if (bind(fd, (const struct sockaddr *)a, sizeof(*a)) == 0)
+		return 0;
+	if (errno != EADDRINUSE || !is_dead_socket(a))
+		return -errno;
+	if (unlink(a->sun_path) < 0 || bind(fd, (const struct sockaddr *)a, sizeof(*a)) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Whoever may connect is asked who he is: the mode need not be narrower than that. */
+static int listen_here(const char *path, bool others, int *ret, struct err *err)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd, rc;
+
+	if (strlen(path) >= sizeof(a.sun_path))
+		return err_set(err, -ENAMETOOLONG, "socket '%s': a socket's path has at most %zu bytes",
+			       path, sizeof(a.sun_path) - 1);
+	strcpy(a.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return err_sys(err, -errno, "cannot make a socket");
+	rc = bind_socket(fd, &a);
+	if (rc == 0 && (chmod(path, others ? 0666 : 0600) < 0 || listen(fd, 16) < 0)) {
+		rc = -errno;
+		(void)unlink(path);
+	}
+	if (rc < 0) {
+		(void)close(fd);
+		return err_sys(err, rc, "cannot listen on '%s'", path);
+	}
+	*ret = fd;
+	return 0;
+}
+
+static int keep_new(struct session *s, struct err *err)
+{
+	struct keep_msg msg = {.word = KEEP_PUT, .bag = s->bag};
+	int rc;
+
+	if (!s->env->link)
+		return 0;
+	msg.role[0] = KEEP_STATE;
+	msg.fd[0] = s->state->fd;
+	msg.role[1] = KEEP_LISTEN;
+	msg.fd[1] = s->fd[SESSION_LISTEN];
+	msg.n = 2;
+	for (unsigned i = 0; i < s->setup.nholds; i++) {
+		msg.role[msg.n] = KEEP_HOLD;
+		msg.fd[msg.n++] = s->hold[i];
+	}
+	rc = keep_ask(s->env->link, &msg);
+	return rc < 0 ? err_sys(err, rc, "the keeper does not take the session") : 0;
+}
+
+static int make_state(struct session *s, struct err *err)
+{
+	json_t *json = setup_to_json(&s->setup);
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	int rc = text ? state_new(s->setup.id, text, &s->state, err) :
+			err_set(err, -ENOMEM, "out of memory");
+
+	free(text);
+	json_decref(json);
+	return rc;
+}
+
+static int open_all(struct session *s, struct err *err)
+{
+	int rc = source_open(s->setup.memfile, &s->source, err);
+
+	if (rc == 0)
+		rc = lock_holds(s, err);
+	if (rc == 0)
+		rc = make_state(s, err);
+	if (rc == 0 && s->setup.record)
+		rc = touch_open(s->setup.record, &s->touch, err);
+	if (rc == 0 && s->setup.trace)
+		rc = replay_open(s->setup.trace, &s->replay, err);
+	if (rc == 0)
+		rc = listen_here(s->setup.socket, s->setup.peer_uid >= 0, &s->fd[SESSION_LISTEN], err);
+	if (rc < 0)
+		return rc;
+	rc = keep_new(s, err);
+	if (rc < 0)
+		(void)unlink(s->setup.socket);
+	return rc;
+}
+
+int session_new(const struct session_env *env, uint32_t bag, struct setup *setup,
+		struct session **ret, struct err *err)
+{
+	struct session *s = alloc(env, bag);
+	int rc;
+
+	if (!s)
+		return err_set(err, -ENOMEM, "out of memory");
+	s->setup = *setup;
+	rc = open_all(s, err);
+	if (rc < 0) {
+		memset(&s->setup, 0, sizeof(s->setup));		/* stays the caller's */
+		session_free(s);
+		return rc;
+	}
+	memset(setup, 0, sizeof(*setup));
+	window_init(&s->window, s->setup.prefetch, s->setup.prefetch_len, s->bag);
+	*ret = s;
+	return 0;
+}
+
+/* ---- one that was kept ---- */
+
+static int take_fd(struct session *s, enum keep_role role, int fd)
+{
+	for (int i = 0; i < SESSION_NFDS; i++) {
+		if (roles[i] != role || s->fd[i] >= 0)
+			continue;
+		s->fd[i] = fd;
+		return 0;
+	}
+	for (int i = 0; role == KEEP_HOLD && i < SETUP_HOLDS_MAX; i++) {
+		if (s->hold[i] >= 0)
+			continue;
+		s->hold[i] = fd;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int read_setup(struct session *s, struct err *err)
+{
+	json_t *json = json_loads(s->state->head->config, JSON_REJECT_DUPLICATES, NULL);
+	int rc = json ? setup_from_json(json, s->env->runtime_dir, &s->setup, err) :
+			err_set(err, -EBADMSG, "the kept configuration is no JSON");
+
+	json_decref(json);
+	return rc;
+}
+
+static int find_state(const struct keep_msg *msg)
+{
+	for (unsigned i = 0; i < msg->n; i++)
+		if (msg->role[i] == KEEP_STATE)
+			return (int)i;
+	return -ENOENT;
+}
+
+/*
+ * A hypervisor that had connected; the userfaultfd of a message that was not yet taken
+ * off the socket comes again with it.
+ */
+static void adopt_peer(struct session *s)
+{
+	struct ucred who;
+	socklen_t len = sizeof(who);
+
+	if (s->fd[SESSION_CONN] >= 0 &&
+	    getsockopt(s->fd[SESSION_CONN], SOL_SOCKET, SO_PEERCRED, &who, &len) == 0)
+		s->pid = who.pid;
+	s->conn_ns = loop_now_ns();
+	if (!session_serves(s))
+		close_fd(&s->fd[SESSION_UFFD]);
+}
+
+static void begin_again(struct session *s)
+{
+	const struct state_head *head = s->state->head;
+
+	if (!session_serves(s))
+		return;
+	s->fresh = true;
+	session_look_at_regions(s);
+	touch_begin(s->touch, head->regions[0].page_size, head->memfile_size);
+	(void)replay_begin(s, NULL);
+}
+
+/* What it needs to serve on.  The state says whether it does. */
+static int reopen_all(struct session *s, struct err *err)
+{
+	const struct state_head *head = s->state->head;
+	uint32_t phase = head->phase;
+	int rc = 0;
+
+	if (phase != STATE_WAITING && phase != STATE_SERVING && phase != STATE_COMPLETING) {
+		s->ended = true;
+		return 0;
+	}
+	rc = phase == STATE_WAITING ?
+		source_open(s->setup.memfile, &s->source, err) :
+		source_open_later(s->setup.memfile, head->memfile_size, &s->source, err);
+	if (rc == 0 && s->setup.record)
+		rc = touch_reopen(s->setup.record, &s->touch, err);
+	if (rc == 0 && s->setup.trace)
+		(void)replay_open(s->setup.trace, &s->replay, NULL);
+	return rc;
+}
+
+int session_adopt(const struct session_env *env, const struct keep_msg *msg,
+		  struct session **ret, struct err *err)
+{
+	struct session *s = alloc(env, msg->bag);
+	int at = find_state(msg);
+	int rc;
+
+	if (!s)
+		return err_set(err, -ENOMEM, "out of memory");
+	rc = at < 0 ? err_set(err, at, "bag %u has no state", msg->bag) :
+		      state_adopt(msg->fd[at], &s->state, err);
+	if (rc < 0) {
+		session_free(s);
+		return rc;
+	}
+	for (unsigned i = 0; i < msg->n; i++)
+		if ((int)i != at && take_fd(s, msg->role[i], msg->fd[i]) < 0)
+			(void)close(msg->fd[i]);
+	rc = read_setup(s, err);
+	if (rc == 0)
+		rc = reopen_all(s, err);
+	if (rc < 0) {
+		s->ended = false;
+		session_end(s, STATE_FAILED, err ? err->text : "cannot be taken up again");
+	}
+	window_init(&s->window, s->setup.prefetch, s->setup.prefetch_len, s->bag);
+	if (!s->ended) {
+		adopt_peer(s);
+		begin_again(s);
+		state_add(&s->state->head->count.workers, 1);
+	}
+	*ret = s;
+	return 0;
+}
+
+static uint32_t events_of(enum session_fd which, uint32_t phase)
+{
+	if (which == SESSION_CONN)
+		return phase == STATE_WAITING ? EPOLLIN | EPOLLRDHUP : EPOLLRDHUP;
+	return EPOLLIN;
+}
+
+int session_start(struct session *s, struct err *err)
+{
+	uint32_t phase = s->state->head->phase;
+	int rc = 0;
+
+	for (int i = 0; i < SESSION_NFDS && rc == 0; i++)
+		if (s->fd[i] >= 0)
+			rc = session_watch(s, (enum session_fd)i, events_of((enum session_fd)i, phase));
+	if (rc == 0 && s->fresh)
+		session_rescue(s);
+	if (phase == STATE_WAITING && s->fd[SESSION_CONN] >= 0)
+		loop_tick_in(s->env->loop, s->setup.handoff_timeout_ms);
+	return rc < 0 ? err_sys(err, rc, "cannot watch session '%s'", s->setup.id) : 0;
+}
+
+int session_watch(struct session *s, enum session_fd which, uint32_t events)
+{
+	if (which == SESSION_UFFD)
+		s->armed = true;
+	return loop_watch(s->env->loop, s->fd[which], session_tag(s, which), events);
+}
+
+int session_keep(struct session *s, enum keep_role role, int fd)
+{
+	return s->env->link ? keep_put(s->env->link, s->bag, role, fd) : 0;
+}
+
+void session_close_fd(struct session *s, enum session_fd which)
+{
+	if (s->fd[which] < 0)
+		return;
+	loop_unwatch(s->env->loop, s->fd[which]);
+	close_fd(&s->fd[which]);
+}
+
+_Static_assert(REGIONS_MAX <= 64, "a bit for each");
+
+void session_look_at_regions(struct session *s)
+{
+	const struct state_head *head = s->state->head;
+
+	s->anonymous = 0;
+	for (uint32_t i = 0; i < head->nregions; i++)
+		if (head->regions[i].page_size == 4096 &&
+		    uffd_is_anonymous(s->fd[SESSION_UFFD], head->regions[i].addr))
+			s->anonymous |= UINT64_C(1) << i;
+}
+
+/* ---- its end ---- */
+
+bool session_serves(const struct session *s)
+{
+	uint32_t phase = s->state->head->phase;
+
+	return phase == STATE_SERVING || phase == STATE_COMPLETING;
+}
+
+bool session_guest_lives(struct session *s)
+{
+	const struct state_head *head = s->state->head;
+
+	return s->fd[SESSION_UFFD] >= 0 && !uffd_gone(s->fd[SESSION_UFFD], head->regions[0].addr);
+}
+
+static void forget_bag(struct session *s)
+{
+	if (!s->env->link)
+		return;
+	(void)keep_drop(s->env->link, s->bag);
+	(void)session_keep(s, KEEP_STATE, s->state->fd);
+}
+
+void session_end(struct session *s, enum state_phase phase, const char *reason)
+{
+	bool had_socket = s->fd[SESSION_LISTEN] >= 0;
+
+	if (s->ended)
+		return;
+	s->ended = true;
+	touch_flush(s->touch);
+	state_end(s->state, phase, reason);
+	if (had_socket && s->setup.socket)
+		(void)unlink(s->setup.socket);
+	for (int i = 0; i < SESSION_NFDS; i++)
+		session_close_fd(s, (enum session_fd)i);
+	for (int i = 0; i < SETUP_HOLDS_MAX; i++)
+		close_fd(&s->hold[i]);
+	forget_bag(s);
+	wants_fini(&s->wants);
+	memset(&s->fill, 0, sizeof(s->fill));
+	state_give_back(s->state);
+	if (!s->away)
+		free_work(s);
+}

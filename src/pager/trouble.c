@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "src/pager/install.h"
+#include "src/pager/session.h"
+#include "src/pager/trouble.h"
+#include "src/pager/uffd.h"
+#include "store/base/log.h"
+
+void trouble_uffd(struct session *s, int code)
+{
+	if (code == -ESRCH)
+		session_end(s, STATE_GONE, NULL);
+}
+
+static const struct region *region_of(const struct session *s, uint64_t page)
+{
+	return regions_of(s->state->head->regions, s->state->head->nregions, page);
+}
+
+static void tell(struct session *s, uint64_t page, int code, const char *what)
+{
+	const struct region *r = region_of(s, page);
+	uint64_t in = (page - r->first) * r->page_size;
+
+	log_warn("%s: address 0x%" PRIx64 ", offset %" PRIu64 " of '%s': %s: %s", s->setup.id,
+		 r->addr + in, r->off + in, s->setup.memfile, strerror(-code), what);
+}
+
+static uint64_t pause_ns(uint32_t tries)
+{
+	uint64_t ms = TROUBLE_FIRST_MS;
+
+	while (--tries && ms < TROUBLE_LAST_MS)
+		ms *= 2;
+	return (ms < TROUBLE_LAST_MS ? ms : TROUBLE_LAST_MS) * 1000000;
+}
+
+static void park(struct session *s, struct want *w, uint64_t now)
+{
+	uint64_t pause = pause_ns(w->tries);
+
+	w->step = WANT_PARKED;
+	w->due_ns = now + pause;
+	loop_tick_in(s->env->loop, (unsigned)(pause / 1000000));
+}
+
+static int poison(struct session *s, uint64_t page, int code)
+{
+	const struct region *r = region_of(s, page);
+	uint64_t addr = r->addr + (page - r->first) * r->page_size, done;
+	int rc = uffd_poison(s->fd[SESSION_UFFD], (struct uffd_range){addr, r->page_size}, &done);
+
+	if (rc < 0 && rc != -EEXIST)
+		return rc;
+	tell(s, page, code, "poisoned: whoever touches it gets SIGBUS");
+	state_set(s->state, page, state_get(s->state, page) | STATE_POISONED);
+	state_add(&s->state->head->count.poisoned, 1);
+	wants_drop(&s->wants, page);
+	return 0;
+}
+
+int trouble_stop_guest(struct session *s)
+{
+	int rc = s->env->link ? keep_stop(s->env->link, s->bag, s->setup.id, s->pid) : -EOPNOTSUPP;
+
+	if (rc == 0)
+		s->stopped = true;
+	return rc;
+}
+
+static void stop(struct session *s, uint64_t page, int code)
+{
+	int rc;
+
+	if (s->stopped)
+		return;
+	rc = trouble_stop_guest(s);
+	if (rc == 0)
+		tell(s, page, code, "the guest is stopped");
+	else
+		log_error("%s: cannot stop the guest: %s", s->setup.id, strerror(-rc));
+}
+
+/* No file is at fault: memory, or huge pages, may come. */
+static bool is_memory(int code)
+{
+	return code == -ENOMEM;
+}
+
+static void apply(struct session *s, uint64_t page, int code)
+{
+	if (s->setup.on_error == SETUP_POISON && poison(s, page, code) == 0)
+		return;
+	if (s->setup.on_error == SETUP_STOP)
+		stop(s, page, code);
+	park(s, wants_find(&s->wants, page), loop_now_ns());
+}
+
+void trouble_page(struct session *s, uint64_t page, int code)
+{
+	struct want *w = wants_find(&s->wants, page);
+	uint64_t now = loop_now_ns();
+
+	if (code == -ESRCH || code == -ENOENT) {
+		if (code == -ENOENT)
+			install_wake(s, page);
+		wants_drop(&s->wants, page);
+		trouble_uffd(s, code);
+		return;
+	}
+	w->tries++;
+	state_add(&s->state->head->count.retries, 1);
+	if (w->tries == 1)
+		tell(s, page, code, "will be tried again");
+	if (is_memory(code) || now - w->asked_ns < (uint64_t)s->env->patience_ms * 1000000)
+		park(s, w, now);
+	else
+		apply(s, page, code);
+}

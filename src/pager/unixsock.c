@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "src/pager/unixsock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG 128
+
+static int address(const char *path, struct sockaddr_un *ret)
+{
+	size_t len = strlen(path);
+
+	if (len == 0 || len >= sizeof(ret->sun_path))
+		return -ENAMETOOLONG;
+	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+	memcpy(ret->sun_path, path, len);
+	return 0;
+}
+
+static int bind_and_listen(int fd, const struct sockaddr_un *addr, mode_t mode)
+{
+	(void)unlink(addr->sun_path);
+	if (bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
+		return -errno;
+	/* Nobody gets in between: until listen() there is nothing to connect to. */
+	if (chmod(addr->sun_path, mode) < 0 || listen(fd, BACKLOG) < 0)
+		return -errno;
+	return 0;
+}
+
+static int check_place(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return S_ISSOCK(st.st_mode) ? 0 : -EEXIST;
+}
+
+static int listen_at(int fd, const char *path, mode_t mode)
+{
+	char name[sizeof(((struct sockaddr_un *)0)->sun_path) + 16];
+	struct sockaddr_un addr;
+	int rc;
+
+	(void)snprintf(name, sizeof(name), "%s.%d", path, (int)getpid());
+	rc = address(name, &addr);
+	if (rc == 0)
+		rc = check_place(path);
+	if (rc == 0)
+		rc = bind_and_listen(fd, &addr, mode);
+	if (rc == 0 && rename(addr.sun_path, path) < 0) {
+		rc = -errno;
+		(void)unlink(addr.sun_path);
+	}
+	return rc;
+}
+
+int unixsock_listen(const char *path, int type, mode_t mode, struct err *err)
+{
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0), rc;
+
+	if (fd < 0)
+		return err_sys(err, -errno, "cannot make a socket");
+	rc = listen_at(fd, path, mode);
+	if (rc == 0)
+		return fd;
+	close(fd);
+	if (rc == -EEXIST)
+		return err_set(err, rc, "cannot listen on '%s': it is there and no socket", path);
+	return err_sys(err, rc, "cannot listen on '%s'", path);
+}
+
+int unixsock_connect(const char *path, int type)
+{
+	struct sockaddr_un addr;
+	int rc = address(path, &addr), fd;
+
+	if (rc < 0)
+		return rc;
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
+		return fd;
+	rc = -errno;
+	close(fd);
+	return rc;
+}

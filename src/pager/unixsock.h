@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * unixsock: sockets that have a name in the file system.  `type` is
+ * SOCK_STREAM or SOCK_SEQPACKET.  Everything is close-on-exec.
+ */
+#ifndef LAMINA_PAGER_UNIXSOCK_H
+#define LAMINA_PAGER_UNIXSOCK_H
+
+#include <sys/types.h>
+
+#include "store/base/err.h"
+
+/*
+ * Listens at `path`, in place of whatever socket is there, with `mode` from the
+ * first moment.  At no time is there no socket, if there was one.  A descriptor;
+ * -EEXIST for a file that is no socket, -ENAMETOOLONG, ...
+ */
+int unixsock_listen(const char *path, int type, mode_t mode, struct err *err);
+
+/* A descriptor; -ENOENT, -ECONNREFUSED (nobody listens), ... */
+int unixsock_connect(const char *path, int type);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * bare: the least that a page fault through userfaultfd can cost.
+ *
+ *	bare [--huge] [--source FILE] [-n N] [--fifo]
+ *	bare --serve SOCKET --source FILE [--clients N] [--forgetful]
+ *
+ * The first measures in this process: one thread touches N pages at random,
+ * another polls, reads and UFFDIO_COPYs, from a resident buffer or by pread
+ * from FILE before.  It prints JSON.  --fifo: the thread that touches is
+ * real-time, as a client under chrt(1); who answers it is not.  The second
+ * serves guests (serve.h).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/pager/hand.h"
+#include "tests/pager/mem.h"
+#include "tests/pager/serve.h"
+#include "tests/pager/tool.h"
+
+struct bare {
+	uint8_t *memory;
+	uint64_t n; /* pages */
+	uint64_t page_size;
+	int uffd;
+	int source; /* -1: none */
+	uint64_t source_pages;
+	uint8_t *buf;
+	bool fifo;
+};
+
+static void answer_one(const struct bare *b)
+{
+	struct pollfd pfd = {.fd = b->uffd, .events = POLLIN};
+	struct uffd_msg msg;
+	struct uffdio_copy c = {.src = (uintptr_t)b->buf, .len = b->page_size};
+	uint64_t page;
+
+	do {
+		if (poll(&pfd, 1, -1) < 0 && errno != EINTR)
+			tool_fail("poll");
+	} while (read(b->uffd, &msg, sizeof(msg)) != sizeof(msg));
+	page = (msg.arg.pagefault.address - (uintptr_t)b->memory) / b->page_size;
+	if (b->source >= 0 &&
+	    pread(b->source, b->buf, b->page_size,
+		  (off_t)(page % b->source_pages * b->page_size)) != (ssize_t)b->page_size)
+		tool_fail("pread");
+	c.dst = (uintptr_t)b->memory + page * b->page_size;
+	if (ioctl(b->uffd, UFFDIO_COPY, &c) < 0)
+		tool_fail("UFFDIO_COPY");
+}
+
+static void *answer_thread(void *arg)
+{
+	const struct bare *b = arg;
+
+	for (uint64_t i = 0; i < b->n; i++)
+		answer_one(b);
+	return NULL;
+}
+
+static void touch_all(const struct bare *b, uint64_t *ns)
+{
+	uint64_t *order = tool_alloc(b->n, sizeof(*order)), rng = 1;
+
+	for (uint64_t i = 0; i < b->n; i++)
+		order[i] = i;
+	tool_shuffle(order, b->n, &rng);
+	for (uint64_t i = 0; i < b->n; i++) {
+		volatile uint8_t *byte = b->memory + order[i] * b->page_size;
+		uint64_t start = tool_now_ns();
+
+		(void)*byte;
+		ns[i] = tool_now_ns() - start;
+	}
+	free(order);
+}
+
+static void open_source(struct bare *b, const char *path)
+{
+	struct stat st;
+
+	b->source = open(path, O_RDONLY | O_CLOEXEC);
+	if (b->source < 0 || fstat(b->source, &st) < 0)
+		tool_fail("%s", path);
+	b->source_pages = (uint64_t)st.st_size / b->page_size;
+	if (!b->source_pages)
+		tool_die(TOOL_FAILED, "%s: smaller than a page", path);
+}
+
+static void set_up(struct bare *b, const char *source)
+{
+	struct hand_region at = {.size = b->n * b->page_size, .page_size = b->page_size};
+
+	if (source)
+		open_source(b, source);
+	b->memory = mmap(NULL, at.size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | (b->page_size == MEM_HUGE ? MAP_HUGETLB : 0),
+			 -1, 0);
+	if (b->memory == MAP_FAILED && b->page_size == MEM_HUGE && errno == ENOMEM)
+		tool_die(TOOL_SKIP, "skip: fewer than %llu free huge pages",
+			 (unsigned long long)b->n);
+	if (b->memory == MAP_FAILED)
+		tool_fail("%llu bytes of memory", (unsigned long long)at.size);
+	at.addr = (uintptr_t)b->memory;
+	b->uffd = hand_uffd(0);
+	hand_register(b->uffd, &at);
+	b->buf = tool_alloc(1, b->page_size);
+	memset(b->buf, 0x5a, b->page_size);
+}
+
+static void measure(struct bare *b, const char *source)
+{
+	uint64_t *ns = tool_alloc(b->n, sizeof(*ns));
+	pthread_t thread;
+	char head[128];
+
+	set_up(b, source);
+	if (pthread_create(&thread, NULL, answer_thread, b))
+		tool_die(TOOL_FAILED, "no thread");
+	if (b->fifo)
+		tool_fifo();
+	touch_all(b, ns);
+	pthread_join(thread, NULL);
+	(void)snprintf(head, sizeof(head), "\"bare\":\"%s\",\"page_size\":%llu,",
+		       source ? "pread" : "copy", (unsigned long long)b->page_size);
+	tool_latency(head, ns, b->n);
+	munmap(b->memory, b->n * b->page_size);
+	close(b->uffd);
+	if (b->source >= 0)
+		close(b->source);
+	free(b->buf);
+	free(ns);
+}
+
+enum { HUGE, SOURCE, FIFO, SERVE, CLIENTS, FORGETFUL };
+
+static const struct option options[] = {
+	{"huge", no_argument, NULL, HUGE},
+	{"source", required_argument, NULL, SOURCE},
+	{"fifo", no_argument, NULL, FIFO},
+	{"serve", required_argument, NULL, SERVE},
+	{"clients", required_argument, NULL, CLIENTS},
+	{"forgetful", no_argument, NULL, FORGETFUL},
+	{NULL, 0, NULL, 0},
+};
+
+int main(int argc, char **argv)
+{
+	struct bare b = {.page_size = MEM_PAGE, .source = -1};
+	const char *source = NULL, *path = NULL;
+	unsigned clients = 0;
+	bool forgetful = false;
+	int opt;
+
+	tool_name = "bare";
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	while ((opt = getopt_long(argc, argv, "n:", options, NULL)) != -1) {
+		if (opt == HUGE)
+			b.page_size = MEM_HUGE;
+		else if (opt == SOURCE)
+			source = optarg;
+		else if (opt == FIFO)
+			b.fifo = true;
+		else if (opt == SERVE)
+			path = optarg;
+		else if (opt == CLIENTS)
+			clients = (unsigned)tool_number(optarg);
+		else if (opt == FORGETFUL)
+			forgetful = true;
+		else if (opt == 'n')
+			b.n = tool_number(optarg);
+		else
+			return TOOL_FAILED;
+	}
+	if (path && !source)
+		tool_die(TOOL_FAILED, "--serve needs --source");
+	if (!b.n)
+		b.n = b.page_size == MEM_HUGE ? 64 : 20000;
+	if (path)
+		serve(path, source, clients, forgetful);
+	else
+		measure(&b, source);
+	return 0;
+}
