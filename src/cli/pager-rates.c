@@ -103,7 +103,7 @@ static struct pager_row row_of(const json_t *now, const json_t *before, double s
 	row.faults = grown(now, before, "counters.faults") / seconds;
 	row.ahead = (grown(now, before, "counters.ahead") +
 		     grown(now, before, "counters.replayed")) / seconds;
-	pager_hist_add(h, pager_at(now, "histogram"), before ? pager_at(before, "histogram") : NULL);
+	pager_hist_add(h, pager_at(now, "histogram"), pager_at(before, "histogram"));
 	quantiles(&row, h);
 	return row;
 }
@@ -152,7 +152,7 @@ int pager_rates(const json_t *now, const json_t *before, double seconds,
 		hist[1].n = 0;
 		r.v[r.n] = row_of(session, was, seconds, &hist[1]);
 		pager_hist_add(&hist[0], pager_at(session, "histogram"),
-			       was ? pager_at(was, "histogram") : NULL);
+			       pager_at(was, "histogram"));
 		r.all.faults += r.v[r.n].faults;
 		r.all.ahead += r.v[r.n++].ahead;
 	}

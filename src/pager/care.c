@@ -49,7 +49,7 @@ static unsigned flush(struct session *s, uint64_t now_ns)
 		return 0;
 	if (now_ns - s->flush_ns >= UINT64_C(1000000) * FLUSH_MS) {
 		s->flush_ns = now_ns;
-		(void)touch_flush(s->touch);
+		(void)touch_flush(s->touch);	/* session_end() says if it stays so */
 	}
 	return FLUSH_MS;
 }
@@ -69,7 +69,7 @@ unsigned care_tick(struct session *s, uint64_t now_ns)
 	ms = sooner(ms, unpark(s, now_ns));
 	ms = sooner(ms, fill_age(s, now_ns));
 	ms = sooner(ms, flush(s, now_ns));
-	if (s->replay)
+	if (replay_any(s))
 		session_work_later(s);
 	return ms;
 }

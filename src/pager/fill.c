@@ -168,7 +168,7 @@ static void step_over(struct fill_span *span, uint64_t n)
 }
 
 enum kind {
-	KIND_SKIP,	/* there, removed, a canary; or zeros that would cost memory */
+	KIND_SKIP,	/* there, removed, poisoned, a canary; or zeros that would cost memory */
 	KIND_HOLE,	/* known to be zeros */
 	KIND_DATA,	/* as far as is known */
 };
@@ -177,7 +177,7 @@ static enum kind kind_of(const struct session *s, uint64_t page, bool zeros)
 {
 	uint8_t state = state_get(s->state, page);
 
-	if ((state & (STATE_PAGE | STATE_CANARY)) != STATE_MISSING)
+	if ((state & (STATE_PAGE | STATE_CANARY | STATE_POISONED)) != STATE_MISSING)
 		return KIND_SKIP;
 	if (!(state & STATE_HOLE))
 		return KIND_DATA;

@@ -70,7 +70,7 @@ static void listen_again(struct session *s)
 
 void handoff_accept(struct session *s)
 {
-	struct ucred who;
+	struct ucred who = {.uid = (uid_t)-1};
 	socklen_t len = sizeof(who);
 	int fd;
 

@@ -9,11 +9,11 @@
  * On hugetlb EEXIST says "there already" or "the pool is empty".  Believing
  * the first when it is the second would give the guest zeros later.  So it
  * counts as "there" only for a page that was left filling and while the pool
- * has free pages; otherwise it is -ENOMEM.
+ * has free pages that nobody has reserved; otherwise it is -ENOMEM.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,7 +22,7 @@
 #include "src/pager/uffd.h"
 
 #define PAGE 4096u
-#define HUGE_FREE "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
+#define POOL "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 
 static const uint8_t zeros[LOOP_BUF_LEN] __attribute__((aligned(4096)));
 
@@ -41,15 +41,23 @@ static struct uffd_range range_of(const struct region *r, uint64_t page, uint64_
 	return (struct uffd_range){r->addr + (page - r->first) * r->page_size, n * r->page_size};
 }
 
+/* 0 where it cannot be known. */
+static unsigned long pool_has(const char *path)
+{
+	char text[32] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	(void)close(fd);
+	return strtoul(text, NULL, 10);
+}
+
 static bool huge_pages_free(void)
 {
-	char text[32];
-	int fd = open(HUGE_FREE, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
-
-	if (fd >= 0)
-		(void)close(fd);
-	return n > 0 && text[0] != '0';
+	return pool_has(POOL "free_hugepages") > pool_has(POOL "resv_hugepages");
 }
 
 static void mark(struct session *s, uint64_t page, uint64_t n, uint8_t value)

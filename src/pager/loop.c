@@ -5,7 +5,8 @@
  * wants a sleeping thread), `clock` (a timerfd) and `bye` (readable for ever
  * once the loop is to end).
  *
- * A thread looks for events first and takes a job only when there are none.
+ * A thread looks for events first and takes a job only when there are none; but
+ * after an event an urgent job that waits goes before the next one.
  * While jobs wait it does not sleep in epoll_wait(), unless as many threads
  * as may work on jobs do: then the one that ends a job takes the next.
  *
@@ -47,7 +48,7 @@ struct loop {
 	int bell;
 	int clock;
 	int bye;
-	unsigned nthreads;
+	_Atomic unsigned nthreads;
 	unsigned working_max;
 	pthread_t *threads;
 	struct hand *hands;
@@ -77,14 +78,16 @@ static struct queue *next_queue(struct loop *l)
 	return l->others.first && l->working < l->working_max ? &l->others : NULL;
 }
 
-static struct loop_job *take_job(struct loop *l)
+static struct loop_job *take_job(struct loop *l, bool any)
 {
 	struct loop_job *job = NULL;
 	struct queue *q;
 
+	if (!atomic_load(&l->waiting))
+		return NULL;
 	pthread_mutex_lock(&l->lock);
 	q = next_queue(l);
-	if (q) {
+	if (q && (any || q == &l->urgent)) {
 		job = q->first;
 		q->first = job->next;
 		if (!q->first)
@@ -133,7 +136,8 @@ bool loop_push(struct loop *l, struct loop_job *job)
 	}
 	wake = !was && next_queue(l);
 	pthread_mutex_unlock(&l->lock);
-	if (wake && atomic_load_explicit(&l->sleeping, memory_order_relaxed))
+	/* In the order of wait_event(), the other way round: one of the two sees the other. */
+	if (wake && atomic_load(&l->sleeping))
 		ring(l);
 	return !was;
 }
@@ -220,19 +224,21 @@ static void *serve(void *arg)
 	while (!atomic_load(&l->ending)) {
 		int n = wait_event(l, &e);
 
+		if (n < 0 && errno != EINTR)
+			break;
 		if (n > 0)
 			dispatch(l, hand, &e);
-		else if ((job = take_job(l)))
+		job = take_job(l, n <= 0);
+		if (job)
 			work(l, hand, job);
-		else if (n < 0 && errno != EINTR)
-			break;
 	}
 	return NULL;
 }
 
-bool loop_busy(const struct loop *l)
+bool loop_alone(const struct loop *l)
 {
-	return !atomic_load_explicit(&((struct loop *)l)->sleeping, memory_order_relaxed);
+	return atomic_load_explicit(&((struct loop *)l)->sleeping, memory_order_relaxed) + 1 >=
+	       l->nthreads;
 }
 
 int loop_watch(struct loop *l, int fd, uint64_t tag, uint32_t events)

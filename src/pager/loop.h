@@ -63,8 +63,8 @@ bool loop_push(struct loop *loop, struct loop_job *job);
 /* ops->tick in at most `ms`; an earlier one stays. */
 void loop_tick_in(struct loop *loop, unsigned ms);
 
-/* Whether somebody waits for a thread: a background turn ends then. */
-bool loop_busy(const struct loop *loop);
+/* Whether every other thread sleeps. */
+bool loop_alone(const struct loop *loop);
 
 uint64_t loop_now_ns(void);	/* CLOCK_MONOTONIC */
 

@@ -22,15 +22,15 @@ const struct metrics_counter metrics_counters[METRICS_COUNTERS + 1] = {
 	COUNTER(present, "data_pages_total", "Pages installed with the memfile's bytes."),
 	COUNTER(zeroed, "zero_pages_total", "Pages installed as zeros."),
 	COUNTER(removed, "removed_pages_total", "Pages that guests removed for the first time."),
-	COUNTER(dropped, "dropped_pages_total", "Of the removed pages, those that were installed."),
+	COUNTER(dropped, "dropped_pages_total", "Of the removed pages, those once installed."),
 	COUNTER(demand, "demand_pages_total", "Pages installed because of a fault."),
 	COUNTER(ahead, "ahead_pages_total", "Pages installed by a prefetch window."),
 	COUNTER(replayed, "replayed_pages_total", "Pages installed by the replay of a trace."),
 	COUNTER(ahead_used, "ahead_samples_used_total",
 		"Pages left out of a prefetch window as a sample that the guest came for."),
 	COUNTER(ahead_unused, "ahead_samples_unused_total",
-		"Pages left out of a prefetch window as a sample that it did not come for in time."),
-	COUNTER(retries, "read_errors_total", "Reads of a memfile that failed and were tried again."),
+		"Pages left out of a prefetch window as a sample that it did not come for."),
+	COUNTER(retries, "read_errors_total", "Reads of a memfile that failed."),
 	COUNTER(poisoned, "poisoned_pages_total", "Pages whose readers get SIGBUS."),
 	COUNTER(copied_bytes, "copied_bytes_total", "Bytes copied into guests."),
 	COUNTER(read_bytes, "read_bytes_total", "Bytes read from memfiles."),
@@ -72,7 +72,7 @@ struct metrics_pages metrics_pages(const struct state_head *head)
 	dropped = c->dropped;
 	installed = c->demand + c->ahead + c->replayed;
 	p.present = least(installed - least(dropped, installed), p.total - p.removed);
-	p.zero = least(c->zeroed, p.present);
+	p.zero = least(installed - least(c->present, installed), p.present);
 	p.missing = p.total - p.removed - p.present;
 	if (p.total)
 		p.present_bytes = p.present * (p.bytes / p.total);

@@ -35,7 +35,7 @@ uint64_t metrics_value(const struct state_counters *count, const struct metrics_
 struct metrics_pages {
 	uint64_t total;
 	uint64_t present;	/* installed, and not removed since */
-	uint64_t zero;		/* of these, zeros */
+	uint64_t zero;		/* of these, zeros; at most, once some were removed */
 	uint64_t removed;	/* by the guest */
 	uint64_t missing;	/* the others */
 	uint64_t bytes;		/* of all of them */

@@ -5,13 +5,15 @@
  * cache is read without owning the session: first the kernel is told of all of it
  * and of what comes behind it, in order of offsets and with small gaps closed (whoever
  * serves the memfile then works on many requests at once), then it is read.
- * Its pages are installed piece by piece, each only if it is still missing.
+ * Its pages are installed piece by piece, each only if it is still missing.  One that
+ * cannot be read is tried again after a pause.
  *
  * While a thread reads a batch without owning the session it owns the replay: `busy`.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "src/pager/install.h"
 #include "src/pager/replay.h"
@@ -27,6 +29,7 @@
 #define PIECE_LEN (UINT64_C(16) << 10)
 #define FAULTS_TO_JUDGE 16
 #define YIELD_MS 20
+#define PAUSE_MS 1000		/* after a batch that could not be read */
 
 struct item {
 	uint64_t page;		/* of the session */
@@ -52,6 +55,7 @@ struct replay {
 	bool busy;
 	uint32_t in, out;	/* first touches that the trace has, and has not */
 	struct cursor next;
+	uint64_t pause_ns;	/* not before this time; 0: nothing has failed */
 	struct cursor told;	/* up to where the kernel has been told */
 	uint64_t told_len;	/* bytes from next to there */
 	uint8_t *buf;
@@ -60,6 +64,20 @@ struct replay {
 	struct item item[BATCH_ITEMS];
 	struct extent ahead[AHEAD_ITEMS];
 };
+
+/* Mapped, so that its memory goes back with it: sessions are many. */
+static uint8_t *buf_new(void)
+{
+	void *p = mmap(NULL, BATCH_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void buf_free(uint8_t *buf)
+{
+	if (buf)
+		(void)munmap(buf, BATCH_LEN);
+}
 
 int replay_open(const char *path, struct replay **ret, struct err *err)
 {
@@ -82,7 +100,7 @@ void replay_free(struct replay *r)
 	if (!r)
 		return;
 	trace_fini(&r->trace);
-	free(r->buf);
+	buf_free(r->buf);
 	free(r);
 }
 
@@ -188,7 +206,7 @@ static uint64_t add_items(struct session *s, struct extent e, uint64_t at)
 {
 	struct replay *p = s->replay;
 	const struct region *r = region_with(s, e.off);
-	struct state_want want = {STATE_PAGE | STATE_HOLE, STATE_MISSING, 0};
+	struct state_want want = {STATE_PAGE | STATE_HOLE | STATE_POISONED, STATE_MISSING, 0};
 	uint64_t page, end, n;
 
 	pages_of(r, e, &page, &end);
@@ -283,22 +301,6 @@ static int read_items(struct session *s, const struct replay *p, struct source *
 	return rc;
 }
 
-static int try_items(struct session *s)
-{
-	const struct state_head *head = s->state->head;
-	struct replay *p = s->replay;
-	int rc = 0;
-
-	for (unsigned i = 0; i < p->n && rc == 0; i++) {
-		const struct item *it = &p->item[i];
-		const struct region *r = regions_of(head->regions, head->nregions, it->page);
-
-		rc = source_try(s->source, p->buf + it->at, it->n * r->page_size,
-				offset_of(r, it->page));
-	}
-	return rc;
-}
-
 /* Without owning the session.  It may have ended afterwards, and the replay with it. */
 static enum fill_step load_away(struct session *s)
 {
@@ -309,6 +311,8 @@ static enum fill_step load_away(struct session *s)
 
 	p->busy = true;
 	source = session_away(s);
+	if (p->pause_ns)
+		(void)source_reopen(source, NULL);
 	n = tell_what(s, p);
 	for (unsigned i = 0; i < n; i++)
 		source_warm(source, p->ahead[i].off, p->ahead[i].len);
@@ -317,11 +321,9 @@ static enum fill_step load_away(struct session *s)
 	if (s->ended)
 		return FILL_DONE;
 	p->busy = false;
-	if (rc < 0) {
-		state_add(&s->state->head->count.retries, 1);
-		p->n = 0;
-	}
-	p->loaded = true;
+	p->loaded = rc == 0;
+	p->pause_ns = rc < 0 ? loop_now_ns() + UINT64_C(1000000) * PAUSE_MS : 0;
+	state_add(&s->state->head->count.retries, rc < 0);
 	return FILL_MORE;
 }
 
@@ -329,17 +331,14 @@ static enum fill_step load(struct session *s, bool may_block)
 {
 	struct replay *p = s->replay;
 
-	if (!p->buf && posix_memalign((void **)&p->buf, 4096, BATCH_LEN) != 0) {
-		p->buf = NULL;
+	if (!may_block)
+		return FILL_BLOCKS;
+	if (!p->buf && !(p->buf = buf_new())) {
 		p->next.run = p->trace.n;	/* no memory for it: without */
 		p->n = 0;
 		return FILL_DONE;
 	}
-	if (try_items(s) == 0) {
-		p->loaded = true;
-		return FILL_MORE;
-	}
-	return may_block ? load_away(s) : FILL_BLOCKS;
+	return load_away(s);
 }
 
 /* What is still missing of the item's next piece. */
@@ -347,7 +346,7 @@ static void install_piece(struct session *s, struct item *it)
 {
 	const struct region *r = regions_of(s->state->head->regions, s->state->head->nregions,
 					    it->page);
-	struct state_want want = {STATE_PAGE, STATE_MISSING,
+	struct state_want want = {STATE_PAGE | STATE_POISONED, STATE_MISSING,
 				  r->page_size < PIECE_LEN ? PIECE_LEN / r->page_size : 1};
 	uint64_t n = 0, page = state_next(s->state, it->page, it->page + it->n, want, &n);
 	uint64_t skip = page - it->page;
@@ -374,13 +373,20 @@ enum fill_step replay_piece(struct session *s, struct hand *hand, bool may_block
 	if (!p || !p->begun || p->busy)
 		return FILL_DONE;
 	if (p->at == p->n) {
-		if (p->next.run == p->trace.n)
+		if (p->next.run == p->trace.n) {
+			buf_free(p->buf);
+			p->buf = NULL;
 			return FILL_DONE;
+		}
 		collect(s);
 		return FILL_MORE;
 	}
 	if (seems_wrong(p) && s->wants.n) {
 		loop_tick_in(s->env->loop, YIELD_MS);
+		return FILL_DONE;
+	}
+	if (!p->loaded && loop_now_ns() < p->pause_ns) {
+		loop_tick_in(s->env->loop, PAUSE_MS);
 		return FILL_DONE;
 	}
 	if (!p->loaded)
@@ -390,6 +396,13 @@ enum fill_step replay_piece(struct session *s, struct hand *hand, bool may_block
 	else
 		p->at++;
 	return s->ended ? FILL_DONE : FILL_MORE;
+}
+
+bool replay_any(const struct session *s)
+{
+	const struct replay *p = s->replay;
+
+	return p && p->begun && !p->busy && (p->at < p->n || p->next.run < p->trace.n);
 }
 
 void replay_progress(const struct session *s, struct replay_progress *ret)

@@ -32,6 +32,9 @@ void replay_touched(struct session *s, uint64_t page);
 /* One piece, as fill_piece(). */
 enum fill_step replay_piece(struct session *s, struct hand *hand, bool may_block);
 
+/* Whether anything is to be replayed, and no thread is reading it. */
+bool replay_any(const struct session *s);
+
 /* For reports; all zeros without a replay. */
 struct replay_progress {
 	uint64_t pages;		/* of the trace */

@@ -11,7 +11,11 @@
  * session.  A page in the list that turns out removed meanwhile is answered as
  * a fault on a removed page is.
  *
- * A turn reads at most four messages before it looks whether others wait.
+ * A turn reads at most four messages, or does as many pages of the list, before it
+ * goes behind the others, if any wait.
+ *
+ * Of what one read has brought the removals come first: the kernel hands out faults
+ * before older removals, and data for such a fault would be there again after them.
  */
 #include <errno.h>
 #include <sched.h>
@@ -26,7 +30,9 @@
 #include "src/pager/uffd.h"
 #include "store/base/log.h"
 
-#define TURN_NS 1000000		/* of background work, when others wait */
+#define TURN_NS 1000000		/* of background work */
+#define RECOVER_READS 1024	/* a guest that never stops must not keep the others waiting */
+#define SPIN_NS 20000		/* after a fault, when nobody waits: the next is often near */
 
 /* Reads the page if that costs no waiting, and installs it. */
 static int demand_now(struct session *s, struct hand *hand, uint64_t page)
@@ -111,6 +117,11 @@ static void fault(struct session *s, struct hand *hand, const struct uffd_msg *m
 		want(s, page, now, rc);
 }
 
+static bool is_removal(const struct uffd_msg *msg)
+{
+	return msg->event == UFFD_EVENT_REMOVE || msg->event == UFFD_EVENT_UNMAP;
+}
+
 static void act(struct session *s, struct hand *hand, struct uffd_msg *msg, uint64_t now)
 {
 	switch (msg->event) {
@@ -142,8 +153,12 @@ static int messages(struct session *s, struct hand *hand)
 		trouble_uffd(s, n);
 		return 0;
 	}
+	for (int i = 0; i < n; i++)
+		if (is_removal(&slots[i]))
+			act(s, hand, &slots[i], now);
 	for (int i = 0; i < n && !s->ended; i++)
-		act(s, hand, &slots[i], now);
+		if (slots[i].event)
+			act(s, hand, &slots[i], now);
 	return n;
 }
 
@@ -156,6 +171,12 @@ static void done(struct session *s, uint64_t page)
 		return;
 	served(s, w->asked_ns);
 	wants_drop(&s->wants, page);
+}
+
+/* A file system's words must not be taken for the userfaultfd's. */
+static int read_error(int code)
+{
+	return code == -EAGAIN || code == -ENOENT || code == -ESRCH || code == -ENOMEM ? -EIO : code;
 }
 
 /*
@@ -172,7 +193,7 @@ static int read_away(struct session *s, struct hand *hand, uint64_t page)
 
 	if (again)
 		(void)source_reopen(source, NULL);
-	rc = source_read(source, hand->buf, r->page_size, off);
+	rc = read_error(source_read(source, hand->buf, r->page_size, off));
 	session_back(s);
 	state_add(&s->state->head->count.read_bytes, rc == 0 ? r->page_size : 0);
 	return rc;
@@ -185,6 +206,12 @@ static void rescue(struct session *s, struct hand *hand, struct want *w)
 	int rc;
 
 	w->step = WANT_READING;
+	if (is_settled(state_get(s->state, page)) && w->tries) {
+		/* No huge page was free for its zeros: whoever still waits asks again. */
+		install_wake(s, page);
+		wants_drop(&s->wants, page);
+		return;
+	}
 	if (is_settled(state_get(s->state, page))) {
 		rc = install_again(s, page);
 	} else {
@@ -234,35 +261,56 @@ static bool background(struct session *s, struct hand *hand, bool may_block)
 	return step == FILL_MORE;
 }
 
+/*
+ * A thread that sleeps takes longer to wake than a fault takes to be served.  Nobody else
+ * is awake, so that nobody else wants this core.
+ */
+static bool spin(const struct session *s)
+{
+	return loop_alone(s->env->loop) && loop_now_ns() - s->fault_ns < SPIN_NS;
+}
+
+/*
+ * What somebody waits for; adds to *ret_did how many messages and pages that were.
+ * False: a turn's worth, and there may be more.
+ */
+static bool demands(struct session *s, struct hand *hand, unsigned *ret_did)
+{
+	int n = messages(s, hand);
+	struct want *w = s->ended || !s->wants.n ? NULL : wants_ready(&s->wants);
+
+	*ret_did += (unsigned)n + !!w;
+	if (w) {
+		call_for_help(s, w);
+		rescue(s, hand, w);
+	} else if (n == STATE_SLOTS) {
+		return false;
+	}
+	return *ret_did < STATE_SLOTS || !loop_busy(s->env->loop);
+}
+
 static void turn(struct session *s, struct hand *hand, bool may_block)
 {
 	uint64_t end = 0;
+	unsigned did = 0, before = 0;
 
-	while (!s->ended) {
-		int n = messages(s, hand);
-		struct want *w;
-
-		if (s->ended)
-			return;
-		w = s->wants.n ? wants_ready(&s->wants) : NULL;
-		if (w) {
-			call_for_help(s, w);
-			rescue(s, hand, w);
+	for (; !s->ended && demands(s, hand, &did); before = did) {
+		if (did > before || s->ended)
 			continue;
+		if (!background(s, hand, may_block)) {
+			if (spin(s))
+				continue;
+			return;
 		}
-		if (n == STATE_SLOTS)
-			return;		/* there may be more: behind the others */
-		if (n)
-			continue;
-		if (!background(s, hand, may_block))
-			return;
 		if (!end)
 			end = loop_now_ns() + TURN_NS;
-		if (loop_now_ns() > end) {
+		if (loop_busy(s->env->loop) || loop_now_ns() > end) {
 			session_work_later(s);
 			return;
 		}
 	}
+	if (!s->ended && s->wants.n && wants_ready(&s->wants))
+		session_rescue(s);
 }
 
 /*
@@ -276,12 +324,11 @@ static void recover(struct session *s, struct hand *hand)
 
 	s->fresh = false;
 	for (int i = 0; i < STATE_SLOTS && !s->ended; i++)
-		if (head->slots[i].event == UFFD_EVENT_REMOVE ||
-		    head->slots[i].event == UFFD_EVENT_UNMAP)
+		if (is_removal(&head->slots[i]))
 			act(s, hand, &head->slots[i], now);
 		else
 			head->slots[i].event = 0;
-	while (!s->ended && messages(s, hand) > 0)
+	for (int i = 0; i < RECOVER_READS && !s->ended && messages(s, hand) > 0; i++)
 		;
 	for (uint32_t i = 0; i < head->nregions && !s->ended; i++)
 		(void)uffd_wake(s->fd[SESSION_UFFD], (struct uffd_range){head->regions[i].addr,

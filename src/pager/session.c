@@ -30,6 +30,7 @@
 #include "src/pager/session.h"
 #include "src/pager/touch.h"
 #include "src/pager/uffd.h"
+#include "store/base/log.h"
 
 static const enum keep_role roles[SESSION_NFDS] = {
 	[SESSION_LISTEN] = KEEP_LISTEN,
@@ -209,6 +210,10 @@ static int lock_holds(struct session *s, struct err *err)
 	return rc;
 }
 
+/*
+ * Nobody is bound to it: ECONNREFUSED.  It is asked with a socket of another type:
+ * a connection would be a handoff to whoever waits there.
+ */
 static bool is_dead_socket(const struct sockaddr_un *a)
 {
 	struct stat st;
@@ -216,7 +221,7 @@ static bool is_dead_socket(const struct sockaddr_un *a)
 
 	if (lstat(a->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
 		return false;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return false;
 	rc = connect(fd, (const struct sockaddr *)a, sizeof(*a));
@@ -376,7 +381,8 @@ static int find_state(const struct keep_msg *msg)
 
 /*
  * A hypervisor that had connected; the userfaultfd of a message that was not yet taken
- * off the socket comes again with it.
+ * off the socket comes again with it.  Of a guest that is served the keeper has the
+ * listening socket still, whose name may be another session's now.
  */
 static void adopt_peer(struct session *s)
 {
@@ -387,8 +393,7 @@ static void adopt_peer(struct session *s)
 	    getsockopt(s->fd[SESSION_CONN], SOL_SOCKET, SO_PEERCRED, &who, &len) == 0)
 		s->pid = who.pid;
 	s->conn_ns = loop_now_ns();
-	if (!session_serves(s))
-		close_fd(&s->fd[SESSION_UFFD]);
+	close_fd(&s->fd[session_serves(s) ? SESSION_LISTEN : SESSION_UFFD]);
 }
 
 static void begin_again(struct session *s)
@@ -398,6 +403,7 @@ static void begin_again(struct session *s)
 	if (!session_serves(s))
 		return;
 	s->fresh = true;
+	state_add(&s->state->head->count.workers, 1);
 	session_look_at_regions(s);
 	touch_begin(s->touch, head->regions[0].page_size, head->memfile_size);
 	(void)replay_begin(s, NULL);
@@ -453,10 +459,27 @@ int session_adopt(const struct session_env *env, const struct keep_msg *msg,
 	if (!s->ended) {
 		adopt_peer(s);
 		begin_again(s);
-		state_add(&s->state->head->count.workers, 1);
 	}
 	*ret = s;
 	return 0;
+}
+
+/* ---- watching ---- */
+
+/* All but the state, here and in the bag. */
+static void let_go(struct session *s)
+{
+	if (s->fd[SESSION_LISTEN] >= 0 && s->setup.socket)
+		(void)unlink(s->setup.socket);
+	for (int i = 0; i < SESSION_NFDS; i++)
+		session_close_fd(s, (enum session_fd)i);
+	for (int i = 0; i < SETUP_HOLDS_MAX; i++)
+		close_fd(&s->hold[i]);
+	if (s->env->link) {
+		(void)keep_drop(s->env->link, s->bag);
+		(void)session_keep(s, KEEP_STATE, s->state->fd);
+	}
+	state_give_back(s->state);
 }
 
 static uint32_t events_of(enum session_fd which, uint32_t phase)
@@ -466,11 +489,28 @@ static uint32_t events_of(enum session_fd which, uint32_t phase)
 	return EPOLLIN;
 }
 
+/* Its end was cut short by that of a worker. */
+static void end_again(struct session *s)
+{
+	bool any = false;
+
+	for (int i = 0; i < SESSION_NFDS; i++)
+		any |= s->fd[i] >= 0;
+	for (int i = 0; i < SETUP_HOLDS_MAX; i++)
+		any |= s->hold[i] >= 0;
+	if (any)
+		let_go(s);
+}
+
 int session_start(struct session *s, struct err *err)
 {
 	uint32_t phase = s->state->head->phase;
 	int rc = 0;
 
+	if (s->ended) {
+		end_again(s);
+		return 0;
+	}
 	for (int i = 0; i < SESSION_NFDS && rc == 0; i++)
 		if (s->fd[i] >= 0)
 			rc = session_watch(s, (enum session_fd)i, events_of((enum session_fd)i, phase));
@@ -530,33 +570,20 @@ bool session_guest_lives(struct session *s)
 	return s->fd[SESSION_UFFD] >= 0 && !uffd_gone(s->fd[SESSION_UFFD], head->regions[0].addr);
 }
 
-static void forget_bag(struct session *s)
-{
-	if (!s->env->link)
-		return;
-	(void)keep_drop(s->env->link, s->bag);
-	(void)session_keep(s, KEEP_STATE, s->state->fd);
-}
-
 void session_end(struct session *s, enum state_phase phase, const char *reason)
 {
-	bool had_socket = s->fd[SESSION_LISTEN] >= 0;
+	int rc;
 
 	if (s->ended)
 		return;
 	s->ended = true;
-	touch_flush(s->touch);
+	rc = touch_flush(s->touch);
+	if (rc < 0)
+		log_warn("%s: cannot write '%s': %s", s->setup.id, s->setup.record, strerror(-rc));
 	state_end(s->state, phase, reason);
-	if (had_socket && s->setup.socket)
-		(void)unlink(s->setup.socket);
-	for (int i = 0; i < SESSION_NFDS; i++)
-		session_close_fd(s, (enum session_fd)i);
-	for (int i = 0; i < SETUP_HOLDS_MAX; i++)
-		close_fd(&s->hold[i]);
-	forget_bag(s);
+	let_go(s);
 	wants_fini(&s->wants);
 	memset(&s->fill, 0, sizeof(s->fill));
-	state_give_back(s->state);
 	if (!s->away)
 		free_work(s);
 }

@@ -78,9 +78,10 @@ static struct session *take_out(struct sessions *t, size_t i)
 	return s;
 }
 
+/* The youngest: of those before it nobody may ask any more. */
 static int find_id(const struct sessions *t, const char *id)
 {
-	for (size_t i = 0; i < t->all.n; i++)
+	for (size_t i = t->all.n; i-- > 0;)
 		if (!strcmp(t->all.v[i]->state->head->id, id))
 			return (int)i;
 	return -ENOENT;
@@ -326,7 +327,7 @@ static void start_one(struct session *s)
 {
 	struct err err;
 
-	if (!s->ended && session_start(s, &err) < 0)
+	if (session_start(s, &err) < 0)
 		session_end(s, STATE_FAILED, err.text);
 }
 

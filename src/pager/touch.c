@@ -19,6 +19,7 @@ struct touch {
 	int fd;
 	bool begun;
 	bool changed;
+	uint8_t *seen;		/* a bit for each page of the memfile: a trace has it once */
 	struct trace trace;
 };
 
@@ -64,16 +65,39 @@ void touch_free(struct touch *t)
 		return;
 	trace_fini(&t->trace);
 	(void)close(t->fd);
+	free(t->seen);
 	free(t);
+}
+
+static bool see(struct touch *t, uint64_t page)
+{
+	uint8_t bit = (uint8_t)(1u << page % 8);
+	bool before = t->seen[page / 8] & bit;
+
+	t->seen[page / 8] |= bit;
+	return !before;
+}
+
+static void see_all(struct touch *t)
+{
+	for (size_t i = 0; i < t->trace.n; i++)
+		for (uint64_t k = 0; k < t->trace.v[i].count; k++)
+			(void)see(t, t->trace.v[i].first + k);
 }
 
 void touch_begin(struct touch *t, uint32_t page_size, uint64_t memfile_size)
 {
-	if (!t || (t->begun && t->trace.page_size == page_size && t->trace.size == memfile_size))
+	if (!t)
 		return;
-	trace_fini(&t->trace);
-	trace_init(&t->trace, page_size, memfile_size);
-	t->begun = true;
+	if (!t->begun || t->trace.page_size != page_size || t->trace.size != memfile_size) {
+		trace_fini(&t->trace);
+		trace_init(&t->trace, page_size, memfile_size);
+	}
+	free(t->seen);
+	t->seen = calloc(1, memfile_size / page_size / 8 + 1);
+	t->begun = t->seen;		/* without memory there is no recording */
+	if (t->begun)
+		see_all(t);
 }
 
 void touch_note(struct session *s, uint64_t page)
@@ -86,7 +110,9 @@ void touch_note(struct session *s, uint64_t page)
 		return;
 	r = regions_of(s->state->head->regions, s->state->head->nregions, page);
 	off = r->off + (page - r->first) * r->page_size;
-	if (trace_add(&t->trace, off / t->trace.page_size, 1) == 0)
+	page = off / t->trace.page_size;
+	if (page / 8 <= t->trace.size / t->trace.page_size / 8 && see(t, page) &&
+	    trace_add(&t->trace, page, 1) == 0)
 		t->changed = true;
 }
 

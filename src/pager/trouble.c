@@ -55,10 +55,14 @@ static int poison(struct session *s, uint64_t page, int code)
 
 	if (rc < 0 && rc != -EEXIST)
 		return rc;
+	wants_drop(&s->wants, page);
+	if (rc == -EEXIST) {		/* there after all */
+		install_wake(s, page);
+		return 0;
+	}
 	tell(s, page, code, "poisoned: whoever touches it gets SIGBUS");
 	state_set(s->state, page, state_get(s->state, page) | STATE_POISONED);
 	state_add(&s->state->head->count.poisoned, 1);
-	wants_drop(&s->wants, page);
 	return 0;
 }
 
@@ -113,7 +117,7 @@ void trouble_page(struct session *s, uint64_t page, int code)
 	}
 	w->tries++;
 	state_add(&s->state->head->count.retries, 1);
-	if (w->tries == 1)
+	if (w->tries == 1 && (state_get(s->state, page) & STATE_PAGE) == STATE_MISSING)
 		tell(s, page, code, "will be tried again");
 	if (is_memory(code) || now - w->asked_ns < (uint64_t)s->env->patience_ms * 1000000)
 		park(s, w, now);

@@ -23,7 +23,7 @@ int wants_add(struct wants *w, uint64_t page, uint64_t asked_ns)
 {
 	struct want want = {.page = page, .asked_ns = asked_ns, .step = WANT_READY};
 
-	return vec_push(w, want);
+	return w->n < WANTS_MAX ? vec_push(w, want) : -ENOMEM;
 }
 
 void wants_drop(struct wants *w, uint64_t page)

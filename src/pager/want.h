@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* More than vCPUs and a kernel on their behalf can wait for at once. */
+#define WANTS_MAX 32768
+
 enum want_step {
 	WANT_READY,	/* for any thread to take */
 	WANT_READING,	/* a thread is at it */
@@ -34,7 +37,7 @@ struct wants {
 void wants_fini(struct wants *w);
 /* By page, or NULL.  Pointers hold until the next add or drop. */
 struct want *wants_find(struct wants *w, uint64_t page);
-/* -ENOMEM. */
+/* -ENOMEM, also when there are WANTS_MAX. */
 int wants_add(struct wants *w, uint64_t page, uint64_t asked_ns);
 void wants_drop(struct wants *w, uint64_t page);
 /* The oldest that is ready, or NULL. */

@@ -13,17 +13,14 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "src/pager/api.h"
-#include "src/pager/care.h"
-#include "src/pager/handoff.h"
+#include "src/pager/dispatch.h"
 #include "src/pager/keep.h"
 #include "src/pager/loop.h"
-#include "src/pager/serve.h"
 #include "src/pager/sessions.h"
 #include "src/pager/touch.h"
 #include "src/pager/worker.h"
@@ -38,82 +35,6 @@ struct worker {
 	struct httpd *httpd;
 	int api_fd;
 };
-
-/* ---- what the loop calls ---- */
-
-static void on_uffd(struct session *s, struct hand *hand)
-{
-	if (!session_enter_told(s))
-		return;
-	if (!s->ended)
-		serve_turn(s, hand);
-	session_leave(s);
-}
-
-static void on_other(struct session *s, enum session_fd which)
-{
-	session_enter(s);
-	if (s->ended)
-		;
-	else if (which == SESSION_LISTEN)
-		handoff_accept(s);
-	else if (which == SESSION_CONN && !session_serves(s))
-		handoff_receive(s);
-	else
-		care_hang_up(s);
-	session_leave(s);
-}
-
-static void on_ready(void *ctx, struct hand *hand, uint64_t tag, uint32_t events)
-{
-	struct worker *w = ctx;
-	struct session *s = sessions_by_bag(w->sessions, session_tag_bag(tag));
-
-	(void)events;
-	if (!s)
-		return;
-	if (session_tag_fd(tag) == SESSION_UFFD)
-		on_uffd(s, hand);
-	else
-		on_other(s, session_tag_fd(tag));
-	session_unref(s);
-}
-
-static struct session *session_of(struct loop_job *job)
-{
-	size_t at = job->urgent ? offsetof(struct session, rescue) : offsetof(struct session, work);
-
-	return (struct session *)((char *)job - at);
-}
-
-static void on_work(void *ctx, struct hand *hand, struct loop_job *job)
-{
-	struct session *s = session_of(job);
-	bool urgent = job->urgent;
-
-	(void)ctx;
-	session_enter(s);
-	if (!s->ended && session_serves(s)) {
-		if (urgent)
-			serve_turn(s, hand);
-		else
-			serve_work(s, hand);
-	}
-	session_leave(s);
-	session_unref(s);
-}
-
-static void on_tick(void *ctx, struct hand *hand)
-{
-	struct worker *w = ctx;
-	unsigned ms = sessions_tick(w->sessions);
-
-	(void)hand;
-	if (ms)
-		loop_tick_in(w->env.loop, ms);
-}
-
-static const struct loop_ops ops = {on_ready, on_work, on_tick};
 
 /* ---- what the link calls ---- */
 
@@ -176,7 +97,7 @@ static int open_all(struct worker *w, const struct worker_args *args, struct err
 	w->sessions = sessions_new(&w->env);
 	if (!w->sessions)
 		return err_set(err, -ENOMEM, "out of memory");
-	rc = loop_new(args->threads, &ops, w, &w->env.loop, err);
+	rc = loop_new(args->threads, &dispatch_ops, w->sessions, &w->env.loop, err);
 	if (rc == 0)
 		rc = keep_link_new(args->link, &hooks, &w->env.link, err);
 	if (rc == 0 && w->api_fd < 0)

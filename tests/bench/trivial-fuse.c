@@ -82,7 +82,8 @@ static const struct fuse_lowlevel_ops ops = {
 
 int main(int argc, char **argv)
 {
-	char *fargv[] = { argv[0], "-ofsname=trivial,allow_other", NULL };
+	char options[] = "-ofsname=trivial,allow_other";
+	char *fargv[] = { argv[0], options, NULL };
 	struct fuse_args args = FUSE_ARGS_INIT(2, fargv);
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	struct fuse_session *se;

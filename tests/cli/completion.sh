@@ -47,6 +47,9 @@ completes "memory.raw " lamina commit --image data = mem
 completes "mnt " lamina mount m
 completes "bash " lamina completion ""
 completes "import " lamina trace im
+completes "create " lamina pager cr
+completes "poison " lamina pager create --on-error po
+completes "memory.raw " lamina pager create --memfile mem
 completes "golden " lamina trace ls go
 completes "verify " lamina help ver
 completes "blake2b-256 " lamina init --digest bl

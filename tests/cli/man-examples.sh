@@ -58,6 +58,7 @@ block_lacks() { # TEXT
 	[[ $1 != *'lamina mount'* && $1 != *lamina-fuse* && $1 != *mount.lamina* &&
 		$1 != *'mount -t'* ]] ||
 		_lacks fuse
+	[[ $1 != *'lamina pager'* ]] || _lacks lamina-pager
 	[[ $1 != *gid=kvm* ]] || getent group kvm >/dev/null || echo "no group kvm"
 	[[ $1 != *'mount -t'* || -x /sbin/mount.lamina ]] || echo "no /sbin/mount.lamina"
 }
@@ -129,8 +130,18 @@ report() { # N
 	fi
 }
 
+# For a page that asks one.
+start_pager() {
+	mkdir run
+	printf '[pager]\nsocket = %s\n' "$PWD/run/pager.sock" >pager.conf
+	lamina-pager --foreground --socket "$PWD/run/pager.sock" --runtime-dir "$PWD/run" >pager.log 2>&1 &
+	pager_pid=$!
+	within 20 lamina --config pager.conf pager ls
+}
+
 run_page() { # PAGE
-	local text='' line n
+	local text='' line n conf=$LAMINA_CONF
+	pager_pid=
 	page=$(basename "$1")
 	commands=0
 	rm -rf "$T/page" && mkdir -p "$T/page/results" && cd "$T/page" || return
@@ -145,7 +156,11 @@ run_page() { # PAGE
 		fi
 	done < <(blocks "$1")
 	[ $commands -gt 0 ] || { [[ $page == *.[57] ]] || fail "$page has examples"; return; }
-	(cd dir && LAMINA_STORE=$PWD/store exec bash -o pipefail ../script)
+	if [[ $(blocks "$1") == *"lamina pager"* ]] && start_pager; then
+		conf=$PWD/pager.conf
+	fi
+	(cd dir && LAMINA_CONF=$conf LAMINA_STORE=$PWD/store exec bash -o pipefail ../script)
+	[ -z "$pager_pid" ] || kill "$pager_pid"
 	for ((n = 1; n <= commands; n++)); do
 		[ ! -e "results/$n.name" ] || report "$n"
 	done

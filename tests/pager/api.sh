@@ -27,7 +27,7 @@ request HEAD /health
 is "HEAD is GET" "$status" 200
 asks "no such path" 404 GET /nosuch
 asks "another method" 405 DELETE /sessions
-like "says which there are" "$(tr -d '\r' <head)" 'Allow: .*POST'
+like "says which there are" "$(tr -d '\r' <headers)" 'Allow: .*POST'
 asks "no such session" 404 GET /sessions/nosuch
 like "is named" "$(error_text)" "^there is no session 'nosuch'$"
 asks "nor one to close" 404 POST /sessions/nosuch/close
@@ -76,7 +76,7 @@ is "nor a socket" "$(find run -name 'a.sock')" ""
 
 asks "a session is made" 201 POST /sessions "{\"id\":\"vm1\",\"memfile\":\"$T/mem.raw\"}"
 is "its answer" "$(jq -c . body)" "{\"id\":\"vm1\",\"socket\":\"$T/run/vm1.sock\",\"state\":\"waiting\"}"
-like "says where it is" "$(tr -d '\r' <head)" 'Location: /sessions/vm1'
+like "says where it is" "$(tr -d '\r' <headers)" 'Location: /sessions/vm1'
 ok "the socket is there" test -S run/vm1.sock
 asks "an id in use" 409 POST /sessions "{\"id\":\"vm1\",\"memfile\":\"$T/mem.raw\"}"
 like "is told" "$(error_text)" "session 'vm1' exists"
@@ -113,7 +113,7 @@ like "is refused" "$(error_text)" "session 'vm1' serves a guest that lives"
 ok "and it serves on" guest_does vm1 "touch random count 300" check
 request GET /metrics
 is "metrics" "$status" 200
-like "of that format" "$(tr -d '\r' <head)" 'Content-Type: text/plain; version=0\.0\.4'
+like "of that format" "$(tr -d '\r' <headers)" 'Content-Type: text/plain; version=0\.0\.4'
 cp body metrics.1
 is "count its state" "$(awk '/^lamina_pager_sessions{state="serving"}/ {print $2}' body)" 1
 asks "close by force" 202 POST "/sessions/vm1/close?force=1"

@@ -2,14 +2,15 @@
 /*
  * bare: the least that a page fault through userfaultfd can cost.
  *
- *	bare [--huge] [--source FILE] [-n N] [--fifo]
+ *	bare [--huge] [--source FILE [--resident]] [-n N] [--fifo]
+ *	bare --bulk BYTES
  *	bare --serve SOCKET --source FILE [--clients N] [--forgetful]
  *
  * The first measures in this process: one thread touches N pages at random,
- * another polls, reads and UFFDIO_COPYs, from a resident buffer or by pread
- * from FILE before.  It prints JSON.  --fifo: the thread that touches is
+ * another polls, reads and UFFDIO_COPYs: one page again and again, or FILE's by
+ * pread, or FILE's that were read before (--resident).  It prints JSON.  --fifo: the thread that touches is
  * real-time, as a client under chrt(1); who answers it is not.  The second
- * serves guests (serve.h).
+ * COPYs so many bytes, 2 MiB at a time.  The third serves guests (serve.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +40,7 @@ struct bare {
 	int source; /* -1: none */
 	uint64_t source_pages;
 	uint8_t *buf;
+	uint64_t buf_pages; /* 1, or all of the source: resident */
 	bool fifo;
 };
 
@@ -58,6 +60,7 @@ static void answer_one(const struct bare *b)
 	    pread(b->source, b->buf, b->page_size,
 		  (off_t)(page % b->source_pages * b->page_size)) != (ssize_t)b->page_size)
 		tool_fail("pread");
+	c.src += page % b->buf_pages * b->page_size;
 	c.dst = (uintptr_t)b->memory + page * b->page_size;
 	if (ioctl(b->uffd, UFFDIO_COPY, &c) < 0)
 		tool_fail("UFFDIO_COPY");
@@ -101,7 +104,7 @@ static void open_source(struct bare *b, const char *path)
 		tool_die(TOOL_FAILED, "%s: smaller than a page", path);
 }
 
-static void set_up(struct bare *b, const char *source)
+static void set_up(struct bare *b, const char *source, bool resident)
 {
 	struct hand_region at = {.size = b->n * b->page_size, .page_size = b->page_size};
 
@@ -118,17 +121,27 @@ static void set_up(struct bare *b, const char *source)
 	at.addr = (uintptr_t)b->memory;
 	b->uffd = hand_uffd(0);
 	hand_register(b->uffd, &at);
-	b->buf = tool_alloc(1, b->page_size);
-	memset(b->buf, 0x5a, b->page_size);
+	b->buf_pages = resident ? b->source_pages : 1;
+	b->buf = aligned_alloc(b->page_size, b->buf_pages * b->page_size); /* others are slow */
+	if (!b->buf)
+		tool_fail("memory");
+	memset(b->buf, 0x5a, b->buf_pages * b->page_size);
+	if (!resident)
+		return;
+	if (pread(b->source, b->buf, b->buf_pages * b->page_size, 0) !=
+	    (ssize_t)(b->buf_pages * b->page_size))
+		tool_fail("%s", source);
+	close(b->source);
+	b->source = -1;
 }
 
-static void measure(struct bare *b, const char *source)
+static void measure(struct bare *b, const char *source, bool resident)
 {
 	uint64_t *ns = tool_alloc(b->n, sizeof(*ns));
 	pthread_t thread;
 	char head[128];
 
-	set_up(b, source);
+	set_up(b, source, resident);
 	if (pthread_create(&thread, NULL, answer_thread, b))
 		tool_die(TOOL_FAILED, "no thread");
 	if (b->fifo)
@@ -136,7 +149,7 @@ static void measure(struct bare *b, const char *source)
 	touch_all(b, ns);
 	pthread_join(thread, NULL);
 	(void)snprintf(head, sizeof(head), "\"bare\":\"%s\",\"page_size\":%llu,",
-		       source ? "pread" : "copy", (unsigned long long)b->page_size);
+		       !source ? "copy" : resident ? "resident" : "pread", (unsigned long long)b->page_size);
 	tool_latency(head, ns, b->n);
 	munmap(b->memory, b->n * b->page_size);
 	close(b->uffd);
@@ -146,7 +159,30 @@ static void measure(struct bare *b, const char *source)
 	free(ns);
 }
 
-enum { HUGE, SOURCE, FIFO, SERVE, CLIENTS, FORGETFUL };
+static void bulk(uint64_t bytes)
+{
+	struct bare b = {.page_size = MEM_PAGE, .source = -1, .n = MEM_HUGE / MEM_PAGE};
+	struct uffdio_copy c;
+	uint64_t start, done = 0;
+	uint8_t *buf = tool_alloc(1, MEM_HUGE);
+
+	memset(buf, 0x5a, MEM_HUGE);
+	b.n = (bytes + MEM_HUGE - 1) / MEM_HUGE * (MEM_HUGE / MEM_PAGE);
+	set_up(&b, NULL, false);
+	start = tool_now_ns();
+	while (done < bytes) {
+		c = (struct uffdio_copy){.dst = (uintptr_t)b.memory + done,
+					 .src = (uintptr_t)buf, .len = MEM_HUGE};
+		if (ioctl(b.uffd, UFFDIO_COPY, &c) < 0)
+			tool_fail("UFFDIO_COPY");
+		done += MEM_HUGE;
+	}
+	printf("{\"bare\":\"bulk\",\"bytes\":%llu,\"seconds\":%.9f}\n", (unsigned long long)done,
+	       (double)(tool_now_ns() - start) / 1e9 * (double)bytes / (double)done);
+	free(buf);
+}
+
+enum { HUGE, SOURCE, FIFO, SERVE, CLIENTS, FORGETFUL, BULK, RESIDENT };
 
 static const struct option options[] = {
 	{"huge", no_argument, NULL, HUGE},
@@ -155,6 +191,8 @@ static const struct option options[] = {
 	{"serve", required_argument, NULL, SERVE},
 	{"clients", required_argument, NULL, CLIENTS},
 	{"forgetful", no_argument, NULL, FORGETFUL},
+	{"bulk", required_argument, NULL, BULK},
+	{"resident", no_argument, NULL, RESIDENT},
 	{NULL, 0, NULL, 0},
 };
 
@@ -163,7 +201,8 @@ int main(int argc, char **argv)
 	struct bare b = {.page_size = MEM_PAGE, .source = -1};
 	const char *source = NULL, *path = NULL;
 	unsigned clients = 0;
-	bool forgetful = false;
+	bool forgetful = false, resident = false;
+	uint64_t copy = 0;
 	int opt;
 
 	tool_name = "bare";
@@ -181,6 +220,10 @@ int main(int argc, char **argv)
 			clients = (unsigned)tool_number(optarg);
 		else if (opt == FORGETFUL)
 			forgetful = true;
+		else if (opt == RESIDENT)
+			resident = true;
+		else if (opt == BULK)
+			copy = tool_number(optarg);
 		else if (opt == 'n')
 			b.n = tool_number(optarg);
 		else
@@ -190,9 +233,11 @@ int main(int argc, char **argv)
 		tool_die(TOOL_FAILED, "--serve needs --source");
 	if (!b.n)
 		b.n = b.page_size == MEM_HUGE ? 64 : 20000;
-	if (path)
+	if (copy)
+		bulk(copy);
+	else if (path)
 		serve(path, source, clients, forgetful);
 	else
-		measure(&b, source);
+		measure(&b, source, resident);
 	return 0;
 }

@@ -13,7 +13,7 @@
  *	uffd [usermode] [blocking] [noremove]	makes it and registers; else `handoff` does
  *	handoff PATH [plain|nofd|twofds|notuffd|split|late|empty|silent] [json=TEXT|json@FILE]
  *		[wait]		in TEXT @0 is the address of the first region; wait: up to 10 s
- *	touch, syscall, latency		touch.h
+ *	touch, syscall, latency, flood	touch.h
  *	churn SECONDS SEED [threads K]	churn.h
  *	remove|drop|punch OFF LEN	mem.h
  *	expect zero|file|written|bus|resident|absent OFF LEN
@@ -327,6 +327,11 @@ static void cmd_latency(struct client *c, struct words *w)
 	touch_latency(&c->mem, w);
 }
 
+static void cmd_flood(struct client *c, struct words *w)
+{
+	touch_flood(&c->mem, w);
+}
+
 static void cmd_churn(struct client *c, struct words *w)
 {
 	churn_command(&c->mem, w);
@@ -483,14 +488,14 @@ static const struct {
 	const char *name;
 	void (*run)(struct client *c, struct words *w);
 } commands[] = {
-	{"check", cmd_check},	  {"churn", cmd_churn}, {"close", cmd_close},
-	{"closefd", cmd_closefd}, {"drop", cmd_drop},	{"exit", cmd_exit},
-	{"expect", cmd_expect},	  {"file", cmd_file},	{"handoff", cmd_handoff},
-	{"hangup", cmd_hangup},	  {"hold", cmd_hold},	{"json", cmd_json},
-	{"latency", cmd_latency}, {"map", cmd_map},	{"punch", cmd_punch},
-	{"remove", cmd_remove},	  {"sleep", cmd_sleep}, {"stats", cmd_stats},
-	{"syscall", cmd_syscall}, {"touch", cmd_touch}, {"uffd", cmd_uffd},
-	{"unmap", cmd_unmap},	  {"write", cmd_write},
+	{"check", cmd_check}, {"churn", cmd_churn}, {"close", cmd_close},
+	{"closefd", cmd_closefd}, {"drop", cmd_drop}, {"exit", cmd_exit},
+	{"expect", cmd_expect}, {"file", cmd_file}, {"flood", cmd_flood},
+	{"handoff", cmd_handoff}, {"hangup", cmd_hangup}, {"hold", cmd_hold},
+	{"json", cmd_json}, {"latency", cmd_latency}, {"map", cmd_map},
+	{"punch", cmd_punch}, {"remove", cmd_remove}, {"sleep", cmd_sleep},
+	{"stats", cmd_stats}, {"syscall", cmd_syscall}, {"touch", cmd_touch},
+	{"uffd", cmd_uffd}, {"unmap", cmd_unmap}, {"write", cmd_write},
 };
 
 static void run_one(struct client *c, struct words *w)

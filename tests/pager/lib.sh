@@ -10,19 +10,80 @@ start_pager() { # [OPTION...]
 	mkdir -p run
 	lamina-pager --foreground --socket "$sock" --runtime-dir "$T/run" "$@" >pager.log 2>&1 &
 	pager_pid=$!
-	at_exit "kill $pager_pid; sleep 0.2; kill $pager_pid; sleep 0.2; kill -9 $pager_pid"
+	at_exit "kill $pager_pid; sleep 0.2; kill $pager_pid; sleep 0.2; end_pager"
 	within 20 curl -sf --unix-socket "$sock" http://pager/health && return
 	sed 's/^/# /' pager.log
 	return 1
 }
 
-# Leaves the status in $status, the answer in ./body, its head in ./head.
+# Its processes have one command line, because they are forks of one program.
+pager_pids() { # [NAME]: lamina-pager (the keeper), pager-worker, pager-spare
+	local pid
+	for pid in $(pgrep -f -- "--runtime-dir $T/run"); do
+		[ "${1:-$(cat "/proc/$pid/comm")}" != "$(cat "/proc/$pid/comm")" ] || echo "$pid"
+	done 2>/dev/null
+}
+
+end_pager() { # at once, whoever is the keeper by now
+	local i
+	for i in 1 2 3; do
+		pager_pids | xargs -r kill -9
+	done
+}
+
+keeper_pid() {
+	pager_pids lamina-pager | head -1
+}
+
+worker_pid() {
+	pager_pids pager-worker | tail -1
+}
+
+fds_of() { # PID
+	find "/proc/$1/fd" -mindepth 1 2>/dev/null | wc -l
+}
+
+answers() {
+	curl -sf --max-time 5 --unix-socket "$sock" -o "$T/.health" http://pager/health
+}
+
+# kill -9; the next one answers when this returns.
+kill_worker() {
+	local old
+	old=$(worker_pid)
+	kill -9 "$old"
+	next_worker "$old"
+}
+
+next_worker() { # OLD
+	is_next() {
+		local now
+		now=$(worker_pid)
+		[ -n "$now" ] && [ "$now" != "$1" ] && answers
+	}
+	within 20 is_next "$1"
+}
+
+# kill -9; its successor has a spare of its own when this returns.
+kill_keeper() {
+	local old
+	old=$(keeper_pid)
+	kill -9 "$old"
+	is_next() {
+		local now
+		now=$(keeper_pid)
+		[ -n "$now" ] && [ "$now" != "$1" ] && [ -n "$(pager_pids pager-spare)" ]
+	}
+	within 20 is_next "$old"
+}
+
+# Leaves the status in $status, the answer in ./body, its headers in ./headers.
 request() { # METHOD PATH [BODY]
 	local options=(-X "$1")
 	[ "$1" != HEAD ] || options=(-I)
 	[ $# -lt 3 ] || options+=(-H 'Content-Type: application/json' --data-binary "$3")
-	rm -f body head
-	status=$(curl -sS --max-time 60 --path-as-is --unix-socket "$sock" -D head -o body \
+	rm -f body headers
+	status=$(curl -sS --max-time 60 --path-as-is --unix-socket "$sock" -D headers -o body \
 		-w '%{http_code}' "${options[@]}" "http://pager$2")
 }
 
@@ -45,6 +106,39 @@ error_text() {
 	jq -r .error body
 }
 
+# Makes a session; MEMBERS, if any, begin with a comma.
+session() { # ID MEMFILE [MEMBERS]
+	request POST /sessions "{\"id\":\"$1\",\"memfile\":\"$(realpath "$2")\"${3:-}}"
+	[ "$status" = 201 ] && return
+	cat body
+	return 1
+}
+
+# N sessions, ID1, ID2, ..., by one curl.
+sessions() { # ID N MEMFILE [MEMBERS]
+	local i
+	for ((i = 1; i <= $2; i++)); do
+		printf 'url = "http://pager/sessions"\nunix-socket = "%s"\noutput = "%s"\nfail\n' \
+			"$sock" "$T/.made"
+		printf 'data = "%s"\nnext\n' \
+			"{\\\"id\\\":\\\"$1$i\\\",\\\"memfile\\\":\\\"$(realpath "$3")\\\"${4:-}}"
+	done | sed '$d' | curl -sS -K -
+}
+
+# What jq finds in a session.
+fact() { # ID FILTER
+	curl -s --unix-socket "$sock" "http://pager/sessions/$1" | jq -r "$2"
+}
+
+# How many are in that state.
+count_state() { # STATE
+	curl -s --unix-socket "$sock" "http://pager/sessions?state=$1" | jq length
+}
+
+is_count() { # STATE N
+	[ "$(count_state "$1")" = "$2" ]
+}
+
 # A guest that goes on until `guest_end NAME`, with commands from `guest_does`.
 guest_begin() { # NAME MEMFILE
 	mkfifo "$1.in"
@@ -55,19 +149,22 @@ guest_begin() { # NAME MEMFILE
 }
 
 guest_does() { # NAME COMMAND...: and waits until each is done
-	local name=$1 fd=guest_fd_$1 n
+	local name=$1 fd=guest_fd_$1 pid=guest_pid_$1 n
 	shift
 	n=$(grep -c '^ok ' "$name.out")
-	printf '%s\n' "$@" >&"${!fd}"
+	(printf '%s\n' "$@" >&"${!fd}") 2>/dev/null
 	guest_has() { [ "$(grep -c '^ok ' "$name.out")" -ge $((n + $#)) ]; }
-	within 30 guest_has "$@" && return
+	guest_has_or_ended() { guest_has "$@" || ! kill -0 "${!pid}"; }
+	within 60 guest_has_or_ended "$@" && guest_has "$@" && return
 	sed 's/^/# /' "$name.out"
 	return 1
 }
 
+# Processes that were started meanwhile have the pipe too: its end is not seen, so it is said.
 guest_end() { # NAME: returns the guest's status
 	local fd=guest_fd_$1 pid=guest_pid_$1
 	exec {fd}>&"${!fd}"
+	(echo exit >&"$fd") 2>/dev/null
 	eval "exec {guest_fd_$1}>&-"
 	exec {fd}>&-
 	wait "${!pid}"
@@ -80,4 +177,16 @@ state_of() { # ID
 
 is_state() { # ID STATE
 	[ "$(state_of "$1")" = "$2" ]
+}
+
+# 2 MiB pages, where nobody else has any.  Whoever tests with them locks the same directory.
+huge_pages() { # N
+	local pool=/sys/kernel/mm/hugepages/hugepages-2048kB
+	[ "$(id -u)" = 0 ] && [ -d $pool ] && has flock || return 1
+	exec {huge_lock}<$pool
+	flock -w 60 "$huge_lock" || return 1
+	[ "$(cat $pool/nr_hugepages)" = 0 ] || return 1
+	at_exit "echo 0 >$pool/nr_hugepages"
+	echo "$1" >$pool/nr_hugepages
+	[ "$(cat $pool/free_hugepages)" = "$1" ]
 }

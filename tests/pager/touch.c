@@ -7,13 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include "store/base/trace.h"
 #include "tests/pager/tool.h"
 
 #define THREADS_MAX 64
 
-enum order { SEQ, REVERSE, RANDOM, STRIDE };
+enum order { SEQ, REVERSE, RANDOM, STRIDE, TRACE };
 
 struct touch {
 	struct mem *mem;
@@ -21,6 +23,7 @@ struct touch {
 	uint64_t n;
 	enum order order;
 	uint64_t stride; /* bytes */
+	const char *trace;
 	uint64_t off, len, count, seed;
 	unsigned threads;
 	bool write, shared, blind;
@@ -79,10 +82,33 @@ static uint64_t thin(struct mem_ref *page, uint64_t n, uint64_t stride)
 	return kept;
 }
 
+/* Its pages are those of the memfile, which is mapped whole and in one region. */
+static void follow(struct touch *t)
+{
+	struct trace trace;
+	struct err err;
+	uint64_t n = 0;
+
+	if (trace_load(t->trace, &trace, &err) < 0)
+		tool_die(TOOL_FAILED, "%s", err.text);
+	if (trace.page_size != MEM_PAGE || trace.size > mem_npages(t->mem) * MEM_PAGE)
+		tool_die(TOOL_FAILED, "'%s' is of another memfile", t->trace);
+	t->page = tool_alloc(trace.npages + 1, sizeof(*t->page));
+	for (size_t i = 0; i < trace.n; i++)
+		for (uint64_t k = 0; k < trace.v[i].count; k++)
+			t->page[n++] = mem_nth(t->mem, trace.v[i].first + k);
+	t->n = n;
+	trace_fini(&trace);
+}
+
 static void choose(struct touch *t)
 {
 	uint64_t rng = t->seed;
 
+	if (t->order == TRACE) {
+		follow(t);
+		return;
+	}
 	t->n = mem_list(t->mem, t->off, t->len, &t->page);
 	if (!t->n)
 		tool_die(TOOL_FAILED, "no page is mapped there");
@@ -154,8 +180,11 @@ static void parse_order(struct touch *t, struct words *w)
 	} else if (words_is(w, "stride")) {
 		t->order = STRIDE;
 		t->stride = words_number(w, "the stride");
+	} else if (words_is(w, "trace")) {
+		t->order = TRACE;
+		t->trace = words_need(w, "the trace file");
 	} else {
-		tool_die(TOOL_FAILED, "an order is missing: seq, reverse, random, stride N");
+		tool_die(TOOL_FAILED, "an order is missing: seq, reverse, random, stride N, trace FILE");
 	}
 }
 
@@ -296,8 +325,22 @@ void touch_syscall(struct mem *mem, struct words *w)
 
 /* ---- with a clock ---- */
 
+static bool is_data(struct mem *mem, struct mem_ref p)
+{
+	static const uint8_t zeros[MEM_PAGE];
+	uint8_t page[MEM_PAGE];
+
+	return pread(mem->file, page, sizeof(page), (off_t)mem_off(p)) != sizeof(page) ||
+	       memcmp(page, zeros, sizeof(page)) != 0;
+}
+
+struct pick {
+	uint64_t unit; /* pages; at least a page of the region */
+	bool data; /* no zeros */
+};
+
 /* One page of each unit that nobody has come for. */
-static uint64_t untouched(struct mem *mem, struct mem_ref **ret)
+static uint64_t untouched(struct mem *mem, struct pick pick, struct mem_ref **ret)
 {
 	uint64_t all = mem_list(mem, 0, UINT64_MAX, ret), n = 0;
 	struct mem_ref *page = *ret;
@@ -305,7 +348,9 @@ static uint64_t untouched(struct mem *mem, struct mem_ref **ret)
 	for (uint64_t i = 0; i < all; i++) {
 		uint64_t unit = page[i].r->at.page_size / MEM_PAGE;
 
-		if (page[i].i % unit == 0 && mem_kind(page[i]) == MEM_FILE)
+		unit = unit < pick.unit ? pick.unit : unit;
+		if (page[i].i % unit == 0 && mem_kind(page[i]) == MEM_FILE &&
+		    (!pick.data || is_data(mem, page[i])))
 			page[n++] = page[i];
 	}
 	return n;
@@ -326,18 +371,23 @@ static void measure(struct mem *mem, const struct mem_ref *page, uint64_t *ns, u
 void touch_latency(struct mem *mem, struct words *w)
 {
 	uint64_t n = words_number(w, "how many"), rng = 1, have;
+	struct pick pick = {.unit = 1};
 	struct mem_ref *page;
 	uint64_t *ns;
 
 	while (w->next < w->n) {
 		if (words_is(w, "seed"))
 			rng = words_number(w, "a seed");
+		else if (words_is(w, "unit"))
+			pick.unit = words_number(w, "bytes") / MEM_PAGE;
+		else if (words_is(w, "data"))
+			pick.data = true;
 		else if (words_is(w, "fifo"))
 			tool_fifo();
 		else
 			words_end(w);
 	}
-	have = untouched(mem, &page);
+	have = untouched(mem, pick, &page);
 	if (have < n)
 		tool_die(TOOL_FAILED, "%llu pages are untouched, not %llu",
 			 (unsigned long long)have, (unsigned long long)n);
@@ -347,4 +397,50 @@ void touch_latency(struct mem *mem, struct words *w)
 	tool_latency("", ns, n);
 	free(ns);
 	free(page);
+}
+
+/* ---- as many faults as threads can make ---- */
+
+struct flood {
+	struct mem *mem;
+	unsigned k, threads;
+	uint64_t end_ns, faults;
+	pthread_t thread;
+};
+
+static void *flood_thread(void *arg)
+{
+	struct flood *f = arg;
+
+	for (uint64_t i = f->k; tool_now_ns() < f->end_ns; i += f->threads) {
+		uint8_t *at = mem_addr(mem_nth(f->mem, i % mem_npages(f->mem)));
+
+		*(volatile uint8_t *)at = 1;
+		if (madvise(at, MEM_PAGE, MADV_DONTNEED) < 0)
+			tool_fail("madvise");
+		f->faults++;
+	}
+	return NULL;
+}
+
+void touch_flood(struct mem *mem, struct words *w)
+{
+	struct flood f[THREADS_MAX];
+	uint64_t seconds = words_number(w, "seconds"), faults = 0;
+	unsigned threads = (unsigned)words_number(w, "how many threads");
+
+	words_end(w);
+	if (!threads || threads > THREADS_MAX)
+		tool_die(TOOL_FAILED, "1 to %u threads", THREADS_MAX);
+	for (unsigned k = 0; k < threads; k++) {
+		f[k] = (struct flood){.mem = mem, .k = k, .threads = threads,
+				      .end_ns = tool_now_ns() + seconds * 1000000000};
+		if (pthread_create(&f[k].thread, NULL, flood_thread, &f[k]))
+			tool_die(TOOL_FAILED, "no thread");
+	}
+	for (unsigned k = 0; k < threads; k++) {
+		pthread_join(f[k].thread, NULL);
+		faults += f[k].faults;
+	}
+	printf("ok flood %llu faults\n", (unsigned long long)faults);
 }

@@ -10,7 +10,7 @@
 #include "tests/pager/script.h"
 
 /*
- * touch seq|reverse|random|stride N [off OFF] [len LEN] [count N] [seed S]
+ * touch seq|reverse|random|stride N|trace FILE [off OFF] [len LEN] [count N] [seed S]
  *	[write] [threads K [shared]] [blind]
  * Each thread has units of its own; `shared`: all come for all of them.
  * `blind` compares nothing.
@@ -21,8 +21,10 @@ void touch_command(struct mem *mem, struct words *w);
  * read(2) from a pipe, write(2) to a pipe, pread(2) from the memfile; or all in turn.
  */
 void touch_syscall(struct mem *mem, struct words *w);
-/* latency N [seed S] [fifo] */
+/* latency N [seed S] [unit LEN] [data] [fifo]: one page of each LEN bytes; no zeros */
 void touch_latency(struct mem *mem, struct words *w);
+/* flood SECONDS THREADS: write and MADV_DONTNEED, nothing is compared from then on */
+void touch_flood(struct mem *mem, struct words *w);
 
 enum touch_call { TOUCH_INTO, TOUCH_OUTOF, TOUCH_FILE, TOUCH_NCALLS };
 /* One such call on one page.  `pipes` are of the caller. */

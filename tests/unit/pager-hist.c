@@ -40,8 +40,10 @@ static void test_ends(void)
 	hist_add(&h, 0);
 	hist_add(&h, 255);
 	is_int(hist_quantile(&h, 1), 288, "what is very short counts as the shortest");
+	is_int(hist_edge(0), 288, "whose edge that is");
 	hist_add(&h, UINT64_MAX);
 	is_int(hist_quantile(&h, 1), INT64_C(1) << 43, "what is very long as the longest");
+	is_int(hist_edge(HIST_BUCKETS - 1), INT64_C(1) << 43, "whose edge that is");
 	is_int(hist_at_most(&h, UINT64_MAX), 3, "all are there");
 	is_int(h.count, 3, "and counted");
 }

@@ -206,6 +206,7 @@ static void test_remove_small(void)
 	is_int(state_remove(state, BASE + 20 * PAGE, BASE + 20 * PAGE), 0, "nothing");
 	is_int(state_remove(state, BASE + 21 * PAGE, BASE + 20 * PAGE), 0, "less than nothing");
 	is_int(state->head->count.removed, 4, "four are counted");
+	is_int(state->head->count.dropped, 1, "one of them had been there");
 	is_int(state->head->count.present, 0, "and nothing else");
 	state_close(state);
 }
