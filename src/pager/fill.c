@@ -53,11 +53,6 @@ static void pop(struct fill *f)
 	f->n--;
 }
 
-static const struct region *region_of(const struct session *s, uint64_t page)
-{
-	return regions_of(s->state->head->regions, s->state->head->nregions, page);
-}
-
 static bool is_wanted_already(struct fill *f, uint64_t page)
 {
 	for (unsigned i = 0; i < f->n; i++)
@@ -68,7 +63,7 @@ static bool is_wanted_already(struct fill *f, uint64_t page)
 
 void fill_around(struct session *s, uint64_t page)
 {
-	const struct region *r = region_of(s, page);
+	const struct region *r = session_region(s, page);
 	struct window_span w = window_around(&s->window, (page - r->first) * r->page_size, r->size);
 	uint64_t begin = r->first + w.off / r->page_size;
 	uint64_t n = w.len / r->page_size;
@@ -138,7 +133,7 @@ static void canary_in(struct session *s, uint64_t page)
 /* One for each stretch of the span, chosen before anything of it is filled. */
 static void choose_canaries(struct session *s, struct fill_span *span)
 {
-	const struct region *r = region_of(s, span->begin);
+	const struct region *r = session_region(s, span->begin);
 	uint64_t stretch = WINDOW_STRETCH / r->page_size;
 
 	while (span->chosen_end < span->end) {
@@ -187,7 +182,7 @@ static enum kind kind_of(const struct session *s, uint64_t page, bool zeros)
 /* The next missing pages of a kind in a row, at most `max` of data; 0: the span is done. */
 static uint64_t next_run(struct session *s, struct fill_span *span, uint64_t max, enum kind *ret)
 {
-	bool zeros = session_is_anonymous(s, region_of(s, span->begin));
+	bool zeros = session_is_anonymous(s, session_region(s, span->begin));
 	uint64_t end, n;
 	enum kind kind = KIND_SKIP;
 
@@ -264,7 +259,7 @@ static void note_hole(struct session *s, uint64_t page, uint64_t end)
 /* The next run of data, without owning the session. */
 static enum fill_step block_away(struct session *s, struct hand *hand, struct fill_span *span)
 {
-	const struct region *r = region_of(s, span->begin);
+	const struct region *r = session_region(s, span->begin);
 	enum kind kind = KIND_DATA;
 	uint64_t n = next_run(s, span, BLOCK_LEN / r->page_size, &kind);
 	struct block b = {
@@ -311,7 +306,7 @@ static enum fill_step fill_data(struct session *s, struct hand *hand, uint64_t n
 				bool may_block)
 {
 	struct fill_span *span = span_at(&s->fill, 0);
-	const struct region *r = region_of(s, span->at);
+	const struct region *r = session_region(s, span->at);
 	const uint8_t *data;
 	int rc = get(s, hand, offset_of(r, span->at), n * r->page_size, &data);
 
@@ -346,7 +341,7 @@ enum fill_step fill_piece(struct session *s, struct hand *hand, bool may_block)
 		return FILL_DONE;
 	choose_canaries(s, span);
 	len = loop_now_ns() - s->fault_ns > QUIET_NS ? PIECE_QUIET_LEN : PIECE_LEN;
-	n = next_run(s, span, len / region_of(s, span->begin)->page_size, &kind);
+	n = next_run(s, span, len / session_region(s, span->begin)->page_size, &kind);
 	if (!n) {
 		pop(&s->fill);
 		return FILL_MORE;

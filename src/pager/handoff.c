@@ -65,7 +65,7 @@ static void keep_peer(struct session *s, int fd, const struct ucred *who)
 
 static void listen_again(struct session *s)
 {
-	(void)loop_rearm(s->env->loop, s->fd[SESSION_LISTEN], session_tag(s, SESSION_LISTEN), EPOLLIN);
+	session_rewatch(s, SESSION_LISTEN, EPOLLIN);
 }
 
 void handoff_accept(struct session *s)
@@ -156,8 +156,8 @@ static int check(const struct message *m, struct err *err)
 	if (m->len > REGIONS_TEXT_MAX)
 		return err_set(err, -EINVAL, "a message of more than %d bytes", REGIONS_TEXT_MAX);
 	if (m->n != 1 || m->cut)
-		return err_set(err, -EINVAL, m->n ? "more than one descriptor came with the message" :
-						    "no descriptor came with the message");
+		return err_set(err, -EINVAL, "%s descriptor came with the message",
+			       m->n ? "more than one" : "no");
 	return uffd_check(m->fd[0], err);
 }
 
@@ -200,7 +200,7 @@ static void serve(struct session *s, struct message *m)
 	if (replay_begin(s, &err) < 0)
 		log_warn("%s: '%s': %s", s->setup.id, s->setup.trace, err.text);
 	state_add(&head->count.workers, 1);
-	(void)loop_rearm(s->env->loop, s->fd[SESSION_CONN], session_tag(s, SESSION_CONN), EPOLLRDHUP);
+	session_rewatch(s, SESSION_CONN, EPOLLRDHUP);
 	if (s->fd[SESSION_PIDFD] >= 0)
 		(void)session_watch(s, SESSION_PIDFD, EPOLLIN);
 	if (session_watch(s, SESSION_UFFD, EPOLLIN) < 0)
@@ -215,8 +215,7 @@ static void receive(struct session *s, struct message *m)
 	int rc = look(s->fd[SESSION_CONN], MSG_PEEK, m);
 
 	if (rc == -EAGAIN) {
-		(void)loop_rearm(s->env->loop, s->fd[SESSION_CONN], session_tag(s, SESSION_CONN),
-				 EPOLLIN | EPOLLRDHUP);
+		session_rewatch(s, SESSION_CONN, EPOLLIN | EPOLLRDHUP);
 		return;
 	}
 	rc = rc < 0 ? err_sys(&err, rc, "cannot read the message") : check(m, &err);

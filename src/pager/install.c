@@ -31,11 +31,6 @@ static bool is_zero(const uint8_t *p, uint64_t len)
 	return !p[0] && !memcmp(p, p + 1, len - 1);
 }
 
-static const struct region *region_of(const struct session *s, uint64_t page)
-{
-	return regions_of(s->state->head->regions, s->state->head->nregions, page);
-}
-
 static struct uffd_range range_of(const struct region *r, uint64_t page, uint64_t n)
 {
 	return (struct uffd_range){r->addr + (page - r->first) * r->page_size, n * r->page_size};
@@ -159,7 +154,7 @@ static int put_zero_run(struct session *s, const struct install *in, const struc
 
 int install_pages(struct session *s, const struct install *in)
 {
-	const struct region *r = region_of(s, in->page);
+	const struct region *r = session_region(s, in->page);
 	uint64_t i = 0;
 	int rc = 0;
 
@@ -182,7 +177,7 @@ int install_pages(struct session *s, const struct install *in)
 
 int install_again(struct session *s, uint64_t page)
 {
-	const struct region *r = region_of(s, page);
+	const struct region *r = session_region(s, page);
 	uint64_t done = 0;
 	int rc = put_zeros(s, r, range_of(r, page, 1), &done);
 
@@ -196,5 +191,5 @@ int install_again(struct session *s, uint64_t page)
 
 void install_wake(struct session *s, uint64_t page)
 {
-	(void)uffd_wake(s->fd[SESSION_UFFD], range_of(region_of(s, page), page, 1));
+	(void)uffd_wake(s->fd[SESSION_UFFD], range_of(session_region(s, page), page, 1));
 }

@@ -235,6 +235,11 @@ static void *serve(void *arg)
 	return NULL;
 }
 
+bool loop_busy(const struct loop *l)
+{
+	return !atomic_load_explicit(&((struct loop *)l)->sleeping, memory_order_relaxed);
+}
+
 bool loop_alone(const struct loop *l)
 {
 	return atomic_load_explicit(&((struct loop *)l)->sleeping, memory_order_relaxed) + 1 >=

@@ -26,7 +26,7 @@ struct loop;
 struct hand {
 	struct loop *loop;
 	uint8_t *buf;		/* LOOP_BUF_LEN, aligned to it; resident where it was used */
-	uint64_t buf_of;	/* whose memfile's bytes they are (a number never used twice); 0: none */
+	uint64_t buf_of;	/* whose bytes they are: a number never used twice; 0: none */
 	uint64_t buf_off;
 	uint64_t buf_len;
 };
@@ -65,6 +65,9 @@ void loop_tick_in(struct loop *loop, unsigned ms);
 
 /* Whether every other thread sleeps. */
 bool loop_alone(const struct loop *loop);
+
+/* Whether no thread is free for the next event: a turn that can end then does. */
+bool loop_busy(const struct loop *loop);
 
 uint64_t loop_now_ns(void);	/* CLOCK_MONOTONIC */
 

@@ -262,8 +262,7 @@ static unsigned tell_what(const struct session *s, struct replay *p)
 		p->told_len = 0;
 	}
 	for (unsigned i = 0; i < p->n; i++) {
-		const struct region *r = regions_of(s->state->head->regions,
-						    s->state->head->nregions, p->item[i].page);
+		const struct region *r = session_region(s, p->item[i].page);
 
 		p->ahead[n++] = (struct extent){offset_of(r, p->item[i].page),
 						p->item[i].n * r->page_size};
@@ -288,12 +287,11 @@ static unsigned tell_what(const struct session *s, struct replay *p)
 
 static int read_items(struct session *s, const struct replay *p, struct source *source)
 {
-	const struct state_head *head = s->state->head;
 	int rc = 0;
 
 	for (unsigned i = 0; i < p->n && rc == 0; i++) {
 		const struct item *it = &p->item[i];
-		const struct region *r = regions_of(head->regions, head->nregions, it->page);
+		const struct region *r = session_region(s, it->page);
 
 		rc = source_read(source, p->buf + it->at, it->n * r->page_size,
 				 offset_of(r, it->page));
@@ -344,8 +342,7 @@ static enum fill_step load(struct session *s, bool may_block)
 /* What is still missing of the item's next piece. */
 static void install_piece(struct session *s, struct item *it)
 {
-	const struct region *r = regions_of(s->state->head->regions, s->state->head->nregions,
-					    it->page);
+	const struct region *r = session_region(s, it->page);
 	struct state_want want = {STATE_PAGE | STATE_POISONED, STATE_MISSING,
 				  r->page_size < PIECE_LEN ? PIECE_LEN / r->page_size : 1};
 	uint64_t n = 0, page = state_next(s->state, it->page, it->page + it->n, want, &n);

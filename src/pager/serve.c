@@ -37,7 +37,7 @@
 /* Reads the page if that costs no waiting, and installs it. */
 static int demand_now(struct session *s, struct hand *hand, uint64_t page)
 {
-	const struct region *r = regions_of(s->state->head->regions, s->state->head->nregions, page);
+	const struct region *r = session_region(s, page);
 	uint64_t off = r->off + (page - r->first) * r->page_size;
 	struct install in = {page, 1, hand->buf, INSTALL_DEMAND};
 	int rc;
@@ -99,7 +99,8 @@ static void fault(struct session *s, struct hand *hand, const struct uffd_msg *m
 		state_add(&s->state->head->count.write_faults, 1);
 	s->fault_ns = now;
 	if (!r) {
-		(void)uffd_wake(s->fd[SESSION_UFFD], (struct uffd_range){addr & ~UINT64_C(4095), 4096});
+		(void)uffd_wake(s->fd[SESSION_UFFD],
+				(struct uffd_range){addr & ~UINT64_C(4095), 4096});
 		return;
 	}
 	page = r->first + (addr - r->addr) / r->page_size;
@@ -176,7 +177,9 @@ static void done(struct session *s, uint64_t page)
 /* A file system's words must not be taken for the userfaultfd's. */
 static int read_error(int code)
 {
-	return code == -EAGAIN || code == -ENOENT || code == -ESRCH || code == -ENOMEM ? -EIO : code;
+	bool other = code == -EAGAIN || code == -ENOENT || code == -ESRCH || code == -ENOMEM;
+
+	return other ? -EIO : code;
 }
 
 /*
@@ -185,7 +188,7 @@ static int read_error(int code)
  */
 static int read_away(struct session *s, struct hand *hand, uint64_t page)
 {
-	const struct region *r = regions_of(s->state->head->regions, s->state->head->nregions, page);
+	const struct region *r = session_region(s, page);
 	uint64_t off = r->off + (page - r->first) * r->page_size;
 	bool again = wants_find(&s->wants, page)->tries > 0;
 	struct source *source = session_away(s);

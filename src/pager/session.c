@@ -68,7 +68,7 @@ void session_arm(struct session *s)
 	if (s->armed || s->ended || s->fd[SESSION_UFFD] < 0)
 		return;
 	s->armed = true;
-	(void)loop_rearm(s->env->loop, s->fd[SESSION_UFFD], session_tag(s, SESSION_UFFD), EPOLLIN);
+	session_rewatch(s, SESSION_UFFD, EPOLLIN);
 }
 
 void session_leave(struct session *s)
@@ -248,8 +248,9 @@ static int listen_here(const char *path, bool others, int *ret, struct err *err)
 	int fd, rc;
 
 	if (strlen(path) >= sizeof(a.sun_path))
-		return err_set(err, -ENAMETOOLONG, "socket '%s': a socket's path has at most %zu bytes",
-			       path, sizeof(a.sun_path) - 1);
+		return err_set(err, -ENAMETOOLONG,
+			       "socket '%s': a socket's path has at most %zu bytes", path,
+			       sizeof(a.sun_path) - 1);
 	strcpy(a.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
@@ -312,7 +313,8 @@ static int open_all(struct session *s, struct err *err)
 	if (rc == 0 && s->setup.trace)
 		rc = replay_open(s->setup.trace, &s->replay, err);
 	if (rc == 0)
-		rc = listen_here(s->setup.socket, s->setup.peer_uid >= 0, &s->fd[SESSION_LISTEN], err);
+		rc = listen_here(s->setup.socket, s->setup.peer_uid >= 0,
+				 &s->fd[SESSION_LISTEN], err);
 	if (rc < 0)
 		return rc;
 	rc = keep_new(s, err);
@@ -511,9 +513,9 @@ int session_start(struct session *s, struct err *err)
 		end_again(s);
 		return 0;
 	}
-	for (int i = 0; i < SESSION_NFDS && rc == 0; i++)
+	for (enum session_fd i = 0; i < SESSION_NFDS && rc == 0; i++)
 		if (s->fd[i] >= 0)
-			rc = session_watch(s, (enum session_fd)i, events_of((enum session_fd)i, phase));
+			rc = session_watch(s, i, events_of(i, phase));
 	if (rc == 0 && s->fresh)
 		session_rescue(s);
 	if (phase == STATE_WAITING && s->fd[SESSION_CONN] >= 0)
@@ -526,6 +528,11 @@ int session_watch(struct session *s, enum session_fd which, uint32_t events)
 	if (which == SESSION_UFFD)
 		s->armed = true;
 	return loop_watch(s->env->loop, s->fd[which], session_tag(s, which), events);
+}
+
+void session_rewatch(struct session *s, enum session_fd which, uint32_t events)
+{
+	(void)loop_rearm(s->env->loop, s->fd[which], session_tag(s, which), events);
 }
 
 int session_keep(struct session *s, enum keep_role role, int fd)

@@ -130,6 +130,12 @@ void session_end(struct session *s, enum state_phase phase, const char *reason);
 /* Whether it serves a guest (serving or completing). */
 bool session_serves(const struct session *s);
 
+/* The region of a page. */
+static inline const struct region *session_region(const struct session *s, uint64_t page)
+{
+	return regions_of(s->state->head->regions, s->state->head->nregions, page);
+}
+
 /*
  * Whether a region is private anonymous memory of 4 KiB pages: zeros cost nothing there,
  * the kernel maps one page for all of them.  Elsewhere they are memory.
@@ -145,6 +151,8 @@ void session_look_at_regions(struct session *s);
 int session_keep(struct session *s, enum keep_role role, int fd);
 /* Watches a descriptor that is in s->fd for the first time. */
 int session_watch(struct session *s, enum session_fd which, uint32_t events);
+/* The same for its next event. */
+void session_rewatch(struct session *s, enum session_fd which, uint32_t events);
 /* Stops watching and closes one; -1 is left. */
 void session_close_fd(struct session *s, enum session_fd which);
 

@@ -29,8 +29,8 @@ static int touch_new(const char *path, int flags, struct touch **ret, struct err
 
 	if (!t)
 		return err_set(err, -ENOMEM, "out of memory");
-	t->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK | flags,
-		     0640);
+	flags |= O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK;
+	t->fd = open(path, flags, 0640);
 	if (t->fd < 0) {
 		int rc = -errno;
 
@@ -108,7 +108,7 @@ void touch_note(struct session *s, uint64_t page)
 
 	if (!t || !t->begun)
 		return;
-	r = regions_of(s->state->head->regions, s->state->head->nregions, page);
+	r = session_region(s, page);
 	off = r->off + (page - r->first) * r->page_size;
 	page = off / t->trace.page_size;
 	if (page / 8 <= t->trace.size / t->trace.page_size / 8 && see(t, page) &&

@@ -15,14 +15,9 @@ void trouble_uffd(struct session *s, int code)
 		session_end(s, STATE_GONE, NULL);
 }
 
-static const struct region *region_of(const struct session *s, uint64_t page)
-{
-	return regions_of(s->state->head->regions, s->state->head->nregions, page);
-}
-
 static void tell(struct session *s, uint64_t page, int code, const char *what)
 {
-	const struct region *r = region_of(s, page);
+	const struct region *r = session_region(s, page);
 	uint64_t in = (page - r->first) * r->page_size;
 
 	log_warn("%s: address 0x%" PRIx64 ", offset %" PRIu64 " of '%s': %s: %s", s->setup.id,
@@ -49,7 +44,7 @@ static void park(struct session *s, struct want *w, uint64_t now)
 
 static int poison(struct session *s, uint64_t page, int code)
 {
-	const struct region *r = region_of(s, page);
+	const struct region *r = session_region(s, page);
 	uint64_t addr = r->addr + (page - r->first) * r->page_size, done;
 	int rc = uffd_poison(s->fd[SESSION_UFFD], (struct uffd_range){addr, r->page_size}, &done);
 

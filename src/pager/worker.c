@@ -73,7 +73,8 @@ static void on_quit(void *ctx)
 static void on_end(void *ctx)
 {
 	(void)ctx;
-	log_error("the keeper is gone and no other could be started: sessions end with this process");
+	log_error("the keeper is gone and no other could be started: "
+		  "sessions end with this process");
 }
 
 /* ---- */

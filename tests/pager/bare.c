@@ -8,7 +8,8 @@
  *
  * The first measures in this process: one thread touches N pages at random,
  * another polls, reads and UFFDIO_COPYs: one page again and again, or FILE's by
- * pread, or FILE's that were read before (--resident).  It prints JSON.  --fifo: the thread that touches is
+ * pread, or FILE's that were read before (--resident).  It prints JSON.
+ * --fifo: the thread that touches is
  * real-time, as a client under chrt(1); who answers it is not.  The second
  * COPYs so many bytes, 2 MiB at a time.  The third serves guests (serve.h).
  */
@@ -149,7 +150,8 @@ static void measure(struct bare *b, const char *source, bool resident)
 	touch_all(b, ns);
 	pthread_join(thread, NULL);
 	(void)snprintf(head, sizeof(head), "\"bare\":\"%s\",\"page_size\":%llu,",
-		       !source ? "copy" : resident ? "resident" : "pread", (unsigned long long)b->page_size);
+		       !source ? "copy" : resident ? "resident" : "pread",
+		       (unsigned long long)b->page_size);
 	tool_latency(head, ns, b->n);
 	munmap(b->memory, b->n * b->page_size);
 	close(b->uffd);

@@ -184,7 +184,8 @@ static void parse_order(struct touch *t, struct words *w)
 		t->order = TRACE;
 		t->trace = words_need(w, "the trace file");
 	} else {
-		tool_die(TOOL_FAILED, "an order is missing: seq, reverse, random, stride N, trace FILE");
+		tool_die(TOOL_FAILED,
+			 "an order is missing: seq, reverse, random, stride N, trace FILE");
 	}
 }
 

@@ -69,18 +69,22 @@ static void test_hist_rubbish(void)
 /* ---- sessions ---- */
 
 static const char before_text[] =
-	"[{\"number\": 1, \"id\": \"a\", \"counters\": {\"faults\": 100, \"ahead\": 50, \"replayed\": 1},"
+	"[{\"number\": 1, \"id\": \"a\","
+	" \"counters\": {\"faults\": 100, \"ahead\": 50, \"replayed\": 1},"
 	"  \"histogram\": [[2, 100]]},"
 	" {\"number\": 2, \"id\": \"closed\", \"counters\": {\"faults\": 9}},"
 	" {\"number\": 4, \"id\": \"b\", \"counters\": {\"faults\": 7}, \"histogram\": [[9, 7]]}]";
 
 static const char now_text[] =
-	"[{\"number\": 1, \"id\": \"a\", \"counters\": {\"faults\": 120, \"ahead\": 60, \"replayed\": 11},"
+	"[{\"number\": 1, \"id\": \"a\","
+	" \"counters\": {\"faults\": 120, \"ahead\": 60, \"replayed\": 11},"
 	"  \"histogram\": [[2, 100], [4, 19], [64, 1]]},"
-	" {\"number\": 3, \"id\": \"over\", \"ended_seconds\": 7.5, \"counters\": {\"faults\": 1000}},"
+	" {\"number\": 3, \"id\": \"over\", \"ended_seconds\": 7.5,"
+	" \"counters\": {\"faults\": 1000}},"
 	" {\"number\": 4, \"id\": \"b\", \"ended_seconds\": null, \"counters\": {\"faults\": 7},"
 	"  \"histogram\": [[9, 7]]},"
-	" {\"number\": 5, \"id\": \"new\", \"counters\": {\"faults\": 400}, \"histogram\": [[2, 400]]}]";
+	" {\"number\": 5, \"id\": \"new\", \"counters\": {\"faults\": 400},"
+	" \"histogram\": [[2, 400]]}]";
 
 static void test_rates(void)
 {
