@@ -127,7 +127,8 @@ class Pager:
         try:
             bare, read, ours = [], [], []
             for s in range(ROUNDS):
-                bare += figures(run(guest("bare"), "--huge", "-n", 128, "--fifo"))
+                bare += figures(run(guest("bare"), "--huge", "-n", 128, "--fifo", "--source",
+                                    self.dense, "--resident"))
                 read += figures(run(guest("bare"), "--huge", "-n", 128, "--fifo", "--source",
                                     self.dense))
                 ours.append(self.latency(d, self.dense, "128 seed %d fifo" % (s + 1), kind="huge"))
@@ -194,31 +195,48 @@ class Pager:
         if not self.trace:
             say("no --trace: no replay")
             return
-        store, layer = self.store()
-        mem, mnt, size = self.b.mem[0], self.b.path("mnt"), os.path.getsize(self.b.mem[0])
+        mem, size = self.b.mem[0], os.path.getsize(self.b.mem[0])
         with open(self.trace) as f:
             pages = int(f.read().split()[-1])
         unzip = raw("unzip", self.b.chunk_pages("memfile"), 1, mem)["seconds_per_gib"]
         copy = figures(run(guest("bare"), "--bulk", pages * 4096))[0]["seconds"]
         ref = pages * 4096 / 2 ** 30 * unzip + copy
-        times, alone, share = [], [], []
+        wrong = self.wrong_trace(self.b.path("wrong"), size, pages)
+        right, alone, misled, share = [], [], [], []
         for _ in range(3):
-            for how, into in ((dict(trace=os.path.abspath(self.trace)), times), ({}, alone)):
-                with mount(store, mnt):
-                    drop_caches()
-                    sock = d.session(self.mounted(layer), prefetch="off", **how)
-                    out = self.client(mem, "map auto %d 0; handoff %s; touch trace %s blind" %
-                                      (size, sock, self.trace))
-                    into.append(touch_seconds(out)[0])
-                    time.sleep(0.5)
-                    c = d.last()["counters"]
-                    if how:
-                        share.append((c["present"] + c["zeroed"]) / pages)
-        row("replay of a recorded working set, to its last page", min(times), "s", ref,
-            min(times) / ref, 1.3)
-        row("  against the same faults one by one, cold", min(times), "s", min(alone),
-            min(alone) / min(times), 5, low=False)
+            right.append(self.resume(d, mem, prefetch="off", trace=os.path.abspath(self.trace)))
+            c = d.last()["counters"]
+            share.append((c["present"] + c["zeroed"]) / pages)
+            alone.append(self.resume(d, mem, prefetch="off"))
+            misled.append(self.resume(d, mem, prefetch="off", trace=wrong))
+        row("replay of a recorded working set, to its last page", min(right), "s", ref,
+            min(right) / ref, 1.3)
+        row("  against the same faults one by one, cold", min(right), "s", min(alone),
+            min(alone) / min(right), 5, low=False)
         row("  installed / touched", max(share), "", None, max(share), 1.15)
+        row("  with a wrong trace, against none", min(misled), "s", min(alone),
+            min(misled) / min(alone), 1.05)
+
+    @staticmethod
+    def wrong_trace(path, size, pages):
+        rng = random.Random(2)
+        with open(path, "w") as f:
+            f.write("lamina-trace 1 page-size 4096 size %d\n" % size)
+            for page in rng.sample(range(size // 4096), pages):
+                f.write("%d 1\n" % page)
+            f.write("end %d\n" % pages)
+        return path
+
+    def resume(self, d, mem, **how):
+        """Seconds that a guest takes to come for the trace's pages, from a cold mount."""
+        store, layer = self.store()
+        with mount(store, self.b.path("mnt")):
+            drop_caches()
+            sock = d.session(self.mounted(layer), **how)
+            out = self.client(mem, "map auto %d 0; handoff %s; touch trace %s blind" %
+                              (os.path.getsize(mem), sock, self.trace))
+            time.sleep(0.5)
+        return touch_seconds(out)[0]
 
     # ---- a thousand ----
 

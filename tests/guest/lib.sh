@@ -15,6 +15,7 @@ run_dir=
 guest_pid=
 child_pid=
 end_hooks=()
+guest_env=()
 
 say() { printf '%s: %s\n' "${SAY_AS:-${0##*/}}" "$*" >&2; }
 
@@ -87,11 +88,11 @@ ctl() { await "$guest_dir/ctl.py" "$@"; }
 
 # start_guest RAM_FILE RAM_BYTES SHARE DISK_FILE DISK_OPTIONS [QEMU ARGUMENT...]
 # Starts the machine; its sockets are $run_dir/qmp and $run_dir/serial. It dies with
-# this script even if that is killed.
+# this script even if that is killed. guest_env has NAME=VALUEs for its environment alone.
 start_guest() {
 	local ram=${1//,/,,} bytes=$2 share=$3 disk=${4//,/,,} options=$5
 	shift 5
-	TMPDIR=$run_dir setpriv --pdeathsig TERM qemu-system-x86_64 \
+	env "TMPDIR=$run_dir" "${guest_env[@]}" setpriv --pdeathsig TERM qemu-system-x86_64 \
 		-nodefaults -no-user-config -no-reboot -display none \
 		-machine q35,memory-backend=ram,vmport=off,smbus=off,sata=off,usb=off \
 		-accel tcg,thread=multi -cpu max -smp 2 -m "${bytes}B" \
