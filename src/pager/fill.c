@@ -21,7 +21,8 @@
 #define PIECE_LEN (UINT64_C(16) << 10)
 #define PIECE_QUIET_LEN (UINT64_C(64) << 10)	/* when no fault has come for a while */
 #define QUIET_NS 10000000
-#define BLOCK_LEN (UINT64_C(256) << 10)
+#define BLOCK_LEN (UINT64_C(32) << 10)		/* read at once: about what is compressed as one */
+#define BLOCK_QUIET_LEN (UINT64_C(256) << 10)
 #define HOLE_PAGES 128		/* zeros go faster */
 
 static struct fill_span *span_at(struct fill *f, unsigned i)
@@ -228,6 +229,11 @@ static int get(struct session *s, struct hand *hand, uint64_t off, uint64_t len,
 	return 0;
 }
 
+static bool is_quiet(const struct session *s)
+{
+	return loop_now_ns() - s->fault_ns > QUIET_NS;
+}
+
 /* What is not in the page cache, and whose: a block of it, or a hole. */
 struct block {
 	struct fill_span span;
@@ -261,7 +267,8 @@ static enum fill_step block_away(struct session *s, struct hand *hand, struct fi
 {
 	const struct region *r = session_region(s, span->begin);
 	enum kind kind = KIND_DATA;
-	uint64_t n = next_run(s, span, BLOCK_LEN / r->page_size, &kind);
+	uint64_t len = is_quiet(s) ? BLOCK_QUIET_LEN : BLOCK_LEN;
+	uint64_t n = next_run(s, span, len / r->page_size, &kind);
 	struct block b = {
 		.span = {span->at, span->at + n, span->at, n, span->at + n},
 		.off = offset_of(r, span->at),
@@ -340,7 +347,7 @@ enum fill_step fill_piece(struct session *s, struct hand *hand, bool may_block)
 	if (!s->fill.n)
 		return FILL_DONE;
 	choose_canaries(s, span);
-	len = loop_now_ns() - s->fault_ns > QUIET_NS ? PIECE_QUIET_LEN : PIECE_LEN;
+	len = is_quiet(s) ? PIECE_QUIET_LEN : PIECE_LEN;
 	n = next_run(s, span, len / session_region(s, span->begin)->page_size, &kind);
 	if (!n) {
 		pop(&s->fill);

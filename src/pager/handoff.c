@@ -5,7 +5,8 @@
  * leaves it to its successor.
  *
  * From the phase `serving` on a worker that takes the session over finds its
- * regions in the state.  So the order is: bag, state, phase, socket.
+ * regions in the state.  So the order is: bag, the socket's name, state, phase,
+ * message.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -172,8 +173,10 @@ static int begin(struct session *s, const struct message *m, struct err *err)
 	rc = n < 0 ? n : session_keep(s, KEEP_UFFD, m->fd[0]);
 	if (n >= 0 && rc < 0)
 		err_sys(err, rc, "the keeper does not take the userfaultfd");
-	if (rc == 0)
+	if (rc == 0) {
+		(void)unlink(s->setup.socket);	/* a successor that serves leaves it alone */
 		rc = state_begin(s->state, regions, (unsigned)n, source_size(s->source), err);
+	}
 	free(regions);
 	return rc;
 }
@@ -194,7 +197,6 @@ static void serve(struct session *s, struct message *m)
 	s->fd[SESSION_UFFD] = m->fd[0];
 	m->n = 0;
 	session_close_fd(s, SESSION_LISTEN);
-	(void)unlink(s->setup.socket);
 	session_look_at_regions(s);
 	touch_begin(s->touch, head->regions[0].page_size, head->memfile_size);
 	if (replay_begin(s, &err) < 0)
@@ -248,8 +250,9 @@ unsigned handoff_age(struct session *s, uint64_t now_ns)
 
 	if (s->ended || session_serves(s) || s->fd[SESSION_CONN] < 0)
 		return 0;
-	if (now_ns - s->conn_ns < limit)
-		return (unsigned)((limit - (now_ns - s->conn_ns)) / 1000000) + 1;
+	/* It may have connected after `now`. */
+	if (now_ns < s->conn_ns + limit)
+		return (unsigned)((s->conn_ns + limit - now_ns) / 1000000) + 1;
 	fail(s, "the hypervisor connected and sent nothing");
 	return 0;
 }

@@ -10,8 +10,11 @@
  * While jobs wait it does not sleep in epoll_wait(), unless as many threads
  * as may work on jobs do: then the one that ends a job takes the next.
  *
- * Lock: `lock` guards the queue, `working` and the next tick's time.  No callback
- * runs under it.
+ * When half of the threads of the start are away, one more is started for each that
+ * leaves; one that finds more than at the start present ends.
+ *
+ * Lock: `lock` guards the queue, the counts, the places and the next tick's time.  No
+ * callback runs under it.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -29,7 +32,7 @@
 #include "src/pager/loop.h"
 
 #define THREADS_MIN 8
-#define THREADS_MAX 256
+#define THREADS_MAX 256		/* at the start */
 
 /* Tags of our own; the callers' have their top byte below this. */
 #define TAG_BELL (UINT64_C(0xff) << 56)
@@ -41,6 +44,14 @@ struct queue {
 	struct loop_job **last;
 };
 
+enum place_state { PLACE_FREE, PLACE_TAKEN, PLACE_LEFT /* to be joined */ };
+
+struct place {
+	struct hand hand;
+	pthread_t thread;
+	enum place_state state;		/* under the loop's lock */
+};
+
 struct loop {
 	const struct loop_ops *ops;
 	void *ctx;
@@ -48,10 +59,10 @@ struct loop {
 	int bell;
 	int clock;
 	int bye;
-	_Atomic unsigned nthreads;
+	unsigned nstart;		/* threads at the start */
+	_Atomic unsigned nthreads;	/* now; changed under lock */
 	unsigned working_max;
-	pthread_t *threads;
-	struct hand *hands;
+	struct place *places;		/* LOOP_THREADS_MAX */
 	_Atomic bool ending;
 	_Atomic unsigned sleeping;
 	_Atomic unsigned waiting;	/* jobs in the queue */
@@ -59,6 +70,7 @@ struct loop {
 	struct queue urgent;		/* under lock */
 	struct queue others;		/* under lock */
 	unsigned working;		/* under lock */
+	unsigned away;			/* under lock */
 	uint64_t tick_ns;		/* under lock; 0: none */
 };
 
@@ -214,14 +226,39 @@ static void dispatch(struct loop *l, struct hand *hand, const struct epoll_event
 		l->ops->ready(l->ctx, hand, e->data.u64, e->events);
 }
 
+/* Under lock. */
+static unsigned present(const struct loop *l)
+{
+	return l->nthreads - l->away;
+}
+
+/* There are more than needed: it gives up its place. */
+static bool leaves(struct loop *l, struct place *place)
+{
+	bool leave;
+
+	if (l->nthreads <= l->nstart)
+		return false;
+	pthread_mutex_lock(&l->lock);
+	leave = present(l) > l->nstart;
+	if (leave) {
+		place->state = PLACE_LEFT;
+		l->nthreads--;
+	}
+	pthread_mutex_unlock(&l->lock);
+	return leave;
+}
+
 static void *serve(void *arg)
 {
-	struct hand *hand = arg;
+	struct place *place = arg;
+	struct hand *hand = &place->hand;
 	struct loop *l = hand->loop;
+	uint8_t *buf = hand->buf;
 	struct epoll_event e;
 	struct loop_job *job;
 
-	while (!atomic_load(&l->ending)) {
+	while (!atomic_load(&l->ending) && !leaves(l, place)) {
 		int n = wait_event(l, &e);
 
 		if (n < 0 && errno != EINTR)
@@ -232,6 +269,7 @@ static void *serve(void *arg)
 		if (job)
 			work(l, hand, job);
 	}
+	(void)munmap(buf, LOOP_BUF_LEN);
 	return NULL;
 }
 
@@ -292,37 +330,95 @@ static unsigned cores(void)
 	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (unsigned)CPU_COUNT(&set);
 }
 
-static int start_hand(struct loop *l, unsigned i)
+static uint8_t *buf_new(void)
 {
-	struct hand *hand = &l->hands[i];
 	void *p = mmap(NULL, 2 * LOOP_BUF_LEN, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uintptr_t at = ((uintptr_t)p + LOOP_BUF_LEN - 1) & ~(uintptr_t)(LOOP_BUF_LEN - 1);
 
 	if (p == MAP_FAILED)
-		return -errno;
+		return NULL;
 	if (at > (uintptr_t)p)
 		(void)munmap(p, at - (uintptr_t)p);
 	(void)munmap((void *)(at + LOOP_BUF_LEN), (uintptr_t)p + LOOP_BUF_LEN - at);
-	hand->loop = l;
-	hand->buf = (void *)at;
-	return -pthread_create(&l->threads[i], NULL, serve, hand);
+	return (void *)at;
 }
 
-static int start_all(struct loop *l, unsigned n)
+/* Under lock. */
+static struct place *free_place(struct loop *l)
+{
+	for (unsigned i = 0; i < LOOP_THREADS_MAX; i++) {
+		struct place *place = &l->places[i];
+
+		if (place->state == PLACE_LEFT)
+			(void)pthread_join(place->thread, NULL);
+		if (place->state != PLACE_TAKEN) {
+			place->state = PLACE_FREE;
+			return place;
+		}
+	}
+	return NULL;
+}
+
+/* Under lock. */
+static int start_one(struct loop *l)
+{
+	struct place *place = free_place(l);
+	int rc;
+
+	if (!place)
+		return -EAGAIN;
+	place->hand = (struct hand){.loop = l, .buf = buf_new()};
+	if (!place->hand.buf)
+		return -ENOMEM;
+	rc = -pthread_create(&place->thread, NULL, serve, place);
+	if (rc < 0) {
+		(void)munmap(place->hand.buf, LOOP_BUF_LEN);
+		return rc;
+	}
+	place->state = PLACE_TAKEN;
+	l->nthreads++;
+	return 0;
+}
+
+static int start_all(struct loop *l)
 {
 	int rc = 0;
 
-	l->threads = calloc(n, sizeof(*l->threads));
-	l->hands = calloc(n, sizeof(*l->hands));
-	if (!l->threads || !l->hands)
+	l->places = calloc(LOOP_THREADS_MAX, sizeof(*l->places));
+	if (!l->places)
 		return -ENOMEM;
-	while (l->nthreads < n && rc == 0) {
-		rc = start_hand(l, l->nthreads);
-		if (rc == 0)
-			l->nthreads++;
-	}
+	pthread_mutex_lock(&l->lock);
+	while (l->nthreads < l->nstart && rc == 0)
+		rc = start_one(l);
+	pthread_mutex_unlock(&l->lock);
 	return rc;
+}
+
+void loop_away(struct loop *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->away++;
+	if (present(l) <= l->nstart / 2 && !atomic_load(&l->ending))
+		(void)start_one(l);
+	pthread_mutex_unlock(&l->lock);
+}
+
+void loop_back(struct loop *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->away--;
+	pthread_mutex_unlock(&l->lock);
+}
+
+bool loop_thin(struct loop *l)
+{
+	bool thin;
+
+	pthread_mutex_lock(&l->lock);
+	thin = present(l) <= l->nstart / 4;
+	pthread_mutex_unlock(&l->lock);
+	return thin;
 }
 
 int loop_new(unsigned threads, const struct loop_ops *ops, void *ctx, struct loop **ret,
@@ -343,10 +439,11 @@ int loop_new(unsigned threads, const struct loop_ops *ops, void *ctx, struct loo
 		threads = 4 * ncores < THREADS_MIN ? THREADS_MIN : 4 * ncores;
 	if (threads > THREADS_MAX)
 		threads = THREADS_MAX;
+	l->nstart = threads;
 	l->working_max = threads / 2 < ncores + 1 ? (threads + 1) / 2 : ncores + 1;
 	rc = open_all(l);
 	if (rc == 0)
-		rc = start_all(l, threads);
+		rc = start_all(l);
 	if (rc < 0) {
 		loop_free(l);
 		return err_sys(err, rc, "cannot start the serving threads");
@@ -361,25 +458,35 @@ static void close_fd(int fd)
 		(void)close(fd);
 }
 
+static bool is_used(struct loop *l, const struct place *place)
+{
+	bool used;
+
+	pthread_mutex_lock(&l->lock);
+	used = place->state != PLACE_FREE;
+	pthread_mutex_unlock(&l->lock);
+	return used;
+}
+
 void loop_free(struct loop *l)
 {
 	uint64_t one = 1;
 
 	if (!l)
 		return;
-	atomic_store(&l->ending, true);
+	pthread_mutex_lock(&l->lock);
+	atomic_store(&l->ending, true);		/* nobody starts one more from now on */
+	pthread_mutex_unlock(&l->lock);
 	if (l->bye >= 0)
 		(void)!write(l->bye, &one, sizeof(one));
-	for (unsigned i = 0; i < l->nthreads; i++) {
-		(void)pthread_join(l->threads[i], NULL);
-		(void)munmap(l->hands[i].buf, LOOP_BUF_LEN);
-	}
+	for (unsigned i = 0; l->places && i < LOOP_THREADS_MAX; i++)
+		if (is_used(l, &l->places[i]))
+			(void)pthread_join(l->places[i].thread, NULL);
 	close_fd(l->epoll);
 	close_fd(l->bell);
 	close_fd(l->clock);
 	close_fd(l->bye);
 	pthread_mutex_destroy(&l->lock);
-	free(l->threads);
-	free(l->hands);
+	free(l->places);
 	free(l);
 }

@@ -8,7 +8,9 @@
  * thread left for the next event.
  *
  * A thread may sleep in a callback (it reads a memfile): there are more of
- * them than cores.
+ * them than cores.  It says so with loop_away(): when many are away, others take their
+ * places, up to LOOP_THREADS_MAX in all.  So whoever has no need to sleep is
+ * served, even where a daemon behind memfiles hangs.
  */
 #ifndef LAMINA_PAGER_LOOP_H
 #define LAMINA_PAGER_LOOP_H
@@ -21,6 +23,7 @@
 struct loop;
 
 #define LOOP_BUF_LEN (UINT64_C(2) << 20)
+#define LOOP_THREADS_MAX 1024
 
 /* What each thread has for itself. */
 struct hand {
@@ -62,6 +65,12 @@ bool loop_push(struct loop *loop, struct loop_job *job);
 
 /* ops->tick in at most `ms`; an earlier one stays. */
 void loop_tick_in(struct loop *loop, unsigned ms);
+
+/* In a callback: this thread may sleep for as long as it likes, until loop_back(). */
+void loop_away(struct loop *loop);
+void loop_back(struct loop *loop);
+/* Whether so many are away that no other should leave. */
+bool loop_thin(struct loop *loop);
 
 /* Whether every other thread sleeps. */
 bool loop_alone(const struct loop *loop);

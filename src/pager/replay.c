@@ -320,6 +320,9 @@ static enum fill_step load_away(struct session *s)
 		return FILL_DONE;
 	p->busy = false;
 	p->loaded = rc == 0;
+	for (unsigned i = 0; i < p->n && rc == 0; i++)
+		state_add(&s->state->head->count.read_bytes,
+			  p->item[i].n * session_region(s, p->item[i].page)->page_size);
 	p->pause_ns = rc < 0 ? loop_now_ns() + UINT64_C(1000000) * PAUSE_MS : 0;
 	state_add(&s->state->head->count.retries, rc < 0);
 	return FILL_MORE;

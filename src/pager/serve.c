@@ -32,6 +32,8 @@
 
 #define TURN_NS 1000000		/* of background work */
 #define RECOVER_READS 1024	/* a guest that never stops must not keep the others waiting */
+#define AWAY_MAX 8		/* threads that read for one session */
+#define THIN_MS 10		/* until a page is tried again when no thread can be spared */
 #define SPIN_NS 20000		/* after a fault, when nobody waits: the next is often near */
 
 /* Reads the page if that costs no waiting, and installs it. */
@@ -202,6 +204,13 @@ static int read_away(struct session *s, struct hand *hand, uint64_t page)
 	return rc;
 }
 
+static void wait_for_threads(struct session *s, struct want *w)
+{
+	w->step = WANT_PARKED;
+	w->due_ns = loop_now_ns() + UINT64_C(1000000) * THIN_MS;
+	loop_tick_in(s->env->loop, THIN_MS);
+}
+
 /* A page of the list: one attempt. */
 static void rescue(struct session *s, struct hand *hand, struct want *w)
 {
@@ -220,6 +229,10 @@ static void rescue(struct session *s, struct hand *hand, struct want *w)
 	} else {
 		rc = w->tries ? -EAGAIN : demand_now(s, hand, page);
 		if (rc == -EAGAIN && !(state_get(s->state, page) & STATE_HOLE)) {
+			if (loop_thin(s->env->loop)) {
+				wait_for_threads(s, w);
+				return;
+			}
 			hand->buf_of = 0;
 			rc = read_away(s, hand, page);
 			if (s->ended)
@@ -241,9 +254,17 @@ static void rescue(struct session *s, struct hand *hand, struct want *w)
 	}
 }
 
+/* The page that this thread should see to. */
+static struct want *next_want(struct session *s)
+{
+	return s->wants.n && s->away < AWAY_MAX ? wants_ready(&s->wants) : NULL;
+}
+
 /* More than this thread can read at once: others come and help. */
 static void call_for_help(struct session *s, const struct want *mine)
 {
+	if (s->away + 1 >= AWAY_MAX)
+		return;
 	for (size_t i = 0; i < s->wants.n; i++) {
 		if (s->wants.v[i].step != WANT_READY || &s->wants.v[i] == mine)
 			continue;
@@ -257,9 +278,10 @@ static bool background(struct session *s, struct hand *hand, bool may_block)
 {
 	enum fill_step step = replay_piece(s, hand, may_block);
 
+	/* Whoever serves the memfile has the page in demand to work on, and nothing else. */
 	if (step == FILL_DONE)
-		step = fill_piece(s, hand, may_block);
-	if (step == FILL_BLOCKS)
+		step = fill_piece(s, hand, may_block && !wants_pressing(&s->wants));
+	if (step == FILL_BLOCKS && !wants_pressing(&s->wants))
 		session_work_later(s);
 	return step == FILL_MORE;
 }
@@ -280,7 +302,7 @@ static bool spin(const struct session *s)
 static bool demands(struct session *s, struct hand *hand, unsigned *ret_did)
 {
 	int n = messages(s, hand);
-	struct want *w = s->ended || !s->wants.n ? NULL : wants_ready(&s->wants);
+	struct want *w = s->ended ? NULL : next_want(s);
 
 	*ret_did += (unsigned)n + !!w;
 	if (w) {
@@ -312,7 +334,7 @@ static void turn(struct session *s, struct hand *hand, bool may_block)
 			return;
 		}
 	}
-	if (!s->ended && s->wants.n && wants_ready(&s->wants))
+	if (!s->ended && next_want(s))
 		session_rescue(s);
 }
 

@@ -20,12 +20,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "src/pager/hold.h"
 #include "src/pager/replay.h"
 #include "src/pager/session.h"
 #include "src/pager/touch.h"
@@ -44,6 +44,11 @@ static const enum keep_role roles[SESSION_NFDS] = {
 void session_enter(struct session *s)
 {
 	pthread_mutex_lock(&s->lock);
+}
+
+bool session_try_enter(struct session *s)
+{
+	return pthread_mutex_trylock(&s->lock) == 0;
 }
 
 /*
@@ -99,11 +104,13 @@ struct source *session_away(struct session *s)
 	s->away++;
 	session_arm(s);
 	session_leave(s);
+	loop_away(s->env->loop);
 	return source;
 }
 
 void session_back(struct session *s)
 {
+	loop_back(s->env->loop);
 	session_enter(s);
 	if (--s->away == 0 && s->ended)
 		free_work(s);
@@ -183,31 +190,13 @@ void session_unref(struct session *s)
 
 /* ---- a new one ---- */
 
-static int lock_hold(const char *path, int *ret, struct err *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-	if (fd < 0)
-		return err_sys(err, -errno, "cannot open '%s' to hold it", path);
-	if (flock(fd, LOCK_SH | LOCK_NB) < 0) {
-		int rc = errno == EWOULDBLOCK ?
-			err_set(err, -EBUSY, "cannot hold '%s': somebody has it locked", path) :
-			err_sys(err, -errno, "cannot hold '%s'", path);
-
-		(void)close(fd);
-		return rc;
-	}
-	*ret = fd;
-	return 0;
-}
-
 static int lock_holds(struct session *s, struct err *err)
 {
 	int rc = 0;
 
-	for (unsigned i = 0; i < s->setup.nholds && rc == 0; i++)
-		rc = lock_hold(s->setup.hold[i], &s->hold[i], err);
-	return rc;
+	for (unsigned i = 0; i < s->setup.nholds && rc >= 0; i++)
+		s->hold[i] = rc = hold_lock(s->setup.hold[i], err);
+	return rc < 0 ? rc : 0;
 }
 
 /*
@@ -232,10 +221,10 @@ static bool is_dead_socket(const struct sockaddr_un *a)
 
 static int bind_socket(int fd, const struct sockaddr_un *a)
 {
-	if (bind(fd, (const struct sockaddr *)a, sizeof(*a)) == 0)
-		return 0;
-	if (errno != EADDRINUSE || !is_dead_socket(a))
-		return -errno;
+	int rc = bind(fd, (const struct sockaddr *)a, sizeof(*a)) < 0 ? -errno : 0;
+
+	if (rc != -EADDRINUSE || !is_dead_socket(a))
+		return rc;
 	if (unlink(a->sun_path) < 0 || bind(fd, (const struct sockaddr *)a, sizeof(*a)) < 0)
 		return -errno;
 	return 0;
@@ -587,6 +576,8 @@ void session_end(struct session *s, enum state_phase phase, const char *reason)
 	rc = touch_flush(s->touch);
 	if (rc < 0)
 		log_warn("%s: cannot write '%s': %s", s->setup.id, s->setup.record, strerror(-rc));
+	touch_free(s->touch);
+	s->touch = NULL;
 	state_end(s->state, phase, reason);
 	let_go(s);
 	wants_fini(&s->wants);

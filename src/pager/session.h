@@ -101,6 +101,8 @@ void session_unref(struct session *s);
 
 /* Becomes the owner; waits for it. */
 void session_enter(struct session *s);
+/* The same, unless somebody else is the owner. */
+bool session_try_enter(struct session *s);
 /*
  * After an event of the userfaultfd: true: the caller is the owner, and it is
  * unarmed; false: the owner has been told.

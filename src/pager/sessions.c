@@ -15,6 +15,8 @@
 #include "store/base/log.h"
 #include "store/base/vec.h"
 
+#define BUSY_MS 10		/* until a session that has an owner is cared for */
+
 struct sessions {
 	const struct session_env *env;
 	_Atomic bool draining;
@@ -419,11 +421,13 @@ unsigned sessions_tick(struct sessions *t)
 	unsigned next = 0;
 
 	for (size_t i = 0; v && i < n; i++) {
-		unsigned ms;
+		unsigned ms = BUSY_MS;
 
-		session_enter(v[i]);
-		ms = v[i]->ended ? 0 : care_tick(v[i], now);
-		session_leave(v[i]);
+		/* An owner that hangs must not take the threads of all ticks with it. */
+		if (session_try_enter(v[i])) {
+			ms = v[i]->ended ? 0 : care_tick(v[i], now);
+			session_leave(v[i]);
+		}
 		session_unref(v[i]);
 		if (ms && (!next || ms < next))
 			next = ms;

@@ -25,7 +25,9 @@
 #include "src/pager/regions.h"
 #include "store/base/err.h"
 
+#ifndef STATE_LAYOUT
 #define STATE_LAYOUT 1
+#endif
 #define STATE_HEAD_LEN (UINT64_C(128) << 10)
 #define STATE_CONFIG_MAX 32768
 #define STATE_ID_MAX 128	/* with its NUL */

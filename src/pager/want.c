@@ -38,6 +38,14 @@ void wants_drop(struct wants *w, uint64_t page)
 	w->n--;
 }
 
+bool wants_pressing(const struct wants *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (w->v[i].step != WANT_PARKED)
+			return true;
+	return false;
+}
+
 struct want *wants_ready(struct wants *w)
 {
 	for (size_t i = 0; i < w->n; i++)

@@ -40,6 +40,8 @@ struct want *wants_find(struct wants *w, uint64_t page);
 /* -ENOMEM, also when there are WANTS_MAX. */
 int wants_add(struct wants *w, uint64_t page, uint64_t asked_ns);
 void wants_drop(struct wants *w, uint64_t page);
+/* Whether any is not parked. */
+bool wants_pressing(const struct wants *w);
 /* The oldest that is ready, or NULL. */
 struct want *wants_ready(struct wants *w);
 /* Parked ones whose time has come become ready; returns when the next is due, 0: none. */

@@ -17,7 +17,7 @@ void window_init(struct window *w, enum window_mode mode, uint64_t len, uint64_t
 {
 	*w = (struct window){
 		.mode = mode,
-		.len = mode == WINDOW_OFF ? 0 : len,
+		.len = mode == WINDOW_OFF ? 0 : mode == WINDOW_ADAPTIVE ? WINDOW_MIN : len,
 		.max = mode == WINDOW_OFF ? 0 : len,
 		.random = seed,
 	};

@@ -7,7 +7,6 @@ PATH=$buildroot/tests/pager:$PATH
 # Starts one whose runtime directory is ./run; its socket is $sock, its log pager.log.
 start_pager() { # [OPTION...]
 	sock=$T/run/api.sock
-	mkdir -p run
 	lamina-pager --foreground --socket "$sock" --runtime-dir "$T/run" "$@" >pager.log 2>&1 &
 	pager_pid=$!
 	at_exit "kill $pager_pid; sleep 0.2; kill $pager_pid; sleep 0.2; end_pager"
@@ -39,8 +38,8 @@ worker_pid() {
 	pager_pids pager-worker | tail -1
 }
 
-fds_of() { # PID
-	find "/proc/$1/fd" -mindepth 1 2>/dev/null | wc -l
+fds_of() { # PID: without those that it has from this shell
+	find "/proc/$1/fd" -mindepth 1 ! -lname '*.in' ! -lname /dev/null ! -lname '*.log*' ! -lname 'pipe:*' 2>/dev/null | wc -l
 }
 
 answers() {
@@ -116,12 +115,21 @@ session() { # ID MEMFILE [MEMBERS]
 
 # N sessions, ID1, ID2, ..., by one curl.
 sessions() { # ID N MEMFILE [MEMBERS]
-	local i
+	local i file
+	file=$(realpath "$3")
 	for ((i = 1; i <= $2; i++)); do
 		printf 'url = "http://pager/sessions"\nunix-socket = "%s"\noutput = "%s"\nfail\n' \
 			"$sock" "$T/.made"
 		printf 'data = "%s"\nnext\n' \
-			"{\\\"id\\\":\\\"$1$i\\\",\\\"memfile\\\":\\\"$(realpath "$3")\\\"${4:-}}"
+			"{\\\"id\\\":\\\"$1$i\\\",\\\"memfile\\\":\\\"$file\\\"${4:-}}"
+	done | sed '$d' | curl -sS -K -
+}
+
+close_all() { # that can be closed
+	curl -s --unix-socket "$sock" http://pager/sessions | jq -r '.[].id' | while read -r id; do
+		printf 'url = "http://pager/sessions/%s/close"\nunix-socket = "%s"\noutput = "%s"\n' \
+			"$id" "$sock" "$T/.closed"
+		printf 'data = ""\nnext\n'
 	done | sed '$d' | curl -sS -K -
 }
 
@@ -133,6 +141,11 @@ fact() { # ID FILTER
 # How many are in that state.
 count_state() { # STATE
 	curl -s --unix-socket "$sock" "http://pager/sessions?state=$1" | jq length
+}
+
+# All guests have gone.
+none_left() {
+	[ "$(curl -s --unix-socket "$sock" http://pager/sessions | jq '[.[] | select(.state != "gone")] | length')" = 0 ]
 }
 
 is_count() { # STATE N
@@ -157,6 +170,22 @@ guest_does() { # NAME COMMAND...: and waits until each is done
 	guest_has_or_ended() { guest_has "$@" || ! kill -0 "${!pid}"; }
 	within 60 guest_has_or_ended "$@" && guest_has "$@" && return
 	sed 's/^/# /' "$name.out"
+	return 1
+}
+
+# Does COMMAND again and again while a guest works; $n is how often.
+while_works() { # GUEST COMMAND GUEST-COMMAND...
+	local guest=$1 command=$2 doing
+	shift 2
+	n=0
+	guest_does "$guest" "$@" >"$guest.does" &
+	doing=$!
+	while kill -0 $doing 2>/dev/null; do
+		$command || break
+		n=$((n + 1))
+	done
+	wait $doing && return
+	cat "$guest.does"
 	return 1
 }
 

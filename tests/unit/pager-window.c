@@ -135,8 +135,8 @@ static void test_dense(void)
 {
 	start(WINDOW_ADAPTIVE, WINDOW_MAX);
 	touch_all(0, NPAGES);
-	is_int(g.w.len, WINDOW_MAX, "a guest that touches all keeps its 2 MiB");
-	ok(g.faults < NPAGES / 50, "%u faults for %u pages", g.faults, NPAGES);
+	is_int(g.w.len, WINDOW_MAX, "a guest that touches all gets its 2 MiB");
+	ok(g.faults < NPAGES / 10, "%u faults for %u pages", g.faults, NPAGES);
 	ok(window_used_permille(&g.w) > 900, "%d of 1000 were of use", window_used_permille(&g.w));
 }
 
@@ -144,7 +144,7 @@ static void test_sparse(void)
 {
 	start(WINDOW_ADAPTIVE, WINDOW_MAX);
 	touch_few(0, NPAGES);
-	is_int(g.w.len, WINDOW_MIN, "one that touches one page in 50 comes down to 64 KiB");
+	is_int(g.w.len, WINDOW_MIN, "one that touches one page in 50 stays at 64 KiB");
 	ok(window_used_permille(&g.w) < 100, "%d of 1000 were of use",
 	   window_used_permille(&g.w));
 }
@@ -263,6 +263,9 @@ static void test_outcomes(void)
 	window_outcome(&w, false);
 	window_outcome(&w, false);
 	is_int(window_used_permille(&w), 250, "one of four");
+	is_int(w.len, WINDOW_MIN, "it starts small: nothing speaks for more");
+	for (unsigned i = 0; i < 10000; i++)
+		window_outcome(&w, true);
 	for (unsigned i = 0; i < 10000; i++)
 		window_outcome(&w, i % 3 == 0);
 	is_int(w.len, WINDOW_MAX, "a third used: it stays");

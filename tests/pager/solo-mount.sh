@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Sessions whose memfile is a layer in the mount: its daemon is killed, mounted
+# again, hangs; many clones of one layer.
+. "$(dirname "$0")/../fuse/lib.sh"
+. "$srcroot/tests/pager/solo-lib.sh"
+requires userfaultfd
+
+CLONES=64
+has plain || CLONES=16
+lamina -q init
+mkimage mem.raw 4096 0-1199:data=1 2000-3999:data=2
+id=$(commit -m mem.raw)
+mkdir mnt
+ok "mounted" lamina-fuse --pidfile pid store mnt
+at_exit "umount -l '$T/mnt'"
+layer=$T/mnt/layers/$id/memfile
+start_solo
+
+remount() { # with nothing in any cache
+	ok "unmounted" within 10 lamina umount mnt
+	ok "mounted again" lamina-fuse --pidfile pid store mnt
+}
+
+session plain "$layer"
+ok "every byte of a layer" guest "map auto 16M 0; handoff run/plain.sock; touch random threads 8 shared; check"
+session churn "$layer"
+ok "churn" guest "map auto 8M 0; map auto 8M 8M memfd; handoff run/churn.sock; churn 1 7 threads 6; check"
+
+remount
+for ((i = 0; i < CLONES; i++)); do
+	make_session "c$i" "$layer"
+done
+pids=()
+for ((i = 0; i < CLONES; i++)); do
+	client -t 100 -f mem.raw -e "map auto 16M 0; handoff run/c$i.sock; touch random seed $i; check" \
+		>"c$i.out" 2>&1 &
+	pids+=($!)
+done
+bad=0
+for pid in "${pids[@]}"; do
+	wait "$pid" || bad=$((bad + 1))
+done
+is "$CLONES clones of a layer at once: all bytes" $bad 0
+is "each chunk has been decompressed once" "$(counter chunk_cache.misses)" \
+	"$(counter 'chunk_cache | .entries + .evictions')"
+is "and none again" "$(counter chunk_cache.evictions)" 0
+
+# --- the daemon is killed, and mounted again ---
+
+remount
+session killed "$layer" ',"prefetch":"off"'
+client -t 100 -f mem.raw -e "map auto 16M 0; handoff run/killed.sock; touch seq len 1M
+	sleep 1; touch random threads 4; check" >killed.out 2>&1 &
+guest_pid=$!
+within 20 grep -q 'ok touch' killed.out
+daemon=$(cat pid)
+kill -9 "$daemon"
+within 10 nobody_else "$daemon"
+waits() { is_fact "$1" '.waiting_pages > 0' true; }
+ok "the daemon is killed: the guest waits" within 20 waits killed
+sleep 1
+umount -l mnt
+ok "it is mounted again" lamina-fuse --pidfile pid store mnt
+ok "every byte is right" wait $guest_pid
+ok "the session has ended" within 5 is_fact killed .state gone
+
+# --- the daemon hangs: others are served ---
+
+remount
+for i in 1 2 3 4; do
+	session "h$i" "$layer"
+done
+stopped=$(cat pid)
+kill -STOP "$stopped"
+at_exit "kill -CONT $stopped"
+pids=()
+for i in 1 2 3 4; do
+	client -t 100 -f mem.raw -e "map auto 16M 0; handoff run/h$i.sock; touch random threads 16 seed $i; check" \
+		>"h$i.out" 2>&1 &
+	pids+=($!)
+done
+hang() { is_fact h1 '.waiting_pages > 0' true && is_fact h4 '.waiting_pages > 0' true; }
+ok "the daemon hangs, and all threads of four guests with it" within 20 hang
+sleep 1
+session beside mem.raw
+ok "a guest of another memfile is served" client -t 20 -f mem.raw \
+	-e "map auto 16M 0; handoff run/beside.sock; touch random threads 4; check"
+ok "and its end is seen" within 2 is_fact beside .state gone
+kill -9 "${pids[3]}"
+ok "so is that of one that hangs" within 2 is_fact h4 .state gone
+kill -CONT "$stopped"
+for i in 1 2 3; do
+	ok "the daemon goes on: guest $i has every byte" wait "${pids[i - 1]}"
+done
+
+quit_solo
+ok "nothing keeps the mount" within 10 lamina umount mnt
+is "the sanitizers are content" "$(grep -E 'Sanitizer|runtime error' solo.log)" ""
+done_testing

@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A real vCPU that reads, writes and gives pages back: every byte is right, from a plain file
+# and a layer in the mount, at both page sizes, while workers are killed.
+. "$(dirname "$0")/../lib.sh"
+. "$srcroot/tests/pager/lib.sh"
+requires lamina-pager curl jq userfaultfd root kvm
+seed=${SEED:-$RANDOM}
+echo "# SEED=$seed"
+mkimage mem.raw 2048 0-599:data=1 900-1999:data=2 2000-2047:fill=7
+start_pager || bail "no pager"
+
+# Starts a vCPU whose memory is FILE's; what it says is in NAME.out.
+vcpu_begin() { # NAME FILE [OPTION...]
+	session "$1" "$2" || return
+	vcpu --socket "run/$1.sock" --source mem.raw --seed "$seed" "${@:3}" >"$1.out" 2>&1 &
+	pid=$!
+	at_exit "kill -9 $pid"
+}
+
+vcpu_ends() { # NAME
+	local status=0
+	wait "$pid" || status=$?
+	echo "# $(cat "$1.out")"
+	return $status
+}
+
+vcpu_begin first mem.raw --rounds 1
+vcpu_ends first
+case $? in
+77) skip_all "$(cat first.out)" ;;
+0) pass "a vCPU" ;;
+*) fail "a vCPU" ;;
+esac
+
+with_kills() { # NAME FILE [OPTION...]
+	local n=0 good
+	vcpu_begin "$@"
+	while kill -0 "$pid" 2>/dev/null && kill_worker; do
+		n=$((n + 1))
+	done
+	vcpu_ends "$1"
+	good=$?
+	echo "# $n workers were killed"
+	[ $n -gt 0 ] && [ "$(fact "$1" .counters.workers)" -gt 1 ] && return $good
+}
+
+ok "undisturbed" eval 'vcpu_begin plain mem.raw --rounds 10 && vcpu_ends plain'
+ok "while workers are killed" with_kills killed mem.raw --rounds "${ROUNDS:-40}"
+grep -h '^#' out
+like "it gave pages back" "$(cat killed.out)" '[1-9][0-9]* removed'
+ok "the pager has seen that" test "$(fact killed .counters.removes)" -gt 0
+
+if has fuse; then
+	export LAMINA_STORE=$T/store
+	lamina -q init
+	id=$(lamina -q commit --memfile mem.raw)
+	mount_store store mnt || bail "cannot mount"
+	ok "from a layer" eval 'vcpu_begin layer "mnt/layers/$id/memfile" --rounds 10 && vcpu_ends layer'
+	ok "while workers are killed" with_kills layers "mnt/layers/$id/memfile" --rounds "${ROUNDS:-40}"
+	grep -h '^#' out
+else
+	skip "no FUSE" 2
+fi
+
+if huge_pages 4; then
+	ok "of 2 MiB pages" with_kills huge mem.raw --huge --rounds "${ROUNDS:-40}"
+	grep -h '^#' out
+	within 10 is_state huge gone
+	if has fuse; then
+		ok "from a layer" with_kills hugely "mnt/layers/$id/memfile" --huge --rounds "${ROUNDS:-40}"
+		grep -h '^#' out
+	fi
+else
+	skip "no huge pages of our own" 2
+fi
+done_testing
