@@ -196,7 +196,7 @@ static int read_away(struct session *s, struct hand *hand, uint64_t page)
 	struct source *source = session_away(s);
 	int rc;
 
-	if (again)
+	if (again || source_absent(source))
 		(void)source_reopen(source, NULL);
 	rc = read_error(source_read(source, hand->buf, r->page_size, off));
 	session_back(s);
@@ -338,6 +338,25 @@ static void turn(struct session *s, struct hand *hand, bool may_block)
 		session_rescue(s);
 }
 
+/* What a new worker has not opened yet, without owning the session: it may hang. */
+static void reopen(struct session *s)
+{
+	struct source *source = session_away(s);
+	struct replay *replay = NULL;
+
+	if (source_absent(source))
+		(void)source_reopen(source, NULL);
+	if (s->setup.trace)
+		(void)replay_open(s->setup.trace, &replay, NULL);
+	session_back(s);
+	if (s->ended || s->replay) {
+		replay_free(replay);
+		return;
+	}
+	s->replay = replay;
+	(void)replay_begin(s, NULL);
+}
+
 /*
  * After a worker took the session over: acts on what its predecessor read, then
  * on what waits, then wakes everybody, so that the kernel raises again what was lost.
@@ -358,6 +377,8 @@ static void recover(struct session *s, struct hand *hand)
 	for (uint32_t i = 0; i < head->nregions && !s->ended; i++)
 		(void)uffd_wake(s->fd[SESSION_UFFD], (struct uffd_range){head->regions[i].addr,
 								 head->regions[i].size});
+	if (!s->ended)
+		reopen(s);
 }
 
 static void whole_turn(struct session *s, struct hand *hand, bool may_block)

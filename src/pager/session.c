@@ -284,6 +284,8 @@ static int make_state(struct session *s, struct err *err)
 	int rc = text ? state_new(s->setup.id, text, &s->state, err) :
 			err_set(err, -ENOMEM, "out of memory");
 
+	if (rc == 0)
+		s->state->head->memfile_size = source_size(s->source);
 	free(text);
 	json_decref(json);
 	return rc;
@@ -397,10 +399,13 @@ static void begin_again(struct session *s)
 	state_add(&s->state->head->count.workers, 1);
 	session_look_at_regions(s);
 	touch_begin(s->touch, head->regions[0].page_size, head->memfile_size);
-	(void)replay_begin(s, NULL);
 }
 
-/* What it needs to serve on.  The state says whether it does. */
+/*
+ * What it needs to serve on; the state says whether it does.  The memfile and the trace
+ * may lie behind a daemon that hangs, which must not keep the other sessions
+ * waiting: they are opened by the threads that serve this one.
+ */
 static int reopen_all(struct session *s, struct err *err)
 {
 	const struct state_head *head = s->state->head;
@@ -411,13 +416,9 @@ static int reopen_all(struct session *s, struct err *err)
 		s->ended = true;
 		return 0;
 	}
-	rc = phase == STATE_WAITING ?
-		source_open(s->setup.memfile, &s->source, err) :
-		source_open_later(s->setup.memfile, head->memfile_size, &s->source, err);
+	rc = source_open_later(s->setup.memfile, head->memfile_size, &s->source, err);
 	if (rc == 0 && s->setup.record)
 		rc = touch_reopen(s->setup.record, &s->touch, err);
-	if (rc == 0 && s->setup.trace)
-		(void)replay_open(s->setup.trace, &s->replay, NULL);
 	return rc;
 }
 

@@ -184,8 +184,12 @@ int source_open_later(const char *path, uint64_t size, struct source **ret, stru
 		return rc;
 	}
 	atomic_store(&(*ret)->absent, true);
-	(void)source_reopen(*ret, NULL);
 	return 0;
+}
+
+bool source_absent(const struct source *source)
+{
+	return atomic_load_explicit(&((struct source *)source)->absent, memory_order_relaxed);
 }
 
 void source_close(struct source *source)
@@ -251,7 +255,7 @@ static int inside(const struct source *s, size_t len, uint64_t off, size_t *ret)
 
 	if (off > end || len > end - off)
 		return -ENODATA;
-	if (atomic_load_explicit(&s->absent, memory_order_relaxed))
+	if (source_absent(s))
 		return -ENOTCONN;
 	*ret = len < have ? len : (size_t)have;
 	return 0;
@@ -412,7 +416,7 @@ int source_run(struct source *source, uint64_t off, uint64_t max, bool *ret_hole
 
 	if (off >= size)
 		return -ENODATA;
-	if (atomic_load_explicit(&source->absent, memory_order_relaxed))
+	if (source_absent(source))
 		return -ENOTCONN;
 	rc = find_data(source, off, &data);
 	if (rc < 0)

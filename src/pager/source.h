@@ -21,10 +21,11 @@ struct source;
 /* A sentence for a missing file, a directory, an empty file, ...: -errno. */
 int source_open(const char *path, struct source **ret, struct err *err);
 /*
- * The same for a memfile of `size` bytes that may not be there now: until source_reopen()
- * succeeds every read is -ENOTCONN.  -EMFILE and the like.
+ * The same for a memfile of `size` bytes, which is not opened (that may hang) before
+ * source_reopen(): until that succeeds it is absent and every read is -ENOTCONN.
  */
 int source_open_later(const char *path, uint64_t size, struct source **ret, struct err *err);
+bool source_absent(const struct source *source);
 void source_close(struct source *source);
 uint64_t source_size(const struct source *source);
 const char *source_path(const struct source *source);
