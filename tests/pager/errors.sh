@@ -101,6 +101,7 @@ nobody_else() { # the process has ended (it may be a zombie)
 	! grep -qs '^State:[[:space:]]*[^Z]' "/proc/$1/status"
 }
 session m "mnt/layers/$cold/memfile"
+session w "mnt/layers/$cold/memfile"
 guest_begin m cold.raw
 guest_does m "map auto 8M 0" "handoff run/m.sock" "touch random count 50 len 1M"
 kill -9 "$fuse_pid"
@@ -111,11 +112,13 @@ ok "a daemon that was killed: the guest waits" within 10 retries m
 session n mem.raw
 ok "others are served from other files" client -t 60 -f mem.raw -e "map auto 8M 0; handoff run/n.sock; touch random threads 4; check"
 ok "a worker that comes while it is dead" kill_worker
+is "has the session that waits" "$(state_of w)" waiting
 umount -l mnt
 mount_store store mnt || bail "cannot mount again"
 ok "it is mounted again: the guest goes on" wait $waiting || cat m.does
 guest_end m
 is "with every byte" $? 0
+ok "a guest of the session that waited, too" client -t 60 -f cold.raw -e "map auto 8M 0; handoff run/w.sock; touch random; check"
 guest_end l
 is "and the other one" $? 0
 done_testing

@@ -133,17 +133,19 @@ for i in 1 2; do
 done
 wait "${short[@]}" 2>/dev/null
 echo "# $(wc -l <ended) short lives, $(wc -l <killed) ended by force"
-is "nothing was wrong" "$(cat bad)" "" || diag "$(tail -50 pager.log)"
+is "nothing was wrong" "$(cat bad)" "" || diag "$(tail -30 pager.log)"
 ok "guests ended well" test -s ended
+while read -r id; do # some of them had not come as far as the handoff
+	request POST "/sessions/$id/close"
+done <killed
 ok "all sessions have ended" within 10 none_left ||
-	diag "$(curl -s --unix-socket "$sock" http://pager/sessions | jq -c '.[] | [.id, .state, .reason]')"
+	diag "$(curl -s --unix-socket "$sock" http://pager/sessions | jq -c '.[] | select(.state != "gone") | [.id, .state, .reason]')"
 close_all
 kill_worker
 as_before() {
 	[ "$(fds_of "$(keeper_pid)")" = "$keeper_fds" ] && [ "$(fds_of "$(worker_pid)")" = "$worker_fds" ]
 }
 ok "no descriptor is left" within 10 as_before ||
-	diag "keeper $keeper_fds, $(fds_of "$(keeper_pid)"); worker $worker_fds, $(fds_of "$(worker_pid)")
-$(ls -l "/proc/$(keeper_pid)/fd")"
+	diag "keeper $keeper_fds, $(fds_of "$(keeper_pid)"); worker $worker_fds, $(fds_of "$(worker_pid)")"
 is "nor a socket" "$(find run -name '*.sock' | sort | xargs -n1 basename | paste -sd' ')" "api.sock keeper.sock"
 done_testing

@@ -41,9 +41,9 @@ faults "a wrong trace" "map auto 8M 0; HAND; touch seq len 2M; check" ",\"trace\
 sed '1s/8388608/4194304/; s/^[0-9].*/0 1/; $s/.*/end 1/' t1 | uniq >size
 faults "a trace of another size" "map auto 8M 0; HAND; touch random; check" ",\"trace\":\"$T/size\""
 ok "is left aside, and the log says so" grep -q "of a memfile of another size" solo.log
-head -3 t1 >cut
+head -3 t1 >cut-short
 like "a trace that is cut short is refused" \
-	"$(ask "{\"id\":\"cut\",\"memfile\":\"$T/mem.raw\",\"trace\":\"$T/cut\"}")" "^error: .*cut"
+	"$(ask "{\"id\":\"cut\",\"memfile\":\"$T/mem.raw\",\"trace\":\"$T/cut-short\"}")" "^error: .*cut"
 like "no trace" "$(ask "{\"id\":\"no\",\"memfile\":\"$T/mem.raw\",\"trace\":\"$T/none\"}")" "^error: .*none"
 
 # A memfile that is cut under the replay: what can be read later is replayed later.

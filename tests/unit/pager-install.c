@@ -79,7 +79,8 @@ static void test_again(struct rig *rig)
 	ok(rig_is_file(rig, 5), "changes nothing");
 	rig_begin(&remover, rig_removes, rig, 5);
 	rig_removal_waits(rig);
-	is_int(install(rig, 40, 3, INSTALL_AHEAD), -EAGAIN, "while a removal waits nothing is installed");
+	is_int(install(rig, 40, 3, INSTALL_AHEAD), -EAGAIN,
+	       "while a removal waits nothing is installed");
 	is_int(rig_state(rig, 40), STATE_MISSING, "and noted as missing");
 	is_int(install_again(&rig->s, 41), -EAGAIN, "nor zeros");
 	is_int(uffd_read(rig->s.fd[SESSION_UFFD], &msg, 1), 1, "it is read");
@@ -112,7 +113,8 @@ static void test_all(bool shared)
 
 	tap_diag(shared ? "a memfd" : "anonymous memory");
 	rig_open(&rig, NPAGES, shared);
-	is_int(session_is_anonymous(&rig.s, session_region(&rig.s, 0)), !shared, "it is known what it is");
+	is_int(session_is_anonymous(&rig.s, session_region(&rig.s, 0)), !shared,
+	       "it is known what it is");
 	test_demand(&rig);
 	test_ahead(&rig, shared);
 	test_exists(&rig);

@@ -92,7 +92,8 @@ static void test_wrong(void)
 	rig_open(&rig, NPAGES, false);
 	if (replay_open(make_trace(0, 1, 2 * NPAGES * PAGE), &rig.s.replay, &err) < 0)
 		bail("%s", err.text);
-	is_err(replay_begin(&rig.s, &err), &err, -EINVAL, "the trace is of a memfile of another size");
+	is_err(replay_begin(&rig.s, &err), &err, -EINVAL,
+	       "the trace is of a memfile of another size");
 	ok(!rig.s.replay, "it is dropped");
 	begin(&rig, make_trace(0, 4, NPAGES * PAGE));
 	for (uint64_t page = 1; page < 40; page += 4)

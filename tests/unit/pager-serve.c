@@ -85,7 +85,8 @@ static void test_recover(struct rig *rig)
 	is_int(rig_state(rig, 10), STATE_REMOVED, "the removal that was read and not acted upon");
 	is_int(rig_state(rig, 11), STATE_REMOVED, "is acted upon, all of it");
 	is_int(rig_state(rig, 12), STATE_MISSING, "and no more");
-	is_int(slot[0].event | slot[1].event | slot[2].event | slot[3].event, 0, "the slots are empty");
+	is_int(slot[0].event | slot[1].event | slot[2].event | slot[3].event, 0,
+	       "the slots are empty");
 	ok(!rig->s.fresh, "once");
 }
 
@@ -106,7 +107,8 @@ static void test_unreadable(struct rig *rig)
 	retries = rig->s.state->head->count.retries;
 	ok(retries > 0, "that is counted");
 	turn(rig);
-	is_int(rig->s.state->head->count.retries, (long long)retries, "and not tried before its time");
+	is_int(rig->s.state->head->count.retries, (long long)retries,
+	       "and not tried before its time");
 	(void)rig_memfile(NPAGES);
 	(void)wants_unpark(&rig->s.wants, loop_now_ns() + 10000000000);
 	turn(rig);

@@ -61,12 +61,12 @@ static void test_errors(struct rig *rig)
 {
 	const char *dir = tap_tmpdir(), *link = tap_path("link");
 
-	is_err(touch_open(dir, &rig->s.touch, &err), &err, -EISDIR, "cannot record to '%s': %s", dir,
-	       strerror(EISDIR));
+	is_err(touch_open(dir, &rig->s.touch, &err), &err, -EISDIR, "cannot record to '%s': %s",
+	       dir, strerror(EISDIR));
 	if (symlink("recording", link) < 0)
 		bail("symlink");
-	is_err(touch_open(link, &rig->s.touch, &err), &err, -ELOOP, "cannot record to '%s': %s", link,
-	       strerror(ELOOP));
+	is_err(touch_open(link, &rig->s.touch, &err), &err, -ELOOP, "cannot record to '%s': %s",
+	       link, strerror(ELOOP));
 	if (touch_open("/dev/full", &rig->s.touch, &err) < 0) {
 		tap_skip("no /dev/full");
 		return;
