@@ -11,13 +11,13 @@
  */
 #include "src/pager/window.h"
 
-#define WINDOW_SAMPLE 32
+#define WINDOW_SAMPLE 16
 
 void window_init(struct window *w, enum window_mode mode, uint64_t len, uint64_t seed)
 {
 	*w = (struct window){
 		.mode = mode,
-		.len = mode == WINDOW_OFF ? 0 : mode == WINDOW_ADAPTIVE ? WINDOW_MIN : len,
+		.len = mode == WINDOW_OFF ? 0 : mode == WINDOW_ADAPTIVE && len > WINDOW_START ? WINDOW_START : len,
 		.max = mode == WINDOW_OFF ? 0 : len,
 		.random = seed,
 	};

@@ -7,7 +7,7 @@
  * left out, a *canary*: if the guest comes for it, its stretch was of use; if it has
  * not come WINDOW_PATIENCE_MS later, it was not.  A window of which little is
  * used is halved, one of which much is used doubled, between WINDOW_MIN and
- * the configured size; it begins with WINDOW_MIN.  A fixed window has no canaries.
+ * the configured size; it begins with WINDOW_START.  A fixed window has no canaries.
  *
  * Whoever can watch only so many canaries leaves out no more of them when he
  * watches that many.  Ending the oldest as unused instead would shrink the window of a
@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #define WINDOW_MIN (UINT64_C(64) << 10)
+#define WINDOW_START (UINT64_C(128) << 10)
 #define WINDOW_MAX (UINT64_C(2) << 20)
 #define WINDOW_STRETCH (UINT64_C(256) << 10)
 #define WINDOW_PATIENCE_MS 500

@@ -263,7 +263,7 @@ static void test_outcomes(void)
 	window_outcome(&w, false);
 	window_outcome(&w, false);
 	is_int(window_used_permille(&w), 250, "one of four");
-	is_int(w.len, WINDOW_MIN, "it starts small: nothing speaks for more");
+	is_int(w.len, WINDOW_START, "it starts small: nothing speaks for more");
 	for (unsigned i = 0; i < 10000; i++)
 		window_outcome(&w, true);
 	for (unsigned i = 0; i < 10000; i++)
