@@ -51,44 +51,62 @@ static int peer_pidfd(int fd, pid_t pid)
 	return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
-static void keep_peer(struct session *s, int fd, const struct ucred *who)
+static void keep_pidfd(struct session *s)
 {
-	s->fd[SESSION_CONN] = fd;
-	s->fd[SESSION_PIDFD] = peer_pidfd(fd, who->pid);
-	s->pid = who->pid;
-	s->conn_ns = loop_now_ns();
-	(void)session_keep(s, KEEP_CONN, fd);
+	if (s->fd[SESSION_PIDFD] >= 0)
+		return;
+	s->fd[SESSION_PIDFD] = peer_pidfd(s->fd[SESSION_CONN], s->pid);
 	if (s->fd[SESSION_PIDFD] >= 0)
 		(void)session_keep(s, KEEP_PIDFD, s->fd[SESSION_PIDFD]);
-	(void)session_watch(s, SESSION_CONN, EPOLLIN | EPOLLRDHUP);
-	loop_tick_in(s->env->loop, s->setup.handoff_timeout_ms);
 }
 
-static void listen_again(struct session *s)
+/* Also by a worker that took over what its predecessor had accepted and not looked at. */
+static bool check_peer(struct session *s)
 {
+	struct ucred who = {.uid = (uid_t)-1};
+	socklen_t len = sizeof(who);
+	int fd = s->fd[SESSION_CONN];
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 &&
+	    may_hand_over(s, who.uid)) {
+		s->pid = who.pid;
+		keep_pidfd(s);
+		return true;
+	}
+	log_warn("%s: a process of user %d may not hand over", s->setup.id, (int)who.uid);
+	(void)shutdown(fd, SHUT_RDWR);		/* the keeper has it open, too */
+	session_close_fd(s, SESSION_CONN);
 	session_rewatch(s, SESSION_LISTEN, EPOLLIN);
+	return false;
+}
+
+static int accept_one(struct session *s)
+{
+	int fd;
+
+	if (s->env->link)
+		return keep_accept(s->env->link, s->bag);
+	fd = accept4(s->fd[SESSION_LISTEN], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	return fd < 0 ? -errno : fd;
 }
 
 void handoff_accept(struct session *s)
 {
-	struct ucred who = {.uid = (uid_t)-1};
-	socklen_t len = sizeof(who);
 	int fd;
 
 	if (s->ended || s->fd[SESSION_LISTEN] < 0 || s->fd[SESSION_CONN] >= 0)
 		return;
-	fd = accept4(s->fd[SESSION_LISTEN], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	fd = accept_one(s);
 	if (fd < 0) {
-		listen_again(s);
+		session_rewatch(s, SESSION_LISTEN, EPOLLIN);
 		return;
 	}
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0 || !may_hand_over(s, who.uid)) {
-		log_warn("%s: a process of user %d may not hand over", s->setup.id, (int)who.uid);
-		(void)close(fd);
-		listen_again(s);
+	s->fd[SESSION_CONN] = fd;
+	s->conn_ns = loop_now_ns();
+	if (!check_peer(s))
 		return;
-	}
-	keep_peer(s, fd, &who);
+	(void)session_watch(s, SESSION_CONN, EPOLLIN | EPOLLRDHUP);
+	loop_tick_in(s->env->loop, s->setup.handoff_timeout_ms);
 }
 
 /* ---- the message ---- */
@@ -233,8 +251,11 @@ static void receive(struct session *s, struct message *m)
 
 void handoff_receive(struct session *s)
 {
-	struct message m = {.text = malloc(REGIONS_TEXT_MAX + 1)};
+	struct message m = {.text = NULL};
 
+	if (!check_peer(s))
+		return;
+	m.text = malloc(REGIONS_TEXT_MAX + 1);
 	if (!m.text) {
 		fail(s, "out of memory");
 		return;

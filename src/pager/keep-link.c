@@ -45,6 +45,7 @@ struct keep_link {
 	struct keep_table copies;
 	struct keep_msg *pending;	/* NULL: none, or answered */
 	int answer;
+	int accepted;			/* what an ACCEPT's answer brought */
 	bool serving;			/* the keeper has been told so */
 	bool ended;
 	bool closing;
@@ -86,17 +87,38 @@ static void set_spare(struct keep_link *link, struct keep_msg *msg)
 	link->spare = msg->fd[0];
 }
 
+/* What was accepted goes into the bag of copies, and a copy of it to who asked. */
+static int agree_accepted(struct keep_link *link, struct keep_msg *asked, struct keep_msg *answer)
+{
+	int rc;
+
+	if (answer->n != 1 || answer->role[0] != KEEP_CONN)
+		return -EBADMSG;
+	link->accepted = fcntl(answer->fd[0], F_DUPFD_CLOEXEC, 3);
+	if (link->accepted < 0)
+		return -errno;
+	*asked = *answer;
+	asked->word = KEEP_PUT;
+	answer->n = 0;
+	rc = keep_table_put(&link->copies, asked);
+	if (rc < 0)
+		close(link->accepted);
+	return rc;
+}
+
 /* The keeper did what was asked: so do the copies. */
-static int agree(struct keep_link *link, struct keep_msg *msg)
+static int agree(struct keep_link *link, struct keep_msg *msg, struct keep_msg *answer)
 {
 	if (msg->word == KEEP_DROP)
 		return keep_table_drop(&link->copies, msg->bag);
+	if (msg->word == KEEP_ACCEPT)
+		return agree_accepted(link, msg, answer);
 	if (msg->word != KEEP_PUT)
 		return 0;
 	return keep_table_put(&link->copies, msg);
 }
 
-static void take_answer(struct keep_link *link, const struct keep_msg *msg)
+static void take_answer(struct keep_link *link, struct keep_msg *msg)
 {
 	struct keep_msg *pending = link->pending;
 
@@ -104,7 +126,7 @@ static void take_answer(struct keep_link *link, const struct keep_msg *msg)
 		return;
 	link->pending = NULL;
 	if (msg->word == KEEP_OK)
-		link->answer = agree(link, pending);
+		link->answer = agree(link, pending, msg);
 	else
 		link->answer = msg->arg > 0 && msg->arg < 4096 ? -(int)msg->arg : -EBADMSG;
 	if (link->answer < 0)
@@ -361,9 +383,18 @@ int keep_ask(struct keep_link *link, const struct keep_msg *msg)
 	pthread_mutex_lock(&link->turn);
 	pthread_mutex_lock(&link->lock);
 	rc = ask_locked(link, &copy);
+	if (rc == 0 && msg->word == KEEP_ACCEPT)
+		rc = link->accepted;
 	pthread_mutex_unlock(&link->lock);
 	pthread_mutex_unlock(&link->turn);
 	return rc;
+}
+
+int keep_accept(struct keep_link *link, uint32_t bag)
+{
+	struct keep_msg msg = {.word = KEEP_ACCEPT, .bag = bag};
+
+	return keep_ask(link, &msg);
 }
 
 int keep_put(struct keep_link *link, uint32_t bag, enum keep_role role, int fd)

@@ -58,6 +58,8 @@ enum keep_word {
 	KEEP_SPARE,	/* keeper, before the bags and whenever it has changed: a socket to
 			   a process that is ready to be the next keeper */
 	KEEP_HEIR,	/* worker, to that process: be it.  LINK, and the worker's PIDFD */
+	KEEP_ACCEPT,	/* worker: accept a connection of this bag's LISTEN and keep it as its
+			   CONN; the OK brings it (to the worker it would be lost in a kill) */
 	KEEP_NWORDS
 };
 
@@ -158,6 +160,8 @@ void keep_link_free(struct keep_link *link);
 
 /* Sends and waits for the answer; the answer's errno.  Borrows descriptors. */
 int keep_ask(struct keep_link *link, const struct keep_msg *msg);
+/* The next connection of the bag's LISTEN, kept: a descriptor.  -EAGAIN: there is none. */
+int keep_accept(struct keep_link *link, uint32_t bag);
 /* One role of a bag. */
 int keep_put(struct keep_link *link, uint32_t bag, enum keep_role role, int fd);
 int keep_drop(struct keep_link *link, uint32_t bag);

@@ -41,6 +41,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -135,6 +136,44 @@ static int hear_drop(struct keeper *k, const struct keep_msg *msg)
 	return keep_table_drop(&k->bags, msg->bag);
 }
 
+static void answer(struct keeper *k, int rc)
+{
+	if (k->link >= 0)
+		(void)keep_say(k->link, rc < 0 ? KEEP_NO : KEEP_OK, rc < 0 ? -rc : 0);
+}
+
+static int accept_for(struct keeper *k, uint32_t id)
+{
+	const struct keep_bag *bag = keep_table_find(&k->bags, id);
+	struct keep_msg put = {.word = KEEP_PUT, .bag = id, .n = 1, .role = {KEEP_CONN}};
+	int listening = bag ? keep_bag_fd(bag, KEEP_LISTEN) : -ENOENT;
+	int fd, rc;
+
+	if (listening < 0)
+		return listening;
+	fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	put.fd[0] = fd;
+	rc = hear_put(k, &put);
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+static void hear_accept(struct keeper *k, uint32_t id)
+{
+	struct keep_msg ok = {.word = KEEP_OK, .bag = id, .n = 1, .role = {KEEP_CONN}};
+
+	ok.fd[0] = accept_for(k, id);
+	if (ok.fd[0] < 0)
+		answer(k, ok.fd[0]);
+	else if (k->link >= 0)
+		(void)keep_send(k->link, &ok);
+}
+
 static void hear_serving(struct keeper *k)
 {
 	if (k->phase == KEEPER_STARTING)
@@ -146,12 +185,6 @@ static void hear_serving(struct keeper *k)
 		k->ready_fd = -1;
 	}
 	(void)notify_ready();
-}
-
-static void answer(struct keeper *k, int rc)
-{
-	if (k->link >= 0)
-		(void)keep_say(k->link, rc < 0 ? KEEP_NO : KEEP_OK, rc < 0 ? -rc : 0);
 }
 
 void keeper_hear(struct keeper *k, struct keep_msg *msg)
@@ -166,6 +199,9 @@ void keeper_hear(struct keeper *k, struct keep_msg *msg)
 	case KEEP_STOP:
 		answer(k, stopper_stop(&k->stopper, msg, keep_table_find(&k->bags, msg->bag),
 				       keeper_now_ms()));
+		break;
+	case KEEP_ACCEPT:
+		hear_accept(k, msg->bag);
 		break;
 	case KEEP_SERVING:
 		hear_serving(k);

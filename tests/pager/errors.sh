@@ -112,7 +112,7 @@ ok "a daemon that was killed: the guest waits" within 10 retries m
 session n mem.raw
 ok "others are served from other files" client -t 60 -f mem.raw -e "map auto 8M 0; handoff run/n.sock; touch random threads 4; check"
 ok "a worker that comes while it is dead" kill_worker
-is "has the session that waits" "$(state_of w)" waiting
+is "has the session that waits" "$(state_of w)" waiting || diag "$(fact w .reason)"
 umount -l mnt
 mount_store store mnt || bail "cannot mount again"
 ok "it is mounted again: the guest goes on" wait $waiting || cat m.does

@@ -113,12 +113,12 @@ killed_at() { # CALL N
 	within 10 none_left && [ ! -e "run/$id.sock" ] && [ "$(worker_pid)" != "$worker" ]
 }
 if has strace && has plain && strace -qq -o trace true; then
-	for at in "recvmsg 1" "sendmsg 2" "unlink 1" "ftruncate 1" "mmap 1" "close 1" "close 2" "epoll_ctl 1" "ioctl 1"; do
+	for at in "recvmsg 1" "sendmsg 1" "sendmsg 2" "unlink 1" "ftruncate 1" "mmap 1" "close 1" "close 2" "epoll_ctl 1" "ioctl 1"; do
 		# shellcheck disable=SC2086
 		ok "at $at of it" killed_at $at
 	done
 else
-	skip "no strace" 9
+	skip "no strace" 10
 fi
 
 # --- sessions that wait ---
