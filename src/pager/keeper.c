@@ -156,11 +156,9 @@ static int accept_for(struct keeper *k, uint32_t id)
 		return -errno;
 	put.fd[0] = fd;
 	rc = hear_put(k, &put);
-	if (rc < 0) {
+	if (rc < 0)
 		close(fd);
-		return rc;
-	}
-	return fd;
+	return rc < 0 ? rc : fd;
 }
 
 static void hear_accept(struct keeper *k, uint32_t id)

@@ -13,11 +13,18 @@
 
 #define WINDOW_SAMPLE 16
 
+static uint64_t start(enum window_mode mode, uint64_t len)
+{
+	if (mode == WINDOW_OFF)
+		return 0;
+	return mode == WINDOW_ADAPTIVE && len > WINDOW_START ? WINDOW_START : len;
+}
+
 void window_init(struct window *w, enum window_mode mode, uint64_t len, uint64_t seed)
 {
 	*w = (struct window){
 		.mode = mode,
-		.len = mode == WINDOW_OFF ? 0 : mode == WINDOW_ADAPTIVE && len > WINDOW_START ? WINDOW_START : len,
+		.len = start(mode, len),
 		.max = mode == WINDOW_OFF ? 0 : len,
 		.random = seed,
 	};
