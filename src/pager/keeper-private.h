@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* keeper-private: shared by keeper.c and keeper-worker.c; nobody else's. */
+/* keeper-private: shared by keeper.c, keeper-hear.c and keeper-worker.c; nobody else's. */
 #ifndef LAMINA_PAGER_KEEPER_PRIVATE_H
 #define LAMINA_PAGER_KEEPER_PRIVATE_H
 
@@ -60,10 +60,15 @@ void keeper_bury_worker(struct keeper *k);
 /* The worker is alive, the spare is not. */
 void keeper_start_spare(struct keeper *k);
 
-/* keeper.c */
+/* keeper-hear.c */
 
 /* A message of the worker's; takes its descriptors. */
 void keeper_hear(struct keeper *k, struct keep_msg *msg);
+/* systemd is given all of these, if it keeps descriptors. */
+void keeper_hear_stored(const struct keep_table *bags);
+
+/* keeper.c */
+
 /* In the spare that has been called: the keeper from now on.  Takes the descriptors. */
 int keeper_inherit(const struct keeper_config *config, int link, int pidfd);
 

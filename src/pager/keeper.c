@@ -93,123 +93,6 @@ static size_t count_guests(const struct keeper *k)
 	return n;
 }
 
-/* ---- what the worker says ---- */
-
-static void store(uint32_t bag, enum keep_role role, int fd)
-{
-	int rc = role == KEEP_HOLD ? 0 : notify_remove(bag, role);
-
-	if (rc == 0)
-		rc = notify_store(bag, role, fd);
-	if (rc < 0)
-		log_warn("systemd did not take a descriptor: %s", strerror(-rc));
-}
-
-static void store_all(const struct keep_table *bags)
-{
-	for (size_t i = 0; i < bags->n; i++)
-		for (unsigned j = 0; j < bags->v[i].n; j++)
-			store(bags->v[i].id, (enum keep_role)bags->v[i].role[j],
-			      bags->v[i].fd[j]);
-}
-
-static int hear_put(struct keeper *k, struct keep_msg *msg)
-{
-	int rc = keep_table_put(&k->bags, msg);
-
-	if (rc < 0)
-		return rc;
-	for (unsigned i = 0; i < msg->n; i++)
-		store(msg->bag, (enum keep_role)msg->role[i], msg->fd[i]);
-	msg->n = 0;	/* the table's now */
-	return 0;
-}
-
-static int hear_drop(struct keeper *k, const struct keep_msg *msg)
-{
-	const struct keep_bag *bag = keep_table_find(&k->bags, msg->bag);
-
-	if (msg->bag == KEEP_BAG_PAGER)
-		return -EINVAL;
-	for (unsigned i = 0; bag && i < bag->n; i++)
-		(void)notify_remove(bag->id, (enum keep_role)bag->role[i]);
-	return keep_table_drop(&k->bags, msg->bag);
-}
-
-static void answer(struct keeper *k, int rc)
-{
-	if (k->link >= 0)
-		(void)keep_say(k->link, rc < 0 ? KEEP_NO : KEEP_OK, rc < 0 ? -rc : 0);
-}
-
-static int accept_for(struct keeper *k, uint32_t id)
-{
-	const struct keep_bag *bag = keep_table_find(&k->bags, id);
-	struct keep_msg put = {.word = KEEP_PUT, .bag = id, .n = 1, .role = {KEEP_CONN}};
-	int listening = bag ? keep_bag_fd(bag, KEEP_LISTEN) : -ENOENT;
-	int fd, rc;
-
-	if (listening < 0)
-		return listening;
-	fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
-		return -errno;
-	put.fd[0] = fd;
-	rc = hear_put(k, &put);
-	if (rc < 0)
-		close(fd);
-	return rc < 0 ? rc : fd;
-}
-
-static void hear_accept(struct keeper *k, uint32_t id)
-{
-	struct keep_msg ok = {.word = KEEP_OK, .bag = id, .n = 1, .role = {KEEP_CONN}};
-
-	ok.fd[0] = accept_for(k, id);
-	if (ok.fd[0] < 0)
-		answer(k, ok.fd[0]);
-	else if (k->link >= 0)
-		(void)keep_send(k->link, &ok);
-}
-
-static void hear_serving(struct keeper *k)
-{
-	if (k->phase == KEEPER_STARTING)
-		k->phase = KEEPER_SERVING;
-	k->served = true;
-	if (k->ready_fd >= 0) {
-		(void)!write(k->ready_fd, "", 1);
-		close(k->ready_fd);
-		k->ready_fd = -1;
-	}
-	(void)notify_ready();
-}
-
-void keeper_hear(struct keeper *k, struct keep_msg *msg)
-{
-	switch (msg->word) {
-	case KEEP_PUT:
-		answer(k, hear_put(k, msg));
-		break;
-	case KEEP_DROP:
-		answer(k, hear_drop(k, msg));
-		break;
-	case KEEP_STOP:
-		answer(k, stopper_stop(&k->stopper, msg, keep_table_find(&k->bags, msg->bag),
-				       keeper_now_ms()));
-		break;
-	case KEEP_ACCEPT:
-		hear_accept(k, msg->bag);
-		break;
-	case KEEP_SERVING:
-		hear_serving(k);
-		break;
-	default:
-		break;
-	}
-	keep_msg_close(msg);
-}
-
 static void on_link(struct keeper *k)
 {
 	struct keep_msg msg;
@@ -311,7 +194,7 @@ static void leave_it_to(struct keeper *k)
 {
 	(void)notify_remove_all(&k->bags);
 	if (keep_say(k->taker, KEEP_OK, 0) < 0) {
-		store_all(&k->bags);
+		keeper_hear_stored(&k->bags);
 		go_on(k, "it has ended");
 		return;
 	}
@@ -559,7 +442,7 @@ int keeper_run(const struct keeper_config *config, struct keep_table *bags, int 
 	k.ready_fd = config->ready_fd;
 	k.signals = rc = watch_signals(&old, err);
 	if (rc >= 0) {
-		store_all(&k.bags);
+		keeper_hear_stored(&k.bags);
 		keeper_start_worker(&k);
 		rc = serve(&k, err);
 	}
