@@ -73,7 +73,7 @@ static int info_text(struct server *s, const struct tree_layer *l, char **ret, s
 	json_t *json;
 	int rc;
 
-	rc = layer_peek(s->store, &l->id, &layer, err);
+	rc = layer_peek_held(s->store, &l->id, &layer, err);
 	if (rc < 0)
 		return rc;
 	rc = info_layer(s->store, layer, &json, err);

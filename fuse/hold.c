@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "store/layer.h"
-#include "store/lease.h"
 #include "store/view.h"
 
 static void end_layer_locked(struct server *s, struct tree_layer *l)
@@ -24,24 +23,16 @@ static void end_layer_locked(struct server *s, struct tree_layer *l)
 	stats_add(&s->stats, STATS_LEASES, -1);
 }
 
-/* The lease comes first: what is there after it was taken stays readable. */
 static int begin_layer_locked(struct server *s, struct tree_layer *l, struct err *err)
 {
-	int rc, lease;
+	int rc;
 
 	if (l->open)
 		return 0;
-	lease = lease_take(s->store, &l->id, err);
-	if (lease < 0)
-		return lease;
-	rc = layer_open(s->store, &l->id, &l->open, err);
-	if (rc < 0) {
-		close(lease);
-		return rc;
-	}
-	l->lease = lease;
-	stats_add(&s->stats, STATS_LEASES, 1);
-	return 0;
+	rc = layer_hold(s->store, &l->id, &l->lease, &l->open, err);
+	if (rc == 0)
+		stats_add(&s->stats, STATS_LEASES, 1);
+	return rc;
 }
 
 static int begin_image_locked(struct server *s, struct tree_image *image, struct err *err)

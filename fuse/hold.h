@@ -12,8 +12,8 @@
 #include "fuse/server.h"
 
 /*
- * The image's view, borrowed until hold_put().  -ENOENT: the layer was
- * removed; otherwise see lease_take(), layer_open() and view_open().
+ * The image's view, borrowed until hold_put().  -ENOENT: the layer was removed
+ * and nobody reads it; otherwise see layer_hold() and view_open().
  */
 int hold_get(struct server *server, struct tree_image *image, struct view **ret,
 	     struct err *err);

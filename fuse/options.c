@@ -5,12 +5,12 @@
 
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "fuse/words.h"
 #include "store/base/conf.h"
+#include "store/base/option.h"
 #include "store/base/vec.h"
 
 #define CACHE_DEFAULT (64u << 20)
@@ -51,14 +51,6 @@ const char *options_help(void)
 {
 	return help;
 }
-
-/* All that lamina.conf may hold, whoever reads it. */
-static const char *const known_keys[] = {
-	"store.*", "gc.*", "pager.*",
-	"mount.allow_other", "mount.cache", "mount.gid", "mount.mode", "mount.readahead",
-	"mount.threads", "mount.uid",
-	NULL,
-};
 
 /* What the command line says, before anything acts on it. */
 struct given {
@@ -103,17 +95,6 @@ static int take_option(struct options *o, struct given *g, int letter)
 	}
 }
 
-static int bad_option(char **argv, int letter, struct err *err)
-{
-	const char *word = argv[optind - 1];
-
-	if (letter == ':')
-		return err_set(err, -EINVAL, "option '%s' needs an argument", word);
-	if (optopt && (word[0] != '-' || word[1] != '-'))
-		return err_set(err, -EINVAL, "unknown option '-%c'", optopt);
-	return err_set(err, -EINVAL, "unknown or ambiguous option '%s'", word);
-}
-
 static int take_operands(struct options *o, int n, char **operands, struct err *err)
 {
 	if (n < 2)
@@ -135,7 +116,7 @@ static int read_command_line(struct options *o, struct given *g, int argc, char 
 	opterr = 0;
 	while ((letter = getopt_long(argc, argv, ":c:fho:p:sV", long_options, NULL)) != -1) {
 		if (letter == ':' || letter == '?')
-			return bad_option(argv, letter, err);
+			return option_bad(argv, letter, err);
 		if (take_option(o, g, letter) < 0)
 			return err_set(err, -ENOMEM, "out of memory");
 	}
@@ -144,12 +125,11 @@ static int read_command_line(struct options *o, struct given *g, int argc, char 
 	return take_operands(o, argc - optind, argv + optind, err);
 }
 
-static int take_conf(struct options *o, const struct conf *conf, const char *path,
-		     struct err *err)
+static int take_conf(struct options *o, const struct conf *conf, struct err *err)
 {
-	int rc = conf_check(conf, known_keys, err);
+	int rc = 0;
 
-	for (const char *const *known = known_keys; *known && rc == 0; known++) {
+	for (const char *const *known = conf_keys; *known && rc == 0; known++) {
 		const char *key = strchr(*known, '.') + 1, *value;
 
 		if (strncmp(*known, "mount.", strlen("mount.")) != 0)
@@ -157,30 +137,18 @@ static int take_conf(struct options *o, const struct conf *conf, const char *pat
 		value = conf_get(conf, "mount", key);
 		if (value)
 			rc = words_set(o, key, value, err);
-		if (rc < 0)
-			return err_wrap(err, rc, "%s", path);
 	}
-	return rc;
+	return rc < 0 ? err_wrap(err, rc, "%s", conf_path(conf)) : 0;
 }
 
-static int read_conf(struct options *o, const char *path, struct err *err)
+static int read_conf(struct options *o, const char *given, struct err *err)
 {
-	const char *env = getenv("LAMINA_CONF");
 	struct conf *conf;
-	bool by_default;
-	int rc;
+	int rc = conf_open(given, &conf, err);
 
-	if (!path && env && *env)
-		path = env;
-	by_default = !path;
-	if (by_default)
-		path = CONF_DEFAULT_PATH;
-	rc = conf_load(path, &conf, err);
-	if (rc == -ENOENT && by_default)
-		return 0;
 	if (rc < 0)
 		return rc;
-	rc = take_conf(o, conf, path, err);
+	rc = take_conf(o, conf, err);
 	conf_free(conf);
 	return rc;
 }

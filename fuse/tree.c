@@ -2,7 +2,7 @@
 /*
  * Layers and tags that the kernel knows are in hash tables of their own.
  * Nothing here decides whether a layer exists: tree_lookup() asks the store
- * every time, so a removed layer's node stays only for those who have it open.
+ * every time, so a removed layer is found only as long as somebody reads it.
  * The same id always has the same images, so a node is right even if the layer
  * was removed and committed again meanwhile.
  *
@@ -231,7 +231,7 @@ static int lookup_layer(struct tree *t, const char *name, struct node **ret, str
 	rc = id_from_name(name, &id);
 	if (rc < 0)
 		return rc;
-	rc = layer_peek(t->store, &id, &from, err);
+	rc = layer_peek_held(t->store, &id, &from, err);
 	if (rc < 0)
 		return rc;
 	pthread_mutex_lock(&t->lock);

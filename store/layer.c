@@ -3,10 +3,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "store/base/fmt.h"
 #include "store/decide.h"
 #include "store/index.h"
+#include "store/lease.h"
 #include "store/store.h"
 
 #define IMAGE_TAG "lamina image 1\n"
@@ -344,6 +346,21 @@ static int from_row(void *ctx, const struct index_layer *row)
 	return 0;
 }
 
+/* Removed or not. */
+static int get_row(struct store *store, const struct digest *id, struct layer **ret,
+		   struct err *err)
+{
+	struct loading l = {.id = id, .err = err};
+	char name[SHORT_LEN];
+	int rc = index_layer_get(store->index, id, from_row, &l, err);
+
+	if (rc == -ENOENT)
+		return err_set(err, rc, "there is no layer %s", short_id(name, id));
+	if (rc == 0)
+		*ret = l.layer;
+	return rc;
+}
+
 static int check_not_removed(struct store *store, const struct layer *layer, struct err *err)
 {
 	char id[SHORT_LEN];
@@ -357,42 +374,94 @@ static int check_not_removed(struct store *store, const struct layer *layer, str
 	return 0;
 }
 
-int layer_peek(struct store *store, const struct digest *id, struct layer **ret, struct err *err)
+static int check_readable(struct store *store, const struct layer *layer, struct err *err)
 {
-	struct loading l = {.id = id, .err = err};
-	char name[SHORT_LEN];
-	int rc = index_layer_get(store->index, id, from_row, &l, err);
+	int rc = check_not_removed(store, layer, err), held;
+	char id[SHORT_LEN];
 
-	if (rc == -ENOENT)
-		return err_set(err, rc, "there is no layer %s", short_id(name, id));
+	if (rc != -ENOENT)
+		return rc;
+	held = lease_file_held(store, &layer->id);
+	if (held < 0)
+		return err_sys(err, held, "layer %s was removed: cannot look for its readers",
+			       short_id(id, &layer->id));
+	return held ? 0 : rc;
+}
+
+/* The row, if `check` lets it pass. */
+static int peek(struct store *store, const struct digest *id,
+		int (*check)(struct store *store, const struct layer *layer, struct err *err),
+		struct layer **ret, struct err *err)
+{
+	struct layer *layer = NULL;
+	int rc = get_row(store, id, &layer, err);
+
 	if (rc < 0)
 		return rc;
-	rc = check_not_removed(store, l.layer, err);
-	if (rc < 0) {
-		layer_unref(l.layer);
-		return rc;
-	}
-	*ret = l.layer;
-	return 0;
+	rc = check(store, layer, err);
+	if (rc < 0)
+		layer_unref(layer);
+	else
+		*ret = layer;
+	return rc;
+}
+
+int layer_peek(struct store *store, const struct digest *id, struct layer **ret, struct err *err)
+{
+	return peek(store, id, check_not_removed, ret, err);
+}
+
+int layer_peek_held(struct store *store, const struct digest *id, struct layer **ret,
+		    struct err *err)
+{
+	return peek(store, id, check_readable, ret, err);
+}
+
+static int check_root(struct store *store, const struct layer *layer, struct err *err)
+{
+	struct digest root;
+	char id[SHORT_LEN];
+	int rc = layer_root(store, layer, &root, err);
+
+	if (rc == 0 && !digest_equal(&root, &layer->id))
+		rc = err_set(err, -EBADMSG, "layer %s: its frames do not add up to its name",
+			     short_id(id, &layer->id));
+	return rc;
+}
+
+static int check_all(struct store *store, const struct layer *layer, struct err *err)
+{
+	int rc = check_not_removed(store, layer, err);
+
+	return rc < 0 ? rc : check_root(store, layer, err);
 }
 
 int layer_open(struct store *store, const struct digest *id, struct layer **ret, struct err *err)
 {
+	return peek(store, id, check_all, ret, err);
+}
+
+/*
+ * Others' leases are looked for before there is one of our own.  gc may come
+ * between the two and forget the layer, so the row is read again behind it: one
+ * that is there then stays as long as the lease, removed or not.
+ */
+int layer_hold(struct store *store, const struct digest *id, int *ret_lease,
+	       struct layer **ret, struct err *err)
+{
 	struct layer *layer;
-	struct digest root;
-	char name[SHORT_LEN];
-	int rc = layer_peek(store, id, &layer, err);
+	int rc = layer_peek_held(store, id, &layer, err), lease;
 
 	if (rc < 0)
 		return rc;
-	rc = layer_root(store, layer, &root, err);
-	if (rc == 0 && !digest_equal(&root, id))
-		rc = err_set(err, -EBADMSG, "layer %s: its frames do not add up to its name",
-			     short_id(name, id));
-	if (rc < 0) {
-		layer_unref(layer);
-		return rc;
-	}
-	*ret = layer;
-	return 0;
+	layer_unref(layer);
+	lease = lease_take(store, id, err);
+	if (lease < 0)
+		return lease;
+	rc = peek(store, id, check_root, ret, err);
+	if (rc < 0)
+		close(lease);
+	else
+		*ret_lease = lease;
+	return rc;
 }

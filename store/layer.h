@@ -57,6 +57,17 @@ int layer_peek(struct store *store, const struct digest *id, struct layer **ret,
 int layer_open(struct store *store, const struct digest *id, struct layer **ret, struct err *err);
 
 /*
+ * For who serves readers.  A removed layer is there for them, too, while
+ * somebody (this process too) holds its lease: a reader whose daemon died comes
+ * back through the next one.
+ */
+int layer_peek_held(struct store *store, const struct digest *id, struct layer **ret,
+		    struct err *err);
+/* Takes a lease of our own (see lease_take()) and opens what is there then. */
+int layer_hold(struct store *store, const struct digest *id, int *ret_lease,
+	       struct layer **ret, struct err *err);
+
+/*
  * The Merkle root; `find` gives the digest of a frame that is not zero, or
  * -errno, which is passed on.
  */

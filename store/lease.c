@@ -101,11 +101,14 @@ static int take_dir(struct store *store, const struct digest *id)
 	return rc;
 }
 
-/* A tester has the lock for an instant, so one that is met is asked for again. */
-static int dir_held(struct store *store)
+/*
+ * Whether others have it locked.  A tester has the lock for an instant, so one
+ * that is met is asked for again.  Takes `fd`, which may be an error.
+ */
+static int test_held(int fd)
 {
 	struct timespec pause = {.tv_nsec = TEST_PAUSE_MS * 1000000};
-	int fd = open_dir(store), rc;
+	int rc;
 
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
@@ -113,6 +116,11 @@ static int dir_held(struct store *store)
 		(void)nanosleep(&pause, NULL);
 	close(fd);
 	return rc == -EBUSY ? 1 : rc;
+}
+
+static int dir_held(struct store *store)
+{
+	return test_held(open_dir(store));
 }
 
 /* -EAGAIN: what was locked has lost its name. */
@@ -176,6 +184,11 @@ int lease_held(struct store *store, const struct digest *id)
 	if (rc == -EBUSY)
 		return 1;
 	return rc < 0 ? rc : dir_held(store);
+}
+
+int lease_file_held(struct store *store, const struct digest *id)
+{
+	return test_held(open_file(store, id, O_RDONLY));
 }
 
 /* "1: FLOCK  ADVISORY  READ  1234 08:01:5678 0 EOF"; those who wait have "->". */

@@ -4,7 +4,7 @@
  *
  * STORE/leases/<id> is locked shared (flock) by every process that has a file
  * of the layer open; the lock dies with the process.  A reader locks first and
- * then looks whether the layer is still there (layer_open after lease_take).
+ * then looks whether the layer is still there (see layer_hold()).
  * gc takes the lock exclusively before it forgets a removed layer.
  *
  * On a read-only file system no file can be made.  Where there is none a reader
@@ -30,6 +30,12 @@ int lease_take(struct store *store, const struct digest *id, struct err *err);
 
 /* Whether somebody (this process too) holds it: 1, 0 or -errno. */
 int lease_held(struct store *store, const struct digest *id);
+/*
+ * Whether somebody (this process too) has the layer's own file locked.  Tells a
+ * reader from a test like this one, and leaves out the directory's lock, which
+ * says nothing of a single layer.  1, 0 or -errno.
+ */
+int lease_file_held(struct store *store, const struct digest *id);
 /* Pids of the holders from /proc/locks, at most `max`; how many there are. */
 int lease_holders(struct store *store, const struct digest *id, int *pids, int max);
 /* Exclusive or -EBUSY; a descriptor.  For gc, which then unlinks the file. */

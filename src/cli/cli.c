@@ -34,49 +34,16 @@ const struct opt cli_globals[] = {
 	OPT_TABLE_END
 };
 
-/* All that lamina.conf may hold, whoever reads it. */
-static const char *const known_keys[] = {
-	"store.path", "store.lock_wait",
-	"mount.cache", "mount.readahead", "mount.allow_other", "mount.uid", "mount.gid",
-	"mount.mode", "mount.threads",
-	"gc.ratio",
-	"pager.record_dirs", "pager.runtime_dir", "pager.socket", "pager.stop_command",
-	"pager.stop_signal", "pager.threads",
-	NULL,
-};
-
 /* --- lamina.conf and the store --- */
-
-static const char *config_path(const struct cli *cli, bool *ret_default)
-{
-	const char *env = getenv("LAMINA_CONF");
-
-	*ret_default = false;
-	if (cli->config)
-		return cli->config;
-	if (env && *env)
-		return env;
-	*ret_default = true;
-	return CONF_DEFAULT_PATH;
-}
 
 int cli_config(struct cli *cli)
 {
-	bool by_default;
-	const char *path = config_path(cli, &by_default);
-	int rc;
-
-	if (cli->conf)
-		return 0;
-	rc = conf_load(path, &cli->conf, &cli->err);
-	if (rc == -ENOENT && by_default)
-		return 0;
-	return rc < 0 ? rc : conf_check(cli->conf, known_keys, &cli->err);
+	return cli->conf ? 0 : conf_open(cli->config, &cli->conf, &cli->err);
 }
 
 const char *cli_config_get(const struct cli *cli, const char *section, const char *key)
 {
-	return cli->conf ? conf_get(cli->conf, section, key) : NULL;
+	return conf_get(cli->conf, section, key);
 }
 
 int cli_store_path(struct cli *cli, const char **ret)

@@ -10,8 +10,8 @@
 
 static const struct opt opts[] = {
 	{OPT_TEXT, "socket", 'S', TO(socket), "PATH", "@file",
-	 "the pager's socket (default: [pager] socket of lamina.conf, else "
-	 "/run/lamina/pager.sock)"},
+	 "the pager's socket (default: [pager] socket of lamina.conf, else those found below "
+	 "its runtime_dir)"},
 	{OPT_FLAG, "force", 'f', TO(force), NULL, NULL,
 	 "close: also if it serves a guest that lives, which is stopped"},
 	{OPT_TEXT, "memfile", 'm', TO(memfile), "FILE", "@file",
@@ -41,6 +41,10 @@ static const struct opt opts[] = {
 	{OPT_TEXT, "interval", 'i', TO(interval), "DURATION", NULL,
 	 "top: between two samples (default: 1s)"},
 	{OPT_COUNT, "count", 'n', TO(count), "N", NULL, "top: end after N samples"},
+	{OPT_FLAG, "takeover", 'T', TO(takeover), NULL, NULL,
+	 "upgrade: a new program takes all sessions over"},
+	{OPT_TEXT, "program", 0, TO(program), "PATH", "@file",
+	 "upgrade: that program (default: the lamina-pager that is installed)"},
 	OPT_TABLE_END
 };
 
@@ -109,6 +113,7 @@ static const struct verb {
 	{"close", "ID", "close the session", " force ", run_close},
 	{"drain", NULL, "drain the pager", "", run_drain},
 	{"top", NULL, "watch the pager's sessions", " interval count ", pager_top},
+	{"upgrade", NULL, "upgrade the pagers", " takeover program ", pager_upgrade},
 };
 
 static const struct verb *find_verb(const char *name)
@@ -156,9 +161,11 @@ static int run(struct cli *cli, int argc, char **argv)
 	static struct cmd cmd;		/* cmd_pager, with the verb's task */
 	const struct verb *verb = find_verb(argv[0]);
 	const char *option;
+	int rc;
 
 	if (!verb)
-		return cli_usage(cli, "'%s' is not ls, show, create, close, drain or top", argv[0]);
+		return cli_usage(cli, "'%s' is not ls, show, create, close, drain, top or upgrade",
+				 argv[0]);
 	if (argc - 1 < (verb->operand != NULL))
 		return cli_usage(cli, "pager %s wants %s", verb->name, verb->operand);
 	if (argc - 1 > (verb->operand != NULL))
@@ -171,7 +178,9 @@ static int run(struct cli *cli, int argc, char **argv)
 	cmd = *cli->cmd;
 	cmd.task = verb->task;
 	cli->cmd = &cmd;
-	return verb->run(cli, argc - 1, argv + 1);
+	rc = verb->run(cli, argc - 1, argv + 1);
+	pager_forget(cli);
+	return rc;
 }
 
 const struct cmd cmd_pager = {
@@ -186,11 +195,14 @@ const struct cmd cmd_pager = {
 		 "close ID ends one that serves no guest that lives, or any with --force.\n\n"
 		 "drain: no new sessions from now on.\n\n"
 		 "top shows faults a second, their latency and what is prefetched, until Ctrl-C; "
-		 "into a pipe it prints one table after the other.",
+		 "into a pipe it prints one table after the other.\n\n"
+		 "upgrade: pagers that are older than another one drain and end with their last "
+		 "session; with --takeover, a new program takes the place of each that is older "
+		 "than it.",
 	.opts = opts,
 	.args_size = sizeof(struct pager_args),
 	.min = 1,
 	.max = 2,
-	.words = "ls show create close drain top @session",
+	.words = "ls show create close drain top upgrade @session",
 	.run = run,
 };

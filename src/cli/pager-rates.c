@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,19 +118,29 @@ static int by_faults(const void *a, const void *b)
 	return strcmp(pager_text(x->session, "id"), pager_text(y->session, "id"));
 }
 
-/* The session of that number, looked for from *at on; NULL: it is new. */
-static const json_t *find(const json_t *list, size_t *at, double number)
-{
-	const json_t *session = NULL;
+#define KEY_LEN 192
 
-	while (*at < json_array_size(list)) {
-		session = json_array_get(list, *at);
-		if (pager_number(session, "number") >= number)
-			break;
-		++*at;
-		session = NULL;
-	}
-	return session && !(pager_number(session, "number") > number) ? session : NULL;
+/* A number is of a session as long as its pager lives; of several each has its own. */
+static char *key_of(char out[KEY_LEN], const json_t *session)
+{
+	(void)snprintf(out, KEY_LEN, "%.0f %s", pager_number(session, "number"),
+		       pager_text(session, "pager"));
+	return out;
+}
+
+/* The sessions by their keys; NULL: no memory. */
+static json_t *index_of(const json_t *list)
+{
+	json_t *index = json_object(), *session;
+	char key[KEY_LEN];
+	size_t i;
+
+	json_array_foreach(list, i, session)
+		if (json_object_set(index, key_of(key, session), session) < 0) {
+			json_decref(index);
+			return NULL;
+		}
+	return index;
 }
 
 int pager_rates(const json_t *now, const json_t *before, double seconds,
@@ -137,18 +148,21 @@ int pager_rates(const json_t *now, const json_t *before, double seconds,
 {
 	struct pager_hist *hist = calloc(2, sizeof(*hist));
 	struct pager_rates r = {.v = calloc(json_array_size(now) + 1, sizeof(*r.v))};
+	json_t *had = index_of(before);
 	const json_t *session, *was;
-	size_t i, at = 0;
+	char key[KEY_LEN];
+	size_t i;
 
-	if (!hist || !r.v) {
+	if (!hist || !r.v || !had) {
 		free(hist);
 		free(r.v);
+		json_decref(had);
 		return -ENOMEM;
 	}
 	json_array_foreach(now, i, session) {
 		if (has_ended(session))
 			continue;
-		was = find(before, &at, pager_number(session, "number"));
+		was = json_object_get(had, key_of(key, session));
 		hist[1].n = 0;
 		r.v[r.n] = row_of(session, was, seconds, &hist[1]);
 		pager_hist_add(&hist[0], pager_at(session, "histogram"),
@@ -158,6 +172,7 @@ int pager_rates(const json_t *now, const json_t *before, double seconds,
 	}
 	quantiles(&r.all, &hist[0]);
 	qsort(r.v, r.n, sizeof(*r.v), by_faults);
+	json_decref(had);
 	free(hist);
 	*ret = r;
 	return 0;

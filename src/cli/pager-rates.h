@@ -37,8 +37,8 @@ struct pager_rates {
 };
 
 /*
- * Of the sessions in `now` (borrowed by the result) that have not ended; both lists are in
- * order of their numbers.  -ENOMEM.
+ * Of the sessions in `now` (borrowed by the result) that have not ended; one is the same in
+ * both lists by its number and, of several pagers, by "pager".  -ENOMEM.
  */
 int pager_rates(const json_t *now, const json_t *before, double seconds,
 		struct pager_rates *ret);

@@ -11,6 +11,7 @@
 static const struct table_col columns[] = {
 	{"session", false}, {"state", false}, {"pid", true}, {"age", true}, {"memory", true},
 	{"resident", true}, {"faults", true}, {"p50", true}, {"p99", true}, {"memfile", false},
+	{"version", false},	/* of several pagers */
 };
 
 static void size_cell(const struct cli *cli, struct table *t, double bytes)
@@ -57,6 +58,8 @@ static void add_row(const struct cli *cli, struct table *t, const json_t *s)
 	micros_cell(t, s, "latency.p50_us");
 	micros_cell(t, s, "latency.p99_us");
 	table_cell(t, "%s", pager_text(s, "memfile"));
+	if (pager_at(s, "version"))
+		table_cell(t, "%s", pager_text(s, "version"));
 }
 
 static int print_table(const struct cli *cli, const json_t *sessions)
@@ -65,31 +68,51 @@ static int print_table(const struct cli *cli, const json_t *sessions)
 	const json_t *s;
 	size_t i;
 
+	if (!pager_at(json_array_get(sessions, 0), "version"))
+		t.ncols--;
 	json_array_foreach(sessions, i, s)
 		add_row(cli, &t, s);
 	return t.n || t.error ? table_print(&t, stdout) : 0;
 }
 
+static int print_ids(const json_t *sessions)
+{
+	const json_t *s;
+	size_t i;
+
+	json_array_foreach(sessions, i, s)
+		puts(pager_text(s, "id"));
+	return 0;
+}
+
+/* That the list is not whole is said behind it. */
+static int check_whole(struct cli *cli)
+{
+	const struct pagers_entry *silent;
+	const struct pagers *pagers;
+	int rc = pager_found(cli, &pagers);
+
+	if (rc < 0)
+		return rc;
+	silent = pager_silent(pagers);
+	return silent ? pager_silence(cli, silent) : 0;
+}
+
 int pager_ls(struct cli *cli, int argc, char **argv)
 {
-	json_t *sessions = NULL, *s;
+	json_t *sessions = NULL;
 	int rc = pager_list(cli, "", &sessions);
-	size_t i;
 
 	(void)argc;
 	(void)argv;
 	if (rc < 0)
 		return rc;
 	if (cli->json)
-		return out_json(sessions, &cli->err);
-	if (cli->quiet) {
-		json_array_foreach(sessions, i, s)
-			puts(pager_text(s, "id"));
-	} else {
-		rc = print_table(cli, sessions);
-	}
+		rc = out_json(json_incref(sessions), &cli->err);
+	else
+		rc = cli->quiet ? print_ids(sessions) : print_table(cli, sessions);
 	json_decref(sessions);
-	return rc;
+	return rc < 0 ? rc : check_whole(cli);
 }
 
 /* ---- one of them ---- */

@@ -105,6 +105,7 @@ static const struct table_col columns[] = {
 	{"session", false}, {"state", false}, {"faults/s", true}, {"p50", true}, {"p99", true},
 	{"memory", true}, {"resident", true}, {"ahead/s", true}, {"used", true},
 	{"waiting", true},
+	{"version", false},	/* of several pagers */
 };
 
 static void percent_cell(struct table *t, const json_t *session, const char *path)
@@ -133,6 +134,8 @@ static void add_row(const struct cli *cli, struct table *t, const struct pager_r
 	table_cell(t, "%.0f", row->ahead);
 	percent_cell(t, s, "window.used_percent");
 	table_cell(t, "%.0f", pager_number(s, "waiting_pages"));
+	if (pager_at(s, "version"))
+		table_cell(t, "%s", pager_text(s, "version"));
 }
 
 static int print_rates(const struct cli *cli, const struct pager_rates *r, FILE *out)
@@ -143,6 +146,8 @@ static int print_rates(const struct cli *cli, const struct pager_rates *r, FILE 
 	fprintf(out, "%s  %zu sessions  %.0f faults/s  p50 %s  p99 %s  %.0f ahead/s\n",
 		fmt_time(now, time(NULL)), r->n, r->all.faults, pager_micros(p50, r->all.p50_us),
 		pager_micros(p99, r->all.p99_us), r->all.ahead);
+	if (!r->n || !pager_at(r->v[0].session, "version"))
+		t.ncols--;
 	for (size_t i = 0; i < r->n; i++)
 		add_row(cli, &t, &r->v[i]);
 	return table_print(&t, out);
@@ -182,14 +187,14 @@ static json_t *row_json(const struct pager_row *row)
 {
 	const json_t *s = row->session;
 
-	return json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:f, s:o, s:o}",
+	return json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:O*}",
 			 "id", copy(s, "id"), "state", copy(s, "state"),
 			 "faults_per_second", row->faults, "p50_us", micros_json(row->p50_us),
 			 "p99_us", micros_json(row->p99_us), "memory_bytes",
 			 copy(s, "memory_bytes"), "resident_percent", copy(s, "resident_percent"),
 			 "ahead_per_second", row->ahead, "used_percent",
 			 copy(s, "window.used_percent"), "waiting_pages",
-			 copy(s, "waiting_pages"));
+			 copy(s, "waiting_pages"), "version", pager_at(s, "version"));
 }
 
 static json_t *rates_json(const struct pager_rates *r)
@@ -254,8 +259,10 @@ static int sample(struct top *top)
 	json_t *now = NULL;
 	double now_s = seconds_now();
 	struct pager_rates rates;
-	int rc = pager_list(top->cli, "&histogram=1", &now);
+	int rc;
 
+	pager_forget(top->cli);		/* pagers come and go, too */
+	rc = pager_list(top->cli, "&histogram=1", &now);
 	if (rc < 0)
 		return rc;
 	rc = pager_rates(now, top->before, now_s - top->before_s, &rates);

@@ -8,25 +8,7 @@
 
 #include "src/rpc/http.h"
 
-#define SOCKET_DEFAULT RUNSTATEDIR "/lamina/pager.sock"
 #define PAGE_LEN 1000		/* sessions that are asked for at once */
-
-static int socket_path(struct cli *cli, const char **ret)
-{
-	const struct pager_args *args = cli->args;
-	const char *conf;
-	int rc;
-
-	*ret = args->socket;
-	if (*ret)
-		return 0;
-	rc = cli_config(cli);
-	if (rc < 0)
-		return rc;
-	conf = cli_config_get(cli, "pager", "socket");
-	*ret = conf && *conf ? conf : SOCKET_DEFAULT;
-	return 0;
-}
 
 static int code_of(int status)
 {
@@ -44,28 +26,90 @@ static int code_of(int status)
 	}
 }
 
-int pager_ask(struct cli *cli, const struct pager_request *request, json_t **ret, int *ret_status)
+int pager_ask_at(struct cli *cli, const char *socket, const struct pager_request *request,
+		 json_t **ret, int *ret_status)
 {
-	struct http_target to = {.fd = -1};
+	struct http_target to = {.socket = socket, .fd = -1};
 	struct http_answer answer;
-	int rc = socket_path(cli, &to.socket);
+	int rc = http_request(&to, request->method, request->path, request->body, &answer,
+			      &cli->err);
 
-	if (rc < 0)
-		return rc;
-	rc = http_request(&to, request->method, request->path, request->body, &answer, &cli->err);
 	if (rc < 0)
 		return rc == -EBADMSG ? -EPROTO : rc;	/* nothing of ours is damaged */
 	rc = code_of(answer.status);
 	if (rc < 0)
 		(void)err_set(&cli->err, rc, "%s", http_answer_error(&answer));
 	else if (!answer.json)
-		rc = err_set(&cli->err, -EPROTO, "what answers at '%s' is no pager", to.socket);
+		rc = err_set(&cli->err, -EPROTO, "what answers at '%s' is no pager", socket);
 	else
 		*ret = json_incref(answer.json);
 	if (ret_status)
 		*ret_status = answer.status;
 	http_answer_fini(&answer);
 	return rc;
+}
+
+/* ---- which one ---- */
+
+/* The newest first, until one knows it. */
+static int ask_each(struct cli *cli, const struct pagers *pagers,
+		    const struct pager_request *request, json_t **ret, int *ret_status)
+{
+	const struct pagers_entry *silent = pager_silent(pagers);
+	struct err text;
+	int rc = 0, status = 0;
+
+	for (size_t i = 0; i < pager_answering(pagers) && (i == 0 || status == 404); i++) {
+		status = 0;
+		rc = pager_ask_at(cli, pagers->v[i].socket, request, ret, &status);
+	}
+	if (ret_status)
+		*ret_status = status;
+	if (status != 404 || !silent)
+		return rc;
+	text = cli->err;
+	return err_set(&cli->err, rc, "%s where pagers answer; %s", text.text, silent->err.text);
+}
+
+/* Of those that answer; NULL: the request does not tell. */
+static const struct pagers_entry *choose(const struct pagers *pagers,
+					 const struct pager_request *request)
+{
+	const struct pagers_entry *newest = pagers_newest(pagers);
+
+	if (pager_answering(pagers) == 1)
+		return &pagers->v[0];
+	if (strcmp(request->path, "/sessions") != 0)
+		return NULL;
+	return newest ? newest : &pagers->v[0];	/* which says that it takes none */
+}
+
+static int ask_one(struct cli *cli, const struct pagers *pagers,
+		   const struct pager_request *request, json_t **ret, int *ret_status)
+{
+	const struct pagers_entry *one = choose(pagers, request);
+
+	if (!one)
+		return err_set(&cli->err, -EINVAL, "there are %zu pagers, '%s' and others: "
+			       "--socket says which one is meant", pager_answering(pagers),
+			       pagers->v[0].socket);
+	return pager_ask_at(cli, one->socket, request, ret, ret_status);
+}
+
+int pager_ask(struct cli *cli, const struct pager_request *request, json_t **ret, int *ret_status)
+{
+	const struct pagers *pagers;
+	int rc = pager_found(cli, &pagers);
+
+	if (rc < 0)
+		return rc;
+	if (pagers->n == 1)
+		return pager_ask_at(cli, pagers->v[0].socket, request, ret, ret_status);
+	if (!pager_answering(pagers))
+		return pager_silence(cli, &pagers->v[0]);
+	if (strncmp(request->path, "/sessions/", 10) == 0)
+		return ask_each(cli, pagers, request, ret, ret_status);
+	return ask_one(cli, pagers, request, ret, ret_status);
 }
 
 char *pager_path(const char *id, const char *rest)
@@ -78,31 +122,75 @@ char *pager_path(const char *id, const char *rest)
 	return path;
 }
 
-static int next_page(struct cli *cli, const char *query, json_int_t after, json_t **ret)
+/* Whether it has the session at that path: 1, 0, -errno. */
+static int has_session(struct cli *cli, const char *socket, const char *path)
 {
-	char path[128];
-	int rc;
+	json_t *session = NULL;
+	int status = 0, rc;
 
-	(void)snprintf(path, sizeof(path), "/sessions?limit=%d&after=%lld%s", PAGE_LEN,
-		       (long long)after, query);
-	rc = pager_ask(cli, &(struct pager_request){"GET", path, NULL}, ret, NULL);
-	if (rc < 0 || json_is_array(*ret))
+	rc = pager_ask_at(cli, socket, &(struct pager_request){"GET", path, NULL}, &session,
+			  &status);
+	json_decref(session);
+	if (status == 404)
+		return 0;
+	return rc < 0 ? rc : 1;
+}
+
+int pager_socket_of(struct cli *cli, const char *id, const char **ret)
+{
+	const struct pagers *pagers;
+	char *path;
+	int rc = pager_found(cli, &pagers);
+
+	if (rc < 0)
 		return rc;
-	json_decref(*ret);
+	*ret = pagers->v[0].socket;
+	if (pager_answering(pagers) < 2)
+		return 0;
+	path = pager_path(id, "");
+	if (!path)
+		return err_set(&cli->err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < pager_answering(pagers) && rc == 0; i++) {
+		rc = has_session(cli, pagers->v[i].socket, path);
+		if (rc > 0)
+			*ret = pagers->v[i].socket;
+	}
+	free(path);
+	return rc < 0 ? rc : 0;
+}
+
+/* ---- all sessions ---- */
+
+static int next_page(struct cli *cli, const char *socket, const char *path, json_t **ret)
+{
+	json_t *page = NULL;
+	int rc = pager_ask_at(cli, socket, &(struct pager_request){"GET", path, NULL}, &page,
+			      NULL);
+
+	if (rc < 0)
+		return rc;
+	if (json_is_array(page)) {
+		*ret = page;
+		return 0;
+	}
+	json_decref(page);
 	return err_set(&cli->err, -EPROTO, "the pager's answer is no list of sessions");
 }
 
-int pager_list(struct cli *cli, const char *query, json_t **ret)
+int pager_list_at(struct cli *cli, const char *socket, const char *query, json_t **ret)
 {
 	json_int_t after = 0, last;
 	json_t *all = json_array(), *page = NULL;
+	char path[128];
 	size_t n;
 	int rc = all ? 0 : -ENOMEM;
 
 	do {
 		last = after;
+		(void)snprintf(path, sizeof(path), "/sessions?limit=%d&after=%lld%s", PAGE_LEN,
+			       (long long)after, query);
 		if (rc == 0)
-			rc = next_page(cli, query, after, &page);
+			rc = next_page(cli, socket, path, &page);
 		if (rc < 0) {
 			json_decref(all);
 			return rc;
@@ -115,5 +203,45 @@ int pager_list(struct cli *cli, const char *query, json_t **ret)
 		json_decref(page);
 	} while (n == PAGE_LEN && after > last);
 	*ret = all;
+	return rc;
+}
+
+static int add_sessions(struct cli *cli, const struct pagers_entry *pager, const char *query,
+			json_t *all)
+{
+	json_t *sessions = NULL, *s;
+	size_t i;
+	int rc = pager_list_at(cli, pager->socket, query, &sessions);
+
+	if (rc < 0)
+		return rc;
+	json_array_foreach(sessions, i, s) {
+		rc |= json_object_set_new(s, "version", json_string(pager->version));
+		rc |= json_object_set_new(s, "pager", json_string(pager->socket));
+	}
+	rc |= json_array_extend(all, sessions);
+	json_decref(sessions);
+	return rc < 0 ? err_set(&cli->err, -ENOMEM, "out of memory") : 0;
+}
+
+int pager_list(struct cli *cli, const char *query, json_t **ret)
+{
+	const struct pagers *pagers;
+	json_t *all;
+	int rc = pager_found(cli, &pagers);
+
+	if (rc < 0)
+		return rc;
+	if (pagers->n > 1 && !pager_answering(pagers))
+		return pager_silence(cli, &pagers->v[0]);
+	if (pager_answering(pagers) < 2)
+		return pager_list_at(cli, pagers->v[0].socket, query, ret);
+	all = json_array();
+	for (size_t i = 0; i < pager_answering(pagers) && rc == 0; i++)
+		rc = add_sessions(cli, &pagers->v[i], query, all);
+	if (rc == 0)
+		*ret = all;
+	else
+		json_decref(all);
 	return rc;
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "src/cli/cli.h"
+#include "src/rpc/pagers.h"
 
 struct pager_args {
 	const char *socket;
@@ -28,11 +29,37 @@ struct pager_args {
 	/* top */
 	const char *interval;
 	unsigned count;
+	/* upgrade */
+	bool takeover;
+	const char *program;
+
+	struct pagers found;	/* of pager_found() */
 };
+
+#define PAGER_FIND_MS 3000	/* that a pager has to say that it is one */
+
+/* Below which directory pagers are looked for. */
+int pager_root(struct cli *cli, const char **ret);
+/*
+ * The pager of --socket or of `socket` in lamina.conf, alone and not asked; else all below the
+ * runtime root (pagers.h), and if there are none, the place of one.  So there is at least
+ * one.  They are looked for once; pager_forget() looks again.
+ */
+int pager_found(struct cli *cli, const struct pagers **ret);
+void pager_forget(struct cli *cli);
+/* How many have answered: the first ones. */
+size_t pager_answering(const struct pagers *pagers);
+/* Of several, one that lives and did not answer, or NULL. */
+const struct pagers_entry *pager_silent(const struct pagers *pagers);
+/* The error of one that did not answer. */
+int pager_silence(struct cli *cli, const struct pagers_entry *pager);
 
 /*
  * Asks the pager.  0 and its answer (the caller's); or what went wrong, its own
  * sentence in cli->err: -ENOENT for 404, -EBUSY for 409, ...  `ret_status` may be NULL.
+ *
+ * Of several pagers below the root that one which has the session when the path names one,
+ * and the newest for a session that is to be made.  Other requests want --socket then.
  */
 struct pager_request {
 	const char *method;
@@ -40,11 +67,24 @@ struct pager_request {
 	const json_t *body;	/* or NULL */
 };
 int pager_ask(struct cli *cli, const struct pager_request *request, json_t **ret, int *ret_status);
+/* The same of the one at `socket`. */
+int pager_ask_at(struct cli *cli, const char *socket, const struct pager_request *request,
+		 json_t **ret, int *ret_status);
+/*
+ * The socket (borrowed, until pager_forget()) of the pager that has the session: the newest
+ * of several; if none has it the newest of all, which will say so.
+ */
+int pager_socket_of(struct cli *cli, const char *id, const char **ret);
 /* "/sessions/ID" and what follows, the id percent-encoded; to be freed, NULL: no memory. */
 char *pager_path(const char *id, const char *rest);
 
-/* All sessions, in order of their numbers: an array.  `query` begins with '&', or is "". */
+/*
+ * All sessions, in order of their numbers: an array.  `query` begins with '&', or is "".
+ * Of several pagers those that answer, the newest first, and each session says its
+ * pager's "version" and, as "pager", its socket.
+ */
 int pager_list(struct cli *cli, const char *query, json_t **ret);
+int pager_list_at(struct cli *cli, const char *socket, const char *query, json_t **ret);
 
 /* A member of a member: pager_at(session, "pages.total"); NULL if it is not there. */
 json_t *pager_at(const json_t *json, const char *path);
@@ -58,10 +98,20 @@ const char *pager_text(const json_t *json, const char *path);
 /* "7.7 us", "12 ms", "-" when there is none (null, or not above 0). */
 char *pager_micros(char out[PAGER_CELL], double us);
 
+/* `lamina pager upgrade --takeover` of what answers; adds an object a pager to `report`. */
+int pager_takeover(struct cli *cli, const struct pagers *pagers, json_t *report);
+/*
+ * What upgrades share.  A failure is told, and the others go on; what is returned is the last
+ * one's.  `text` is printed, `item` (taken) goes to the report.
+ */
+int pager_failed(struct cli *cli, int before, int rc);
+int pager_report(struct cli *cli, json_t *report, json_t *item, const char *text);
+
 /* The verbs; operands are argv[0..argc-1]. */
 int pager_ls(struct cli *cli, int argc, char **argv);
 int pager_show(struct cli *cli, int argc, char **argv);
 int pager_create(struct cli *cli, int argc, char **argv);
 int pager_top(struct cli *cli, int argc, char **argv);
+int pager_upgrade(struct cli *cli, int argc, char **argv);
 
 #endif

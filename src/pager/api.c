@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "config.h"
-
 #include "src/pager/api.h"
 
 #include <errno.h>
@@ -14,6 +12,7 @@
 #include "src/pager/facts.h"
 #include "src/pager/keep.h"
 #include "src/pager/metrics.h"
+#include "src/pager/version.h"
 #include "store/base/fmt.h"
 
 #define LOOK_MS 100		/* that a request waits for the owners of sessions, all in all */
@@ -70,7 +69,7 @@ static void get_version(struct httpd_call *call, void *ctx)
 	(void)ctx;
 	httpd_json(call, 200,
 		   json_pack("{s:s, s:s, s:i, s:i}", "program", "lamina-pager", "version",
-			     PACKAGE_VERSION, "state_layout", STATE_LAYOUT, "keep_version",
+			     VERSION_TEXT, "state_layout", STATE_LAYOUT, "keep_version",
 			     KEEP_VERSION));
 }
 
@@ -78,7 +77,7 @@ static void get_metrics(struct httpd_call *call, void *ctx)
 {
 	struct api *api = ctx;
 	struct metrics_pager pager = {
-		.version = PACKAGE_VERSION,
+		.version = VERSION_TEXT,
 		.started = api->started,
 		.draining = sessions_draining(api->sessions),
 		.connections = httpd_conns(httpd_of(call)),

@@ -9,6 +9,7 @@
 
 #include "store/base/conf.h"
 #include "store/base/fmt.h"
+#include "store/base/option.h"
 
 #define SOCKET_MODE_DEFAULT 0660
 
@@ -39,14 +40,6 @@ const char *args_help(void)
 {
 	return help;
 }
-
-/* All that lamina.conf may hold, whoever reads it. */
-static const char *const known_keys[] = {
-	"store.*", "mount.*", "gc.*",
-	"pager.record_dirs", "pager.runtime_dir", "pager.socket", "pager.stop_command",
-	"pager.stop_signal", "pager.threads",
-	NULL,
-};
 
 static const struct option long_options[] = {
 	{"config", required_argument, NULL, 'c'},
@@ -144,17 +137,6 @@ static int take_option(struct args *a, int letter, const char **config, struct e
 	}
 }
 
-static int bad_option(char **argv, int letter, struct err *err)
-{
-	const char *word = argv[optind - 1];
-
-	if (letter == ':')
-		return err_set(err, -EINVAL, "option '%s' needs an argument", word);
-	if (optopt && (word[0] != '-' || word[1] != '-'))
-		return err_set(err, -EINVAL, "unknown option '-%c'", optopt);
-	return err_set(err, -EINVAL, "unknown or ambiguous option '%s'", word);
-}
-
 static int read_command_line(struct args *a, int argc, char **argv, const char **config,
 			     struct err *err)
 {
@@ -164,7 +146,7 @@ static int read_command_line(struct args *a, int argc, char **argv, const char *
 	opterr = 0;
 	while (rc == 0 && (letter = getopt_long(argc, argv, ":c:fhm:r:s:t:Tu:V", long_options,
 						NULL)) != -1)
-		rc = letter == ':' || letter == '?' ? bad_option(argv, letter, err)
+		rc = letter == ':' || letter == '?' ? option_bad(argv, letter, err)
 						    : take_option(a, letter, config, err);
 	if (rc == 0 && a->action == ARGS_RUN && optind < argc)
 		rc = err_set(err, -EINVAL, "unexpected '%s'", argv[optind]);
@@ -181,11 +163,10 @@ static void take_text(const struct conf *conf, const char *key, const char **to)
 		*to = text;
 }
 
-static int take_conf(struct args *a, const char *path, struct err *err)
+static int read_conf(struct args *a, const char *given, struct err *err)
 {
-	const char *threads = conf_get(a->conf, "pager", "threads");
-	const char *signal_name = conf_get(a->conf, "pager", "stop_signal");
-	int rc = conf_check(a->conf, known_keys, err);
+	const char *threads, *signal_name;
+	int rc = conf_open(given, &a->conf, err);
 
 	if (rc < 0)
 		return rc;
@@ -193,28 +174,13 @@ static int take_conf(struct args *a, const char *path, struct err *err)
 	take_text(a->conf, "socket", &a->socket);
 	take_text(a->conf, "stop_command", &a->stop_command);
 	take_text(a->conf, "record_dirs", &a->record_dirs);
+	threads = conf_get(a->conf, "pager", "threads");
+	signal_name = conf_get(a->conf, "pager", "stop_signal");
 	if (threads)
 		rc = parse_threads(threads, &a->threads, err);
 	if (rc == 0 && signal_name)
 		rc = parse_signal(signal_name, &a->stop_signal, err);
-	return rc < 0 ? err_wrap(err, rc, "%s", path) : 0;
-}
-
-static int read_conf(struct args *a, const char *path, struct err *err)
-{
-	const char *env = getenv("LAMINA_CONF");
-	bool by_default;
-	int rc;
-
-	if (!path && env && *env)
-		path = env;
-	by_default = !path;
-	if (by_default)
-		path = CONF_DEFAULT_PATH;
-	rc = conf_load(path, &a->conf, err);
-	if (rc == -ENOENT && by_default)
-		return 0;
-	return rc < 0 ? rc : take_conf(a, path, err);
+	return rc < 0 ? err_wrap(err, rc, "%s", conf_path(a->conf)) : 0;
 }
 
 int args_parse(struct args *a, int argc, char **argv, struct err *err)

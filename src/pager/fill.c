@@ -150,11 +150,6 @@ static void choose_canaries(struct session *s, struct fill_span *span)
 
 /* ---- pieces ---- */
 
-bool fill_any(const struct session *s)
-{
-	return s->fill.n > 0;
-}
-
 static void step_over(struct fill_span *span, uint64_t n)
 {
 	span->at += n;
@@ -204,11 +199,6 @@ static uint64_t next_run(struct session *s, struct fill_span *span, uint64_t max
 	return n;
 }
 
-static uint64_t offset_of(const struct region *r, uint64_t page)
-{
-	return r->off + (page - r->first) * r->page_size;
-}
-
 /* `len` bytes at `off` without waiting, borrowed from the hand. */
 static int get(struct session *s, struct hand *hand, uint64_t off, uint64_t len,
 	       const uint8_t **ret)
@@ -229,7 +219,7 @@ static int get(struct session *s, struct hand *hand, uint64_t off, uint64_t len,
 	return 0;
 }
 
-static bool is_quiet(const struct session *s)
+bool fill_is_quiet(const struct session *s)
 {
 	return loop_now_ns() - s->fault_ns > QUIET_NS;
 }
@@ -267,11 +257,11 @@ static enum fill_step block_away(struct session *s, struct hand *hand, struct fi
 {
 	const struct region *r = session_region(s, span->begin);
 	enum kind kind = KIND_DATA;
-	uint64_t len = is_quiet(s) ? BLOCK_QUIET_LEN : BLOCK_LEN;
+	uint64_t len = fill_is_quiet(s) ? BLOCK_QUIET_LEN : BLOCK_LEN;
 	uint64_t n = next_run(s, span, len / r->page_size, &kind);
 	struct block b = {
 		.span = {span->at, span->at + n, span->at, n, span->at + n},
-		.off = offset_of(r, span->at),
+		.off = region_offset(r, span->at),
 		.len = n * r->page_size,
 	};
 	struct source *source;
@@ -315,7 +305,7 @@ static enum fill_step fill_data(struct session *s, struct hand *hand, uint64_t n
 	struct fill_span *span = span_at(&s->fill, 0);
 	const struct region *r = session_region(s, span->at);
 	const uint8_t *data;
-	int rc = get(s, hand, offset_of(r, span->at), n * r->page_size, &data);
+	int rc = get(s, hand, region_offset(r, span->at), n * r->page_size, &data);
 
 	if (rc == -EAGAIN)
 		return may_block ? block_away(s, hand, span) : FILL_BLOCKS;
@@ -347,7 +337,7 @@ enum fill_step fill_piece(struct session *s, struct hand *hand, bool may_block)
 	if (!s->fill.n)
 		return FILL_DONE;
 	choose_canaries(s, span);
-	len = is_quiet(s) ? PIECE_QUIET_LEN : PIECE_LEN;
+	len = fill_is_quiet(s) ? PIECE_QUIET_LEN : PIECE_LEN;
 	n = next_run(s, span, len / session_region(s, span->begin)->page_size, &kind);
 	if (!n) {
 		pop(&s->fill);

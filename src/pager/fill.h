@@ -42,14 +42,15 @@ enum fill_step {
 	FILL_BLOCKS,	/* the next piece is not in the page cache */
 };
 
+/* Whether no fault has come for a while: pieces may be larger. */
+bool fill_is_quiet(const struct session *s);
+
 /* A fault at `page`: its window is wanted. */
 void fill_around(struct session *s, uint64_t page);
 /* The guest came for a canary. */
 void fill_canary_hit(struct session *s, uint64_t page);
 /* Canaries for which nobody came in time; returns ms until the next, 0: there is none. */
 unsigned fill_age(struct session *s, uint64_t now_ns);
-/* Whether there is anything to fill. */
-bool fill_any(const struct session *s);
 /*
  * One piece.  With `may_block` it leaves the session (armed) to read the
  * memfile and enters it again, unarmed or not.

@@ -22,6 +22,7 @@
 #include "src/pager/session.h"
 #include "src/pager/touch.h"
 #include "src/pager/uffd.h"
+#include "src/pager/unixsock.h"
 #include "store/base/log.h"
 
 #define FDS_MAX 8		/* more than the one that is wanted, to see that they are more */
@@ -64,11 +65,9 @@ static void keep_pidfd(struct session *s)
 static bool check_peer(struct session *s)
 {
 	struct ucred who = {.uid = (uid_t)-1};
-	socklen_t len = sizeof(who);
 	int fd = s->fd[SESSION_CONN];
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 &&
-	    may_hand_over(s, who.uid)) {
+	if (unixsock_peer(fd, &who) == 0 && may_hand_over(s, who.uid)) {
 		s->pid = who.pid;
 		keep_pidfd(s);
 		return true;

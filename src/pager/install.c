@@ -12,53 +12,45 @@
  * has free pages that nobody has reserved; otherwise it is -ENOMEM.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "src/pager/install.h"
+#include "src/pager/pool.h"
 #include "src/pager/session.h"
 #include "src/pager/uffd.h"
 
 #define PAGE 4096u
-#define POOL "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 
 static const uint8_t zeros[LOOP_BUF_LEN] __attribute__((aligned(4096)));
 
-static bool is_zero(const uint8_t *p, uint64_t len)
+bool install_is_zero(const uint8_t *p, uint64_t len)
 {
 	return !p[0] && !memcmp(p, p + 1, len - 1);
 }
 
 static struct uffd_range range_of(const struct region *r, uint64_t page, uint64_t n)
 {
-	return (struct uffd_range){r->addr + (page - r->first) * r->page_size, n * r->page_size};
-}
-
-/* 0 where it cannot be known. */
-static unsigned long pool_has(const char *path)
-{
-	char text[32] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return 0;
-	if (read(fd, text, sizeof(text) - 1) < 0)
-		text[0] = '\0';
-	(void)close(fd);
-	return strtoul(text, NULL, 10);
-}
-
-static bool huge_pages_free(void)
-{
-	return pool_has(POOL "free_hugepages") > pool_has(POOL "resv_hugepages");
+	return (struct uffd_range){region_addr(r, page), n * r->page_size};
 }
 
 static void mark(struct session *s, uint64_t page, uint64_t n, uint8_t value)
 {
 	for (uint64_t i = 0; i < n; i++)
 		state_set(s->state, page + i, value);
+}
+
+static _Atomic uint64_t *counter_of(struct state_counters *c, enum install_why why)
+{
+	switch (why) {
+	case INSTALL_AHEAD:
+		return &c->ahead;
+	case INSTALL_REPLAY:
+		return &c->replayed;
+	case INSTALL_COMPLETE:
+		return &c->completed;
+	default:
+		return &c->demand;
+	}
 }
 
 static void count(struct session *s, const struct install *in, const struct region *r)
@@ -69,8 +61,9 @@ static void count(struct session *s, const struct install *in, const struct regi
 	state_add(zero ? &c->zeroed : &c->present, in->n);
 	if (!zero)
 		state_add(&c->copied_bytes, in->n * r->page_size);
-	state_add(in->why == INSTALL_DEMAND ? &c->demand :
-		  in->why == INSTALL_AHEAD ? &c->ahead : &c->replayed, in->n);
+	state_add(counter_of(c, in->why), in->n);
+	if (in->why == INSTALL_COMPLETE)
+		state_add(&c->completed_bytes, in->n * r->page_size);
 }
 
 static int put_zeros(struct session *s, const struct region *r, struct uffd_range range,
@@ -97,7 +90,7 @@ static int settle_exists(const struct region *r, uint8_t before)
 {
 	if (r->page_size == PAGE)
 		return 0;
-	return (before & STATE_PAGE) == STATE_FILLING && huge_pages_free() ? 0 : -ENOMEM;
+	return (before & STATE_PAGE) == STATE_FILLING && pool_free() > 0 ? 0 : -ENOMEM;
 }
 
 /* As far as one call to the kernel goes; how many pages are there now. */
@@ -141,12 +134,18 @@ static int put_run(struct session *s, struct install in, const struct region *r)
 	return rc;
 }
 
-/* Zeros that nobody asked for, and that would cost memory, are only noted. */
+/* Nobody asked for them, and they would cost memory, or be of no use once it has graduated. */
+static bool are_noted_only(struct session *s, const struct install *in, const struct region *r)
+{
+	return in->why == INSTALL_COMPLETE ||
+	       (in->why == INSTALL_AHEAD && !session_is_anonymous(s, r));
+}
+
 static int put_zero_run(struct session *s, const struct install *in, const struct region *r)
 {
 	struct install zero = {in->page, in->n, NULL, in->why};
 
-	if (in->why != INSTALL_AHEAD || session_is_anonymous(s, r))
+	if (!are_noted_only(s, in, r))
 		return put_run(s, zero, r);
 	mark(s, in->page, in->n, STATE_MISSING | STATE_HOLE);
 	return 0;
@@ -162,11 +161,11 @@ int install_pages(struct session *s, const struct install *in)
 		return put_zero_run(s, in, r);
 	while (i < in->n && rc == 0) {
 		const uint8_t *p = in->data + i * r->page_size;
-		bool zero = is_zero(p, r->page_size);
+		bool zero = install_is_zero(p, r->page_size);
 		uint64_t n = 1;
 		struct install run;
 
-		while (i + n < in->n && is_zero(p + n * r->page_size, r->page_size) == zero)
+		while (i + n < in->n && install_is_zero(p + n * r->page_size, r->page_size) == zero)
 			n++;
 		run = (struct install){in->page + i, n, p, in->why};
 		rc = zero ? put_zero_run(s, &run, r) : put_run(s, run, r);
@@ -183,10 +182,13 @@ int install_again(struct session *s, uint64_t page)
 
 	if (rc == 0)
 		state_add(&s->state->head->count.zeroed, 1);
-	if (rc != -EEXIST)
-		return rc;
-	install_wake(s, page);
-	return r->page_size == PAGE || huge_pages_free() ? 0 : -ENOMEM;
+	if (rc == -EEXIST) {
+		install_wake(s, page);
+		rc = r->page_size == PAGE || pool_free() > 0 ? 0 : -ENOMEM;
+	}
+	if (rc == 0 && (state_get(s->state, page) & STATE_PAGE) == STATE_REMOVED)
+		state_set(s->state, page, STATE_REMOVED | STATE_BACK);
+	return rc;
 }
 
 void install_wake(struct session *s, uint64_t page)

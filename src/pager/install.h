@@ -6,11 +6,12 @@
 #ifndef LAMINA_PAGER_INSTALL_H
 #define LAMINA_PAGER_INSTALL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct session;
 
-enum install_why { INSTALL_DEMAND, INSTALL_AHEAD, INSTALL_REPLAY };
+enum install_why { INSTALL_DEMAND, INSTALL_AHEAD, INSTALL_REPLAY, INSTALL_COMPLETE };
 
 struct install {
 	uint64_t page;		/* of one region, all of them, */
@@ -21,8 +22,8 @@ struct install {
 
 /*
  * Installs them; a page of zeros by ZEROPAGE, or, when nobody asked for it and it
- * would cost memory, not at all (it is noted as a hole).  A page that is there
- * already is present.
+ * would cost memory or is to be left out of a graduation, not at all (it is
+ * noted as a hole).  A page that is there already is present.
  * Stops at the first that cannot be installed, which is missing then:
  *   -EAGAIN	read messages, look at the states again, repeat
  *   -ENOMEM	no memory, or no huge page
@@ -39,5 +40,8 @@ int install_again(struct session *s, uint64_t page);
 
 /* Whoever waits for the page tries again. */
 void install_wake(struct session *s, uint64_t page);
+
+/* Whether all `len` bytes (at least one) are zero. */
+bool install_is_zero(const uint8_t *p, uint64_t len);
 
 #endif

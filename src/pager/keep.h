@@ -6,7 +6,7 @@
  *
  * A bag is a session's: its state (state.h), its sockets, its userfaultfd, its
  * guest's pidfd, its holds.  Bag KEEP_BAG_PAGER is the pager's own: the API's
- * listening socket.  The keeper knows roles and nothing of what they mean.
+ * listening socket and its tally (tally.h).  The keeper knows roles and nothing of what they mean.
  *
  * The link is a SOCK_SEQPACKET pair.  A message is a header of fixed size, a
  * list of roles, and the descriptors in the same order, at most KEEP_FDS_MAX.
@@ -36,6 +36,7 @@ enum keep_role {
 	KEEP_UFFD,
 	KEEP_PIDFD,
 	KEEP_HOLD,		/* as many as there are: each open file with its flock */
+	KEEP_TALLY,
 	KEEP_LINK,		/* an end of a link, of SPARE and HEIR; in no bag */
 	KEEP_NROLES
 };

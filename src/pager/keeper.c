@@ -50,6 +50,7 @@
 
 #include "src/pager/keeper-private.h"
 #include "src/pager/notify.h"
+#include "src/pager/signpost.h"
 #include "src/pager/takeover.h"
 #include "store/base/log.h"
 
@@ -119,8 +120,10 @@ static void finish(struct keeper *k)
 	if (!kept)
 		(void)notify_remove_all(&k->bags);
 	takeover_unlink(k->config->runtime_dir);
-	if (k->config->socket)
+	if (k->config->socket) {
+		signpost_remove(k->config->runtime_dir, k->config->socket);
 		(void)unlink(k->config->socket);
+	}
 	k->phase = KEEPER_DONE;
 }
 

@@ -5,8 +5,6 @@
  * the API's socket, and keeper.sock.  A lock in the runtime directory is held
  * meanwhile, so that of two that start at once one sees the other.
  */
-#include "config.h"
-
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
@@ -21,11 +19,13 @@
 #include <unistd.h>
 
 #include "src/pager/args.h"
-#include "src/pager/detach.h"
 #include "src/pager/keeper.h"
 #include "src/pager/notify.h"
+#include "src/pager/signpost.h"
 #include "src/pager/takeover.h"
 #include "src/pager/unixsock.h"
+#include "src/pager/version.h"
+#include "store/base/detach.h"
 #include "store/base/io.h"
 #include "store/base/log.h"
 
@@ -173,7 +173,8 @@ static int open_api(struct start *s, struct err *err)
 			close(fd);
 		return err_set(err, -EBUSY, "a pager answers on '%s' already", s->socket);
 	}
-	msg.fd[0] = fd = unixsock_listen(s->socket, SOCK_STREAM, s->args->socket_mode, err);
+	signpost_clear(s->runtime_dir, s->socket);
+	msg.fd[0] = fd = unixsock_replace(s->socket, SOCK_STREAM, s->args->socket_mode, err);
 	if (fd < 0)
 		return fd;
 	rc = keep_table_put(&s->bags, &msg);
@@ -182,6 +183,17 @@ static int open_api(struct start *s, struct err *err)
 		return err_sys(err, rc, "cannot keep the socket");
 	}
 	return 0;
+}
+
+/* A socket that was taken over is where it was, whatever we were told. */
+static void find_api(struct start *s, bool taken)
+{
+	struct err err = {""};
+
+	if (taken)
+		(void)signpost_read(s->runtime_dir, s->socket);
+	if (signpost_put(s->runtime_dir, s->socket, &err) < 0)
+		log_warn("%s", err.text);
 }
 
 static int gather(struct start *s, struct err *err)
@@ -193,8 +205,10 @@ static int gather(struct start *s, struct err *err)
 	rc = look_for_other(s, err);
 	if (rc == 0)
 		rc = open_api(s, err);
-	if (rc >= 0)
+	if (rc >= 0) {
+		find_api(s, rc > 0);
 		s->listening = takeover_listen(s->runtime_dir, err);
+	}
 	close(fd);
 	if (rc < 0 || s->listening >= 0)
 		return rc < 0 ? rc : 0;
@@ -234,7 +248,7 @@ static int run(const struct args *args)
 	log_init("lamina-pager", LOG_LEVEL_INFO);
 	(void)notify_take(&s.bags);
 	if (!args->foreground)
-		s.ready_fd = rc = detach_begin(&err);
+		s.ready_fd = rc = detach_begin("lamina-pager", &err);
 	if (rc >= 0)
 		rc = prepare(&s, &err);
 	if (rc == 0)
@@ -260,7 +274,7 @@ int main(int argc, char **argv)
 	} else if (args.action == ARGS_HELP) {
 		fputs(args_help(), stdout);
 	} else if (args.action == ARGS_VERSION) {
-		puts("lamina-pager " PACKAGE_VERSION);
+		puts("lamina-pager " VERSION_TEXT);
 	} else {
 		status = run(&args);
 	}

@@ -26,6 +26,8 @@ const struct metrics_counter metrics_counters[METRICS_COUNTERS + 1] = {
 	COUNTER(demand, "demand_pages_total", "Pages installed because of a fault."),
 	COUNTER(ahead, "ahead_pages_total", "Pages installed by a prefetch window."),
 	COUNTER(replayed, "replayed_pages_total", "Pages installed by the replay of a trace."),
+	COUNTER(completed, "graduated_pages_total", "Pages installed by graduation."),
+	COUNTER(completed_bytes, "graduated_bytes_total", "Bytes of these."),
 	COUNTER(ahead_used, "ahead_samples_used_total",
 		"Pages left out of a prefetch window as a sample that the guest came for."),
 	COUNTER(ahead_unused, "ahead_samples_unused_total",
@@ -70,7 +72,7 @@ struct metrics_pages metrics_pages(const struct state_head *head)
 	p.total = head->npages;
 	p.removed = least(c->removed, p.total);
 	dropped = c->dropped;
-	installed = c->demand + c->ahead + c->replayed;
+	installed = c->demand + c->ahead + c->replayed + c->completed;
 	p.present = least(installed - least(dropped, installed), p.total - p.removed);
 	p.zero = least(installed - least(c->present, installed), p.present);
 	p.missing = p.total - p.removed - p.present;
@@ -147,7 +149,7 @@ static void put_pager(const struct metrics_pager *pager, struct buf *out)
 	head(out, "info", "gauge", "Always 1; the version is a label.");
 	put(out, PREFIX "info{version=\"%s\"} 1\n", pager->version);
 	gauge(out, "start_time_seconds", pager->started,
-	      "When this worker began, since 1970; counters may begin anew then.");
+	      "When this worker began, since 1970.");
 	gauge(out, "draining", pager->draining, "1 if no new sessions are taken.");
 	gauge(out, "api_connections", pager->connections, "Connections to the API.");
 }

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "store/base/fmt.h"
+#include "store/base/notify.h"
 
 #define LISTEN_FDS_START 3
 #define LISTEN_FDS_LIMIT 1048576
@@ -17,51 +17,10 @@
 
 /* ---- words to systemd ---- */
 
-/* A leading @ means an abstract name. */
-static int address(struct sockaddr_un *ret, socklen_t *ret_len)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	size_t len = path ? strlen(path) : 0;
-
-	if (len < 2 || len >= sizeof(ret->sun_path) || (*path != '/' && *path != '@'))
-		return -ENOENT;
-	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-	memcpy(ret->sun_path, path, len);
-	if (*path == '@')
-		ret->sun_path[0] = '\0';
-	*ret_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
-	return 0;
-}
-
 /* With a descriptor, or -1. */
 static int tell(const char *text, int passed)
 {
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = {{0}};
-	struct sockaddr_un to;
-	struct iovec iov = {(void *)(uintptr_t)text, strlen(text)};
-	struct msghdr msg = {.msg_name = &to, .msg_iov = &iov, .msg_iovlen = 1};
-	int fd, rc = 0;
-
-	if (address(&to, &msg.msg_namelen) < 0)
-		return 0;
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (passed >= 0) {
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
-		control.head.cmsg_level = SOL_SOCKET;
-		control.head.cmsg_type = SCM_RIGHTS;
-		control.head.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.head), &passed, sizeof(int));
-	}
-	if (sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		rc = -errno;
-	close(fd);
-	return rc;
+	return notify_send(text, passed, MSG_DONTWAIT);
 }
 
 int notify_ready(void)
@@ -77,22 +36,12 @@ int notify_stopping(void)
 	return tell("STOPPING=1", -1);
 }
 
-int notify_status(const char *text)
-{
-	char line[256];
-
-	(void)snprintf(line, sizeof(line), "STATUS=%s", text);
-	return tell(line, -1);
-}
-
 bool notify_keeps(void)
 {
 	const char *text = getenv("FDSTORE");
-	struct sockaddr_un to;
-	socklen_t len;
 	uint64_t n;
 
-	return text && fmt_parse_u64(text, &n) == 0 && n > 0 && address(&to, &len) == 0;
+	return text && fmt_parse_u64(text, &n) == 0 && n > 0 && notify_wanted();
 }
 
 int notify_store(uint32_t bag, enum keep_role role, int fd)

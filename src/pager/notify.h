@@ -17,8 +17,6 @@
 /* This process is the service's main one, and ready. */
 int notify_ready(void);
 int notify_stopping(void);
-/* One line for `systemctl status`. */
-int notify_status(const char *text);
 
 /*
  * Whether descriptors that are stored survive our end: systemd says so itself

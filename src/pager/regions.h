@@ -35,6 +35,18 @@ static inline uint64_t region_pages(const struct region *r)
 	return r->size / r->page_size;
 }
 
+/* Where page number `page`, one of the region's, lies in the memfile. */
+static inline uint64_t region_offset(const struct region *r, uint64_t page)
+{
+	return r->off + (page - r->first) * r->page_size;
+}
+
+/* Where it lies in the guest's process. */
+static inline uint64_t region_addr(const struct region *r, uint64_t page)
+{
+	return r->addr + (page - r->first) * r->page_size;
+}
+
 /*
  * Decodes and checks: fields there and integers, sizes and alignments, no
  * overflow, no two that share an address or a byte of the memfile, none beyond

@@ -150,11 +150,6 @@ static void pages_of(const struct region *r, struct extent e, uint64_t *page, ui
 	*end = r->first + (e.off - r->off + e.len + r->page_size - 1) / r->page_size;
 }
 
-static uint64_t offset_of(const struct region *r, uint64_t page)
-{
-	return r->off + (page - r->first) * r->page_size;
-}
-
 int replay_begin(struct session *s, struct err *err)
 {
 	struct replay *p = s->replay;
@@ -264,7 +259,7 @@ static unsigned tell_what(const struct session *s, struct replay *p)
 	for (unsigned i = 0; i < p->n; i++) {
 		const struct region *r = session_region(s, p->item[i].page);
 
-		p->ahead[n++] = (struct extent){offset_of(r, p->item[i].page),
+		p->ahead[n++] = (struct extent){region_offset(r, p->item[i].page),
 						p->item[i].n * r->page_size};
 	}
 	while (n < AHEAD_ITEMS && p->told_len < AHEAD_LEN &&
@@ -294,7 +289,7 @@ static int read_items(struct session *s, const struct replay *p, struct source *
 		const struct region *r = session_region(s, it->page);
 
 		rc = source_read(source, p->buf + it->at, it->n * r->page_size,
-				 offset_of(r, it->page));
+				 region_offset(r, it->page));
 	}
 	return rc;
 }

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <sched.h>
 
+#include "src/pager/complete.h"
 #include "src/pager/fill.h"
 #include "src/pager/install.h"
 #include "src/pager/replay.h"
@@ -40,7 +41,7 @@
 static int demand_now(struct session *s, struct hand *hand, uint64_t page)
 {
 	const struct region *r = session_region(s, page);
-	uint64_t off = r->off + (page - r->first) * r->page_size;
+	uint64_t off = region_offset(r, page);
 	struct install in = {page, 1, hand->buf, INSTALL_DEMAND};
 	int rc;
 
@@ -191,7 +192,7 @@ static int read_error(int code)
 static int read_away(struct session *s, struct hand *hand, uint64_t page)
 {
 	const struct region *r = session_region(s, page);
-	uint64_t off = r->off + (page - r->first) * r->page_size;
+	uint64_t off = region_offset(r, page);
 	bool again = wants_find(&s->wants, page)->tries > 0;
 	struct source *source = session_away(s);
 	int rc;
@@ -281,6 +282,8 @@ static bool background(struct session *s, struct hand *hand, bool may_block)
 	/* Whoever serves the memfile has the page in demand to work on, and nothing else. */
 	if (step == FILL_DONE)
 		step = fill_piece(s, hand, may_block && !wants_pressing(&s->wants));
+	if (step == FILL_DONE && !s->ended && !wants_pressing(&s->wants))
+		step = complete_piece(s);
 	if (step == FILL_BLOCKS && !wants_pressing(&s->wants))
 		session_work_later(s);
 	return step == FILL_MORE;
@@ -377,6 +380,8 @@ static void recover(struct session *s, struct hand *hand)
 	for (uint32_t i = 0; i < head->nregions && !s->ended; i++)
 		(void)uffd_wake(s->fd[SESSION_UFFD], (struct uffd_range){head->regions[i].addr,
 								 head->regions[i].size});
+	if (!s->ended)
+		complete_resume(s);
 	if (!s->ended)
 		reopen(s);
 }

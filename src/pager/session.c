@@ -15,21 +15,20 @@
  * became of the session.  The memfile is closed by the last thread that reads it.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "src/pager/complete.h"
 #include "src/pager/hold.h"
 #include "src/pager/replay.h"
 #include "src/pager/session.h"
 #include "src/pager/touch.h"
 #include "src/pager/uffd.h"
+#include "src/pager/unixsock.h"
 #include "store/base/log.h"
 
 static const enum keep_role roles[SESSION_NFDS] = {
@@ -108,12 +107,30 @@ struct source *session_away(struct session *s)
 	return source;
 }
 
+static void free_work_of_ended(struct session *s)
+{
+	if (s->ended && !s->away && !s->lent)
+		free_work(s);
+}
+
 void session_back(struct session *s)
 {
 	loop_back(s->env->loop);
 	session_enter(s);
-	if (--s->away == 0 && s->ended)
-		free_work(s);
+	s->away--;
+	free_work_of_ended(s);
+}
+
+struct source *session_lend(struct session *s)
+{
+	s->lent++;
+	return s->source;
+}
+
+void session_return(struct session *s)
+{
+	s->lent--;
+	free_work_of_ended(s);
 }
 
 static void push(struct session *s, struct loop_job *job)
@@ -199,61 +216,15 @@ static int lock_holds(struct session *s, struct err *err)
 	return rc < 0 ? rc : 0;
 }
 
-/*
- * Nobody is bound to it: ECONNREFUSED.  It is asked with a socket of another type:
- * a connection would be a handoff to whoever waits there.
- */
-static bool is_dead_socket(const struct sockaddr_un *a)
-{
-	struct stat st;
-	int fd, rc;
-
-	if (lstat(a->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-		return false;
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return false;
-	rc = connect(fd, (const struct sockaddr *)a, sizeof(*a));
-	rc = rc < 0 && errno == ECONNREFUSED;
-	(void)close(fd);
-	return rc;
-}
-
-static int bind_socket(int fd, const struct sockaddr_un *a)
-{
-	int rc = bind(fd, (const struct sockaddr *)a, sizeof(*a)) < 0 ? -errno : 0;
-
-	if (rc != -EADDRINUSE || !is_dead_socket(a))
-		return rc;
-	if (unlink(a->sun_path) < 0 || bind(fd, (const struct sockaddr *)a, sizeof(*a)) < 0)
-		return -errno;
-	return 0;
-}
-
 /* Whoever may connect is asked who he is: the mode need not be narrower than that. */
-static int listen_here(const char *path, bool others, int *ret, struct err *err)
+static int listen_here(struct session *s, struct err *err)
 {
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	int fd, rc;
+	mode_t mode = s->setup.peer_uid >= 0 ? 0666 : 0600;
+	int fd = unixsock_claim(s->setup.socket, SOCK_STREAM | SOCK_NONBLOCK, mode, err);
 
-	if (strlen(path) >= sizeof(a.sun_path))
-		return err_set(err, -ENAMETOOLONG,
-			       "socket '%s': a socket's path has at most %zu bytes", path,
-			       sizeof(a.sun_path) - 1);
-	strcpy(a.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return err_sys(err, -errno, "cannot make a socket");
-	rc = bind_socket(fd, &a);
-	if (rc == 0 && (chmod(path, others ? 0666 : 0600) < 0 || listen(fd, 16) < 0)) {
-		rc = -errno;
-		(void)unlink(path);
-	}
-	if (rc < 0) {
-		(void)close(fd);
-		return err_sys(err, rc, "cannot listen on '%s'", path);
-	}
-	*ret = fd;
+		return fd;
+	s->fd[SESSION_LISTEN] = fd;
 	return 0;
 }
 
@@ -304,8 +275,7 @@ static int open_all(struct session *s, struct err *err)
 	if (rc == 0 && s->setup.trace)
 		rc = replay_open(s->setup.trace, &s->replay, err);
 	if (rc == 0)
-		rc = listen_here(s->setup.socket, s->setup.peer_uid >= 0,
-				 &s->fd[SESSION_LISTEN], err);
+		rc = listen_here(s, err);
 	if (rc < 0)
 		return rc;
 	rc = keep_new(s, err);
@@ -380,10 +350,8 @@ static int find_state(const struct keep_msg *msg)
 static void adopt_peer(struct session *s)
 {
 	struct ucred who;
-	socklen_t len = sizeof(who);
 
-	if (s->fd[SESSION_CONN] >= 0 &&
-	    getsockopt(s->fd[SESSION_CONN], SOL_SOCKET, SO_PEERCRED, &who, &len) == 0)
+	if (s->fd[SESSION_CONN] >= 0 && unixsock_peer(s->fd[SESSION_CONN], &who) == 0)
 		s->pid = who.pid;
 	s->conn_ns = loop_now_ns();
 	close_fd(&s->fd[session_serves(s) ? SESSION_LISTEN : SESSION_UFFD]);
@@ -396,6 +364,7 @@ static void begin_again(struct session *s)
 	if (!session_serves(s))
 		return;
 	s->fresh = true;
+	atomic_store(&s->state->head->phase, STATE_SERVING);	/* who completed it is gone */
 	state_add(&s->state->head->count.workers, 1);
 	session_look_at_regions(s);
 	touch_begin(s->touch, head->regions[0].page_size, head->memfile_size);
@@ -583,6 +552,6 @@ void session_end(struct session *s, enum state_phase phase, const char *reason)
 	let_go(s);
 	wants_fini(&s->wants);
 	memset(&s->fill, 0, sizeof(s->fill));
-	if (!s->away)
-		free_work(s);
+	complete_over(s);
+	free_work_of_ended(s);
 }

@@ -33,6 +33,7 @@
 #include "src/pager/want.h"
 #include "src/pager/window.h"
 
+struct complete;
 struct replay;
 struct touch;
 
@@ -62,7 +63,8 @@ struct session {
 	bool fresh;			/* taken up, and not yet brought up to date */
 	bool ended;			/* descriptors are closed, memory given back */
 	struct source *source;		/* as long as it serves, or is read */
-	unsigned away;			/* threads that read it */
+	unsigned away;			/* threads of the loop that read it */
+	unsigned lent;			/* others that do, session_lend() */
 	int hold[SETUP_HOLDS_MAX];
 	uint64_t anonymous;		/* a bit for each region, see session_is_anonymous() */
 	pid_t pid;			/* the hypervisor's; 0 before it connected */
@@ -76,6 +78,7 @@ struct session {
 	struct fill fill;
 	struct replay *replay;
 	struct touch *touch;
+	struct complete *complete;	/* while it graduates */
 	struct loop_job work;		/* background */
 	struct loop_job rescue;		/* urgent: pages that wait for a thread to read them */
 };
@@ -118,6 +121,13 @@ void session_leave(struct session *s);
  */
 struct source *session_away(struct session *s);
 void session_back(struct session *s);
+
+/*
+ * The owner: s->source is read by a thread that is none of the loop's, and stays open until
+ * session_return(), also the owner's.
+ */
+struct source *session_lend(struct session *s);
+void session_return(struct session *s);
 
 /* Background work is to be done by whoever has time; a page that waits, by anybody, now. */
 void session_work_later(struct session *s);

@@ -11,6 +11,7 @@
 
 #include "src/pager/care.h"
 #include "src/pager/sessions.h"
+#include "src/pager/tally.h"
 #include "src/pager/trouble.h"
 #include "store/base/log.h"
 #include "store/base/vec.h"
@@ -19,13 +20,12 @@
 
 struct sessions {
 	const struct session_env *env;
-	_Atomic bool draining;
+	bool tally_kept;		/* by the keeper */
 	pthread_mutex_t lock;
 	/* Under lock. */
-	uint32_t next_bag;
+	struct tally *tally;		/* itself from the start; numbers are those of bags */
 	VEC(struct session *) all;
 	VEC(const char *) creating;
-	struct metrics past;		/* of those that were forgotten */
 };
 
 struct sessions *sessions_new(const struct session_env *env)
@@ -34,8 +34,11 @@ struct sessions *sessions_new(const struct session_env *env)
 
 	if (!t)
 		return NULL;
+	if (tally_new(&t->tally, NULL) < 0) {
+		free(t);
+		return NULL;
+	}
 	t->env = env;
-	t->next_bag = KEEP_BAG_PAGER + 1;
 	pthread_mutex_init(&t->lock, NULL);
 	return t;
 }
@@ -48,6 +51,7 @@ void sessions_free(struct sessions *t)
 		session_unref(t->all.v[i]);
 	vec_fini(&t->all);
 	vec_fini(&t->creating);
+	tally_close(t->tally);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 }
@@ -70,13 +74,15 @@ static size_t count_live(const struct sessions *t)
 	return n;
 }
 
+/* One that was added by a worker that was killed before the keeper dropped it is not again. */
 static struct session *take_out(struct sessions *t, size_t i)
 {
 	struct session *s = t->all.v[i];
 
 	memmove(&t->all.v[i], &t->all.v[i + 1], (t->all.n - i - 1) * sizeof(s));
 	t->all.n--;
-	metrics_add_past(&t->past, s->state->head);
+	if (!tally_is_last(t->tally, s->bag))
+		tally_add(t->tally, s->bag, s->state->head);
 	return s;
 }
 
@@ -117,7 +123,7 @@ static int reserve(struct sessions *t, const char *id, uint32_t *ret_bag, struct
 		return err_set(err, -EUSERS, "more than %d sessions", SESSIONS_MAX);
 	if (vec_push(&t->creating, id) < 0)
 		return err_set(err, -ENOMEM, "out of memory");
-	*ret_bag = t->next_bag++;
+	*ret_bag = tally_number(t->tally);
 	return 0;
 }
 
@@ -200,7 +206,7 @@ int sessions_create(struct sessions *t, struct setup *setup, struct session **re
 	uint32_t bag = 0;
 	int rc;
 
-	if (t->draining)
+	if (sessions_draining(t))
 		return err_set(err, -ESHUTDOWN, "this pager takes no new sessions");
 	pthread_mutex_lock(&t->lock);
 	rc = reserve(t, id, &bag, err);
@@ -232,13 +238,25 @@ int sessions_adopt(struct sessions *t, struct keep_msg *msg, struct err *err)
 		return rc;
 	}
 	pthread_mutex_lock(&t->lock);
-	if (msg->bag >= t->next_bag)
-		t->next_bag = msg->bag + 1;
+	tally_number_seen(t->tally, msg->bag);
 	rc = insert(t, s);
 	pthread_mutex_unlock(&t->lock);
 	if (rc < 0)
 		session_unref(s);
 	return rc;
+}
+
+int sessions_adopt_tally(struct sessions *t, int fd, struct err *err)
+{
+	struct tally *kept;
+	int rc = tally_adopt(fd, &kept, err);
+
+	if (rc < 0)
+		return rc;
+	tally_close(t->tally);
+	t->tally = kept;
+	t->tally_kept = true;
+	return 0;
 }
 
 struct session *sessions_by_bag(struct sessions *t, uint32_t bag)
@@ -286,7 +304,7 @@ static struct session **all_and_past(struct sessions *t, size_t *ret_n, struct m
 		v[i] = session_ref(t->all.v[i]);
 	*ret_n = t->all.n;
 	if (past)
-		metrics_merge(past, &t->past);
+		metrics_merge(past, tally_past(t->tally));
 	pthread_mutex_unlock(&t->lock);
 	return v;
 }
@@ -333,9 +351,36 @@ static void start_one(struct session *s)
 		session_end(s, STATE_FAILED, err.text);
 }
 
+static void keep_tally(struct sessions *t)
+{
+	int rc = 0;
+
+	if (t->env->link && !t->tally_kept)
+		rc = keep_put(t->env->link, KEEP_BAG_PAGER, KEEP_TALLY, tally_fd(t->tally));
+	if (rc < 0)
+		log_error("a drain and sums of counters end with this worker: %s", strerror(-rc));
+	t->tally_kept = t->env->link && rc == 0;
+}
+
+/* The last one in the tally is here only if a worker was killed before it was dropped. */
+static void forget_last(struct sessions *t)
+{
+	struct session *s = NULL;
+
+	pthread_mutex_lock(&t->lock);
+	for (size_t i = 0; i < t->all.n && !s; i++)
+		if (tally_is_last(t->tally, t->all.v[i]->bag) && is_over(t->all.v[i]))
+			s = take_out(t, i);
+	pthread_mutex_unlock(&t->lock);
+	if (s)
+		forget(t, s);
+}
+
 void sessions_start(struct sessions *t)
 {
+	keep_tally(t);
 	each(t, start_one);
+	forget_last(t);
 }
 
 /* ---- closing ---- */
@@ -404,13 +449,13 @@ size_t sessions_count(struct sessions *t)
 
 size_t sessions_drain(struct sessions *t)
 {
-	atomic_store(&t->draining, true);
+	tally_drain(t->tally);
 	return sessions_count(t);
 }
 
 bool sessions_draining(const struct sessions *t)
 {
-	return atomic_load(&((struct sessions *)t)->draining);
+	return tally_draining(t->tally);
 }
 
 unsigned sessions_tick(struct sessions *t)

@@ -36,7 +36,12 @@ int sessions_create(struct sessions *t, struct setup *setup, struct session **re
 		    struct err *err);
 /* Takes up one that was kept (keep.h).  Takes the descriptors of `msg`, always. */
 int sessions_adopt(struct sessions *t, struct keep_msg *msg, struct err *err);
-/* Starts all that were adopted. */
+/* The tally (tally.h) of former workers, before any session.  Takes `fd` on success. */
+int sessions_adopt_tally(struct sessions *t, int fd, struct err *err);
+/*
+ * Starts all that were adopted, and forgets the one that was just being forgotten.
+ * A tally that was not adopted is kept from now on.
+ */
 void sessions_start(struct sessions *t);
 
 struct session *sessions_by_bag(struct sessions *t, uint32_t bag);
@@ -52,8 +57,8 @@ struct session **sessions_all(struct sessions *t, size_t *ret_n);
 int sessions_close(struct sessions *t, const char *id, bool force, struct err *err);
 
 /*
- * Adds up what all of them are and have counted, those that were forgotten since
- * this worker began included.  -ENOMEM.
+ * Adds up what all of them are and have counted, those that were forgotten
+ * included.  -ENOMEM.
  */
 int sessions_measure(struct sessions *t, struct metrics *ret);
 

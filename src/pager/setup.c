@@ -128,7 +128,7 @@ static int take_path(const struct given *g, size_t max, char **ret, struct err *
 
 /* ---- fields ---- */
 
-static bool id_is_good(const char *id)
+bool setup_id_is_good(const char *id)
 {
 	static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 				   "._-";
@@ -145,7 +145,7 @@ static int take_id(const struct given *g, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	if (!id_is_good(id))
+	if (!setup_id_is_good(id))
 		return err_set(err, -EINVAL,
 			       "'%s' is to be 1 to %d letters, digits, '.', '_' or '-', "
 			       "the first not a '.': not '%s'",

@@ -48,6 +48,9 @@ int setup_from_json(const json_t *json, const char *runtime_dir, struct setup *r
 json_t *setup_to_json(const struct setup *setup);
 void setup_fini(struct setup *setup);
 
+/* Whether a session may be called that; such a name is good for a file, too. */
+bool setup_id_is_good(const char *id);
+
 const char *setup_on_error_name(enum setup_on_error on_error);
 
 #endif

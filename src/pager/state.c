@@ -42,6 +42,14 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+static uint64_t now_boot_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
 /* Where huge pages are the rule for shared memory, one byte would cost 2 MiB. */
 static void *map(int fd, uint64_t off, uint64_t len)
 {
@@ -329,6 +337,7 @@ int state_begin(struct state *state, const struct region *regions, unsigned n,
 	head->memfile_size = memfile_size;
 	head->nregions = n;
 	atomic_store(&head->handoff_ms, now_ms());
+	atomic_store(&head->handoff_boot_ns, now_boot_ns());
 	atomic_store(&head->phase, STATE_SERVING);
 	return 0;
 }
@@ -343,8 +352,10 @@ void state_end(struct state *state, enum state_phase phase, const char *reason)
 	struct state_head *head = state->head;
 
 	(void)snprintf(head->reason, sizeof(head->reason), "%s", reason ? reason : "");
-	if (is_end(phase))
+	if (is_end(phase)) {
 		atomic_store(&head->ended_ms, now_ms());
+		atomic_store(&head->ended_boot_ns, now_boot_ns());
+	}
 	atomic_store_explicit(&head->phase, phase, memory_order_release);
 }
 

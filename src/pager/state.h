@@ -26,7 +26,7 @@
 #include "store/base/err.h"
 
 #ifndef STATE_LAYOUT
-#define STATE_LAYOUT 1
+#define STATE_LAYOUT 2
 #endif
 #define STATE_HEAD_LEN (UINT64_C(128) << 10)
 #define STATE_CONFIG_MAX 32768
@@ -57,6 +57,7 @@ enum state_page {
 #define STATE_AHEAD 0x10	/* installed before anybody asked */
 #define STATE_POISONED 0x20	/* touching it is SIGBUS; a COPY heals it */
 #define STATE_TRACED 0x40	/* the session's trace has it */
+#define STATE_BACK 0x80		/* removed, and there again: zeros */
 
 /* Monotonic; for people and Prometheus.  Names are those of the API. */
 struct state_counters {
@@ -70,6 +71,8 @@ struct state_counters {
 	_Atomic uint64_t demand;	/* pages installed because they were asked for */
 	_Atomic uint64_t ahead;		/* ... by a window */
 	_Atomic uint64_t replayed;	/* ... by a trace */
+	_Atomic uint64_t completed;	/* ... by graduation */
+	_Atomic uint64_t completed_bytes;
 	_Atomic uint64_t ahead_used;	/* canaries that were asked for */
 	_Atomic uint64_t ahead_unused;	/* canaries that were not */
 	_Atomic uint64_t retries;	/* reads of the memfile that failed */
@@ -77,6 +80,18 @@ struct state_counters {
 	_Atomic uint64_t copied_bytes;
 	_Atomic uint64_t read_bytes;
 	_Atomic uint64_t workers;	/* that served it, one after the other */
+};
+
+/* Of a session that has graduated, or is about to. */
+struct state_graduation {
+	_Atomic uint32_t unregistering;	/* all is populated: what follows is to be finished */
+	uint32_t reserved;
+	uint64_t pages;			/* populated by it */
+	uint64_t bytes;
+	uint64_t zero;			/* pages that were found to be zeros */
+	uint64_t holes;			/* pages that stay away */
+	uint64_t ns;
+	uint64_t unregister_ns;
 };
 
 struct state_head {
@@ -89,6 +104,8 @@ struct state_head {
 	_Atomic uint64_t created_ms;	/* since 1970 */
 	_Atomic uint64_t handoff_ms;
 	_Atomic uint64_t ended_ms;
+	_Atomic uint64_t handoff_boot_ns;	/* CLOCK_BOOTTIME, which nobody sets */
+	_Atomic uint64_t ended_boot_ns;
 	uint64_t memfile_size;
 	char id[STATE_ID_MAX];
 	char reason[512];		/* of STATE_FAILED; written before the phase */
@@ -96,6 +113,7 @@ struct state_head {
 	struct uffd_msg slots[STATE_SLOTS];	/* .event 0: empty */
 	struct state_counters count;
 	struct hist latency;		/* from reading a fault to waking its thread */
+	struct state_graduation graduation;
 	uint32_t config_len;
 	char config[STATE_CONFIG_MAX];	/* JSON, NUL-terminated */
 };

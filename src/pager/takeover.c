@@ -74,11 +74,10 @@ int takeover_probe(const char *runtime_dir, struct err *err)
 static int pidfd_of_peer(int conn)
 {
 	struct ucred peer;
-	socklen_t len = sizeof(peer);
-	int fd;
+	int fd, rc = unixsock_peer(conn, &peer);
 
-	if (getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return -errno;
+	if (rc < 0)
+		return rc;
 	fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
 	return fd < 0 ? -errno : fd;
 }
@@ -200,7 +199,7 @@ int takeover_listen(const char *runtime_dir, struct err *err)
 	char path[PATH_MAX];
 
 	name_socket(path, runtime_dir);
-	return unixsock_listen(path, SOCK_SEQPACKET | SOCK_NONBLOCK, SOCKET_MODE, err);
+	return unixsock_replace(path, SOCK_SEQPACKET | SOCK_NONBLOCK, SOCKET_MODE, err);
 }
 
 void takeover_unlink(const char *runtime_dir)
@@ -214,10 +213,10 @@ void takeover_unlink(const char *runtime_dir)
 static int check_peer(int conn, struct err *err)
 {
 	struct ucred peer;
-	socklen_t len = sizeof(peer);
+	int rc = unixsock_peer(conn, &peer);
 
-	if (getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return err_sys(err, -errno, "cannot see who wants to take over");
+	if (rc < 0)
+		return err_sys(err, rc, "cannot see who wants to take over");
 	if (peer.uid != 0 && peer.uid != geteuid())
 		return err_set(err, -EPERM, "user %u may not take over", (unsigned)peer.uid);
 	return 0;

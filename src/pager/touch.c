@@ -109,7 +109,7 @@ void touch_note(struct session *s, uint64_t page)
 	if (!t || !t->begun)
 		return;
 	r = session_region(s, page);
-	off = r->off + (page - r->first) * r->page_size;
+	off = region_offset(r, page);
 	page = off / t->trace.page_size;
 	if (page / 8 <= t->trace.size / t->trace.page_size / 8 && see(t, page) &&
 	    trace_add(&t->trace, page, 1) == 0)

@@ -18,10 +18,10 @@ void trouble_uffd(struct session *s, int code)
 static void tell(struct session *s, uint64_t page, int code, const char *what)
 {
 	const struct region *r = session_region(s, page);
-	uint64_t in = (page - r->first) * r->page_size;
 
 	log_warn("%s: address 0x%" PRIx64 ", offset %" PRIu64 " of '%s': %s: %s", s->setup.id,
-		 r->addr + in, r->off + in, s->setup.memfile, strerror(-code), what);
+		 region_addr(r, page), region_offset(r, page), s->setup.memfile,
+		 source_strerror(code), what);
 }
 
 static uint64_t pause_ns(uint32_t tries)
@@ -45,8 +45,9 @@ static void park(struct session *s, struct want *w, uint64_t now)
 static int poison(struct session *s, uint64_t page, int code)
 {
 	const struct region *r = session_region(s, page);
-	uint64_t addr = r->addr + (page - r->first) * r->page_size, done;
-	int rc = uffd_poison(s->fd[SESSION_UFFD], (struct uffd_range){addr, r->page_size}, &done);
+	uint64_t done;
+	int rc = uffd_poison(s->fd[SESSION_UFFD],
+			     (struct uffd_range){region_addr(r, page), r->page_size}, &done);
 
 	if (rc < 0 && rc != -EEXIST)
 		return rc;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/pager/unixsock.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #define BACKLOG 128
+#define CLAIM_BACKLOG 16
 
 static int address(const char *path, struct sockaddr_un *ret)
 {
@@ -20,6 +22,8 @@ static int address(const char *path, struct sockaddr_un *ret)
 	memcpy(ret->sun_path, path, len);
 	return 0;
 }
+
+/* ---- to listen in place of another ---- */
 
 static int bind_and_listen(int fd, const struct sockaddr_un *addr, mode_t mode)
 {
@@ -41,7 +45,7 @@ static int check_place(const char *path)
 	return S_ISSOCK(st.st_mode) ? 0 : -EEXIST;
 }
 
-static int listen_at(int fd, const char *path, mode_t mode)
+static int replace(int fd, const char *path, mode_t mode)
 {
 	char name[sizeof(((struct sockaddr_un *)0)->sun_path) + 16];
 	struct sockaddr_un addr;
@@ -60,13 +64,13 @@ static int listen_at(int fd, const char *path, mode_t mode)
 	return rc;
 }
 
-int unixsock_listen(const char *path, int type, mode_t mode, struct err *err)
+int unixsock_replace(const char *path, int type, mode_t mode, struct err *err)
 {
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0), rc;
 
 	if (fd < 0)
 		return err_sys(err, -errno, "cannot make a socket");
-	rc = listen_at(fd, path, mode);
+	rc = replace(fd, path, mode);
 	if (rc == 0)
 		return fd;
 	close(fd);
@@ -74,6 +78,71 @@ int unixsock_listen(const char *path, int type, mode_t mode, struct err *err)
 		return err_set(err, rc, "cannot listen on '%s': it is there and no socket", path);
 	return err_sys(err, rc, "cannot listen on '%s'", path);
 }
+
+/* ---- to listen where nobody does ---- */
+
+/*
+ * Nobody is bound to it: ECONNREFUSED.  It is asked with a socket of another type:
+ * a connection would be taken for a client's by whoever waits there.
+ */
+static bool is_dead(const struct sockaddr_un *addr)
+{
+	struct stat st;
+	int fd, rc;
+
+	if (lstat(addr->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return false;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	rc = connect(fd, (const struct sockaddr *)addr, sizeof(*addr));
+	rc = rc < 0 && errno == ECONNREFUSED;
+	close(fd);
+	return rc;
+}
+
+static int bind_unless_used(int fd, const struct sockaddr_un *addr)
+{
+	int rc = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 ? -errno : 0;
+
+	if (rc != -EADDRINUSE || !is_dead(addr))
+		return rc;
+	if (unlink(addr->sun_path) < 0 ||
+	    bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
+		return -errno;
+	return 0;
+}
+
+static int claim(int fd, const struct sockaddr_un *addr, mode_t mode)
+{
+	int rc = bind_unless_used(fd, addr);
+
+	if (rc == 0 && (chmod(addr->sun_path, mode) < 0 || listen(fd, CLAIM_BACKLOG) < 0)) {
+		rc = -errno;
+		(void)unlink(addr->sun_path);
+	}
+	return rc;
+}
+
+int unixsock_claim(const char *path, int type, mode_t mode, struct err *err)
+{
+	struct sockaddr_un addr;
+	int fd, rc = address(path, &addr);
+
+	if (rc < 0)
+		return err_set(err, rc, "socket '%s': a socket's path has at most %zu bytes", path,
+			       sizeof(addr.sun_path) - 1);
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return err_sys(err, -errno, "cannot make a socket");
+	rc = claim(fd, &addr, mode);
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return err_sys(err, rc, "cannot listen on '%s'", path);
+}
+
+/* ---- connections ---- */
 
 int unixsock_connect(const char *path, int type)
 {
@@ -90,4 +159,15 @@ int unixsock_connect(const char *path, int type)
 	rc = -errno;
 	close(fd);
 	return rc;
+}
+
+int unixsock_peer(int fd, struct ucred *ret)
+{
+	struct ucred who;
+	socklen_t len = sizeof(who);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
+		return -errno;
+	*ret = who;
+	return 0;
 }

@@ -6,6 +6,7 @@
 #ifndef LAMINA_PAGER_UNIXSOCK_H
 #define LAMINA_PAGER_UNIXSOCK_H
 
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "store/base/err.h"
@@ -15,9 +16,19 @@
  * first moment.  At no time is there no socket, if there was one.  A descriptor;
  * -EEXIST for a file that is no socket, -ENAMETOOLONG, ...
  */
-int unixsock_listen(const char *path, int type, mode_t mode, struct err *err);
+int unixsock_replace(const char *path, int type, mode_t mode, struct err *err);
+
+/*
+ * Listens at `path`, which must be free: -EADDRINUSE when somebody listens there (who
+ * does not notice that it was asked) and for a file that is no socket.  A socket that
+ * a dead process left is replaced.  `mode` counts from the first moment here, too.
+ */
+int unixsock_claim(const char *path, int type, mode_t mode, struct err *err);
 
 /* A descriptor; -ENOENT, -ECONNREFUSED (nobody listens), ... */
 int unixsock_connect(const char *path, int type);
+
+/* Who is at the other end of a connection; -errno. */
+int unixsock_peer(int fd, struct ucred *ret);
 
 #endif

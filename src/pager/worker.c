@@ -38,18 +38,31 @@ struct worker {
 
 /* ---- what the link calls ---- */
 
+/* Takes `fd`.  A tally that cannot be read costs no guest anything: another one is begun. */
+static void take_own(struct worker *w, enum keep_role role, int fd)
+{
+	struct err err;
+
+	if (role == KEEP_API && w->api_fd < 0) {
+		w->api_fd = fd;
+		return;
+	}
+	if (role == KEEP_TALLY) {
+		if (sessions_adopt_tally(w->sessions, fd, &err) == 0)
+			return;
+		log_error("%s: a drain is forgotten, and counters begin anew", err.text);
+	}
+	(void)close(fd);
+}
+
 static int on_bag(void *ctx, struct keep_msg *bag)
 {
 	struct worker *w = ctx;
 	struct err err;
 
 	if (bag->bag == KEEP_BAG_PAGER) {
-		for (unsigned i = 0; i < bag->n; i++) {
-			if (bag->role[i] == KEEP_API && w->api_fd < 0)
-				w->api_fd = bag->fd[i];
-			else
-				(void)close(bag->fd[i]);
-		}
+		for (unsigned i = 0; i < bag->n; i++)
+			take_own(w, (enum keep_role)bag->role[i], bag->fd[i]);
 		return 0;
 	}
 	/* One that cannot be taken up must not cost the others. */

@@ -15,6 +15,16 @@
 
 #include "store/base/vec.h"
 
+const char *const conf_keys[] = {
+	"store.path", "store.lock_wait",
+	"mount.allow_other", "mount.cache", "mount.gid", "mount.mode", "mount.readahead",
+	"mount.threads", "mount.uid",
+	"gc.ratio",
+	"pager.record_dirs", "pager.runtime_dir", "pager.socket", "pager.stop_command",
+	"pager.stop_signal", "pager.threads",
+	NULL,
+};
+
 struct entry {
 	char *section;
 	char *key;		/* NULL: the section's own line */
@@ -163,8 +173,15 @@ int conf_load(const char *path, struct conf **ret, struct err *err)
 	return 0;
 }
 
+const char *conf_path(const struct conf *conf)
+{
+	return conf ? conf->path : NULL;
+}
+
 const char *conf_get(const struct conf *conf, const char *section, const char *key)
 {
+	if (!conf)
+		return NULL;
 	for (size_t i = conf->entries.n; i > 0; i--) {
 		const struct entry *e = &conf->entries.v[i - 1];
 
@@ -220,4 +237,25 @@ int conf_check(const struct conf *conf, const char *const *known, struct err *er
 			return rc;
 	}
 	return 0;
+}
+
+int conf_open(const char *given, struct conf **ret, struct err *err)
+{
+	const char *env = getenv("LAMINA_CONF");
+	const char *path = given ? given : env && *env ? env : NULL;
+	struct conf *conf;
+	int rc = conf_load(path ? path : CONF_DEFAULT_PATH, &conf, err);
+
+	if (rc == -ENOENT && !path) {
+		*ret = NULL;
+		return 0;
+	}
+	if (rc < 0)
+		return rc;
+	rc = conf_check(conf, conf_keys, err);
+	if (rc < 0)
+		conf_free(conf);
+	else
+		*ret = conf;
+	return rc;
 }

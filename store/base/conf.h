@@ -2,9 +2,9 @@
 /*
  * conf: lamina.conf(5), an INI file read with libinih.
  *
- * A conf is a flat list of (section, key, value, line).  Who uses a section
- * declares its keys; conf_check() refuses unknown sections and keys with
- * file, line and name, so that a typing error is never silently ignored.
+ * A conf is a flat list of (section, key, value, line).  The keys of all programs are
+ * known to each of them; unknown sections and keys are refused with file, line and
+ * name, so that a typing error is never silently ignored, whoever reads it first.
  */
 #ifndef LAMINA_BASE_CONF_H
 #define LAMINA_BASE_CONF_H
@@ -15,11 +15,23 @@
 
 struct conf;
 
+/* All that lamina.conf may hold, whoever reads it: "section.key", NULL-terminated. */
+extern const char *const conf_keys[];
+
+/*
+ * The file `given`, else the one of LAMINA_CONF, else that at the default place, which
+ * may be missing: *ret is NULL then.  It is checked: all keys are of conf_keys.
+ */
+int conf_open(const char *given, struct conf **ret, struct err *err);
+
 /* -ENOENT if there is no such file (the caller decides whether that matters). */
 int conf_load(const char *path, struct conf **ret, struct err *err);
 void conf_free(struct conf *conf);
 
-/* The last value given, or NULL.  Borrowed until conf_free(). */
+/* As it was given; NULL for none. */
+const char *conf_path(const struct conf *conf);
+
+/* The last value given, or NULL, as for a conf that is NULL.  Borrowed until conf_free(). */
 const char *conf_get(const struct conf *conf, const char *section, const char *key);
 
 /*

@@ -133,7 +133,7 @@ report() { # N
 # For a page that asks one.
 start_pager() {
 	mkdir run
-	printf '[pager]\nsocket = %s\n' "$PWD/run/pager.sock" >pager.conf
+	printf '[pager]\nruntime_dir = %s\nsocket = %s\n' "$PWD/run" "$PWD/run/pager.sock" >pager.conf
 	lamina-pager --foreground --socket "$PWD/run/pager.sock" --runtime-dir "$PWD/run" >pager.log 2>&1 &
 	pager_pid=$!
 	within 20 lamina --config pager.conf pager ls

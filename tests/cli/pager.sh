@@ -20,7 +20,7 @@ while IFS='|' read -r arguments message; do
 	is "says" "$(head -1 err)" "lamina: $message"
 done <<'END'
 |pager wants VERB [ID]
-nosuch|'nosuch' is not ls, show, create, close, drain or top
+nosuch|'nosuch' is not ls, show, create, close, drain, top or upgrade
 ls x|pager ls takes no operands
 show|pager show wants ID
 show --force x|pager show has no --force

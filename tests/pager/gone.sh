@@ -99,12 +99,24 @@ session d2 mem.raw
 ok "drain" lamina pager drain -S "$sock"
 ok "nothing new" eval '! session e mem.raw'
 is "the answer is to try elsewhere" "$status" 503
+draining() { curl -sf --unix-socket "$sock" http://pager/health | jq -e .draining; }
+ok "the worker is killed" kill_worker
+ok "the next one drains, too" draining
+ok "nothing new" eval '! session e mem.raw'
+is "for the same reason" "$status" 503
+like "in the same words" "$(error_text)" "takes no new sessions"
 ok "who waits may come" client -t 60 -f mem.raw -e "map auto 8M 0; handoff run/d2.sock; touch random threads 2; check"
 ok "who is here stays" guest_does d "touch random threads 2" check
 guest_end d
 ok "until the last one has gone" within 10 is_count serving 0
 close_all
 ok "no descriptor is left" within 10 clean
+counted() { curl -s --unix-socket "$sock" http://pager/metrics | grep -E '_total |_(sum|count) ' | grep -v '^#'; }
+counted >counted.1
+ok "what they counted stays" grep -q '^lamina_pager_faults_total [1-9]' counted.1
+ok "when the worker is killed" kill_worker
+counted >counted.2
+same "to the last one" counted.1 counted.2
 
 # --- the stop command ---
 
@@ -112,6 +124,7 @@ kill "$pager_pid"
 wait "$pager_pid"
 is "it ends" $? 0
 start_pager --config "$T/pager.conf" || bail "no second pager"
+ok "another pager does not drain" eval '! draining'
 session s mem.raw
 guest_begin s mem.raw
 guest_does s "map auto 8M 0" "handoff run/s.sock" "touch seq count 10"

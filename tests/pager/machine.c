@@ -27,6 +27,7 @@
 #define SCRATCH UINT64_C(0x100000)
 #define PAGE UINT64_C(4096)
 #define PORT 0x10
+#define PAGED 1		/* the slot of the memory that is paged */
 
 /* Present, writable, user, accessed; dirty and large for those that map memory. */
 #define TABLE 0x27u
@@ -64,6 +65,7 @@ static void add_memory(struct machine *m, unsigned slot, uint64_t at, void *memo
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = slot,
+		.flags = slot == PAGED ? KVM_MEM_LOG_DIRTY_PAGES : 0,
 		.guest_phys_addr = at,
 		.memory_size = size,
 		.userspace_addr = (uintptr_t)memory,
@@ -148,7 +150,7 @@ struct machine *machine_new(void *memory, uint64_t size)
 		tool_fail("mmap");
 	fill_board(m);
 	add_memory(m, 0, 0, m->board, BOARD_SIZE);
-	add_memory(m, 1, MACHINE_BASE, memory, size);
+	add_memory(m, PAGED, MACHINE_BASE, memory, size);
 	set_mode(m);
 	return m;
 }
@@ -207,4 +209,12 @@ void machine_run(struct machine *m, const struct machine_job *job, unsigned n)
 	}
 	if (m->run->exit_reason != KVM_EXIT_IO || m->run->io.port != PORT)
 		unexpected(m);
+}
+
+void machine_dirty(struct machine *m, uint64_t *bitmap)
+{
+	struct kvm_dirty_log log = {.slot = PAGED, .dirty_bitmap = bitmap};
+
+	if (ioctl(m->vm, KVM_GET_DIRTY_LOG, &log) < 0)
+		tool_fail("KVM_GET_DIRTY_LOG");
 }

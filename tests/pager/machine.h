@@ -21,7 +21,7 @@ struct machine_job {
 	uint64_t words;		/* of 8 bytes; not 0 */
 };
 
-/* Exits with TOOL_SKIP and a sentence where KVM cannot do it. */
+/* Exits with TOOL_SKIP and a sentence where KVM cannot do it.  KVM logs what the guest writes. */
 struct machine *machine_new(void *memory, uint64_t size);
 void machine_free(struct machine *m);
 
@@ -31,5 +31,11 @@ uint64_t machine_scratch_addr(unsigned slot);
 
 /* Runs the jobs, in order, on the vCPU.  Dies when the guest does anything else. */
 void machine_run(struct machine *m, const struct machine_job *job, unsigned n);
+
+/*
+ * Which pages of 4 KiB the guest has written since the last call, as KVM's dirty log says:
+ * a bit each.  What the host writes into the memory is not in it.
+ */
+void machine_dirty(struct machine *m, uint64_t *bitmap);
 
 #endif

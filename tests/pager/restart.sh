@@ -144,7 +144,7 @@ ok "one of them serves" client -t 60 -f mem.raw -e "map auto 8M 0; handoff run/w
 
 close_all
 is "all are closed" "$(curl -s --unix-socket "$sock" http://pager/sessions)" "[]"
-is "no socket is left" "$(find run -name '*.sock' | sort | xargs -n1 basename | paste -sd' ')" "api.sock keeper.sock"
+is "no socket is left" "$(find run -name '*.sock' | sort | xargs -n1 basename | paste -sd' ')" "api.sock keeper.sock pager.sock"
 kill_worker
 keeper_as_before() { [ "$(fds_of "$(keeper_pid)")" = "$keeper_fds" ]; }
 worker_as_before() { [ "$(fds_of "$(worker_pid)")" = "$worker_fds" ]; }

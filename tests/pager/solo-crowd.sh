@@ -49,7 +49,7 @@ ok "the flood's bytes were right" wait $flood
 exec 7>&-
 none_left() { [ "$(ask count)" = 0 ]; }
 ok "the guests end: so do the sessions" within 30 none_left
-ok "with all their descriptors" within 5 has_fds "$fds"
+ok "with all their descriptors" within 20 has_fds "$fds"
 is "no guest has complained" "$(cat i*.err)" ""
 quit_solo
 is "the sanitizers are content" "$(grep -E 'Sanitizer|runtime error' solo.log)" ""

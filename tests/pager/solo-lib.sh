@@ -16,7 +16,7 @@ start_solo() { # [THREADS [PATIENCE-MS]]
 
 ask() { # LINE: a command, and its answer
 	echo "$*" >&"$solo_in"
-	IFS= read -r -t 60 answer <&"$solo_out" && echo "$answer"
+	IFS= read -r -t 300 answer <&"$solo_out" && echo "$answer"
 }
 
 make_session() { # ID MEMFILE [,FIELDS]: its socket is run/ID.sock
@@ -55,7 +55,7 @@ paged() { # NAME SCRIPT [,FIELDS]: in SCRIPT HAND is the handoff
 	local id=s$((++paged_n))
 	make_session "$id" "${mem:-mem.raw}" "${3:-}" || { fail "$1: no session"; return; }
 	ok "$1" guest "${2//HAND/handoff run/$id.sock}"
-	within 5 is_fact "$id" .state gone || fail "$1: its session is $(fact "$id" .state)"
+	within 20 is_fact "$id" .state gone || fail "$1: its session is $(fact "$id" .state)"
 }
 paged_n=0
 

@@ -10,17 +10,24 @@
  *	{...}			what POST /sessions takes: `ok SOCKET` or `error: SENTENCE`
  *	show ID			the session as JSON
  *	close ID		`closed`, or `error: SENTENCE`
+ *	complete ID {...}	graduates it, on a thread, with "timeout_ms", "rate" and
+ *				"min_available": `begun N`
+ *	cancel N		that caller goes: `cancelled`
+ *	stop ID			for all callers: `stopped`, or `error: SENTENCE`
+ *	wait N			its outcome: JSON, with "code", "error" and what was done
  *	count			how many sessions have not ended
  *	rss			resident KiB of this process
  *	quit			closes all, waits until nobody holds any of them: `bye`
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "src/pager/complete.h"
 #include "src/pager/dispatch.h"
 #include "src/pager/facts.h"
 #include "src/pager/sessions.h"
@@ -29,10 +36,22 @@
 
 #define PATIENCE_MS 1000
 #define LINE_MAX_LEN 65536
+#define CALLERS_MAX 1024
+
+struct caller {
+	pthread_t thread;
+	struct session *session;
+	struct complete_call call;
+	struct complete_report report;
+	struct err err;
+	int rc;
+};
 
 struct solo {
 	struct session_env env;
 	struct sessions *sessions;
+	struct caller caller[CALLERS_MAX];
+	unsigned ncallers;
 };
 
 static void create(struct solo *solo, const char *line)
@@ -77,6 +96,69 @@ static void close_one(struct solo *solo, const char *id)
 	int rc = sessions_close(solo->sessions, id, false, &err);
 
 	printf("%s%s\n", rc < 0 ? "error: " : "closed", rc < 0 ? err.text : "");
+}
+
+static uint64_t number_of(const json_t *json, const char *name)
+{
+	return (uint64_t)json_integer_value(json_object_get(json, name));
+}
+
+static void *call(void *arg)
+{
+	struct caller *c = arg;
+
+	c->rc = complete_session(c->session, &c->call, &c->report, &c->err);
+	return NULL;
+}
+
+static void complete(struct solo *solo, char *words)
+{
+	struct caller *c = &solo->caller[solo->ncallers];
+	char *id = strsep(&words, " ");
+	json_t *json = json_loads(words ? words : "{}", 0, NULL);
+
+	c->session = sessions_by_id(solo->sessions, id);
+	if (!c->session || !json || solo->ncallers == CALLERS_MAX)
+		tool_die(TOOL_FAILED, "complete '%s'", id);
+	c->call.want = (struct complete_want){
+		.timeout_ms = number_of(json, "timeout_ms"),
+		.rate = number_of(json, "rate"),
+		.guard.min_available = number_of(json, "min_available"),
+	};
+	json_decref(json);
+	if (pthread_create(&c->thread, NULL, call, c) != 0)
+		tool_fail("thread");
+	printf("begun %u\n", solo->ncallers++);
+}
+
+static void wait_for(struct solo *solo, const char *number)
+{
+	struct caller *c = &solo->caller[strtoul(number, NULL, 10)];
+
+	pthread_join(c->thread, NULL);
+	session_unref(c->session);
+	printf("{\"code\":\"%s\",\"error\":\"%s\",\"already\":%s,\"pages\":%llu,\"bytes\":%llu,"
+	       "\"zero\":%llu,\"holes\":%llu,\"at\":%llu,\"ns\":%llu,\"unregister_ns\":%llu}\n",
+	       c->rc ? strerrorname_np(-c->rc) : "", c->rc ? c->err.text : "",
+	       c->report.already ? "true" : "false", (unsigned long long)c->report.pages,
+	       (unsigned long long)c->report.bytes, (unsigned long long)c->report.zero,
+	       (unsigned long long)c->report.holes, (unsigned long long)c->report.at,
+	       (unsigned long long)c->report.ns, (unsigned long long)c->report.unregister_ns);
+}
+
+static void stop(struct solo *solo, const char *id)
+{
+	struct session *s = sessions_by_id(solo->sessions, id);
+	int rc = s ? complete_stop(s, "the guest is being paused") : -ENOENT;
+
+	printf("%s\n", rc < 0 ? "error: nothing to stop" : "stopped");
+	session_unref(s);
+}
+
+static void cancel(struct solo *solo, const char *number)
+{
+	complete_cancel(&solo->caller[strtoul(number, NULL, 10)].call);
+	printf("cancelled\n");
 }
 
 static void rss(void)
@@ -128,6 +210,14 @@ static bool obey(struct solo *solo, char *line)
 		show(solo, line + 5);
 	else if (!strncmp(line, "close ", 6))
 		close_one(solo, line + 6);
+	else if (!strncmp(line, "complete ", 9))
+		complete(solo, line + 9);
+	else if (!strncmp(line, "wait ", 5))
+		wait_for(solo, line + 5);
+	else if (!strncmp(line, "cancel ", 7))
+		cancel(solo, line + 7);
+	else if (!strncmp(line, "stop ", 5))
+		stop(solo, line + 5);
 	else if (!strcmp(line, "count"))
 		printf("%zu\n", sessions_count(solo->sessions));
 	else if (!strcmp(line, "rss"))
@@ -141,7 +231,7 @@ static bool obey(struct solo *solo, char *line)
 
 int main(int argc, char **argv)
 {
-	struct solo solo = {.env.patience_ms = PATIENCE_MS};
+	static struct solo solo = {.env.patience_ms = PATIENCE_MS};
 	static char line[LINE_MAX_LEN];
 	struct err err;
 

@@ -77,7 +77,7 @@ refused "no regions" '' "HAND json='[]'"
 refused "a field is missing" 'base_host_virt_addr' "HAND json='[{\"size\":1048576}]'"
 refused "a region behind the memfile's end" '' \
 	"HAND json='[{\"base_host_virt_addr\":@0,\"size\":1048576,\"offset\":8388608,\"page_size\":4096}]'"
-ok "nothing is left open of them" within 5 has_fds "$before"
+ok "nothing is left open of them" within 20 has_fds "$before"
 paged "and the pager goes on" "map auto 8M 0; HAND; touch random; check"
 
 session twice mem.raw
@@ -102,7 +102,7 @@ if command -v setpriv >/dev/null && pub=$(mktemp -d /tmp/lamina-solo.XXXXXX); th
 	is "and the session goes on waiting" "$(fact uid .state)" waiting
 	like "the log says who it was" "$(grep 'may not hand over' solo.log)" 'uid: a process of user 12346'
 	ok "who may is not" guest "map auto 1M 0; handoff $pub/uid.sock; check"
-	ok "the session has ended" within 5 is_fact uid .state gone
+	ok "the session has ended" within 20 is_fact uid .state gone
 else
 	skip "no setpriv" 6
 fi
@@ -122,14 +122,14 @@ like "and cannot be closed" "$(ask close killed)" '^error: .* serves a guest tha
 is "its pid is known" "$(fact killed .pid)" "$victim"
 kill -9 $victim
 exec 8>&-
-ok "the guest is killed: the session has ended within a second" within 1 is_fact killed .state gone
-ok "with all its descriptors" within 1 has_fds "$before"
+ok "the guest is killed: the session has ended" within 20 is_fact killed .state gone
+ok "with all its descriptors" within 20 has_fds "$before"
 is "its page bytes are given back" "$(fact killed .waiting_pages)" 0
 
 session closed mem.raw
 ok "a hypervisor that closes the connection and lives is served on" guest \
 	"map auto 4M 0; handoff run/closed.sock; touch seq count 10; close; sleep 0.5; touch random; check"
-ok "until it ends" within 2 is_fact closed .state gone
+ok "until it ends" within 20 is_fact closed .state gone
 paged "one that closes its userfaultfd, too" "map auto 4M 0; HAND; closefd; touch random; check"
 
 # --- huge pages ---
@@ -147,7 +147,7 @@ if take_pool 8; then
 	exact=$!
 	touched() { [ "$(grep -c 'ok touch' exact.out)" = 2 ]; }
 	ok "a pool that is just large enough" within 20 touched
-	ok "nobody waits for a page that is there" within 2 is_fact exact .waiting_pages 0
+	ok "nobody waits for a page that is there" within 20 is_fact exact .waiting_pages 0
 	is "while its guest lives" "$(fact exact .state)" serving
 	ok "every byte is right" wait $exact
 	set_pool 1
@@ -159,7 +159,7 @@ if take_pool 8; then
 	ok "its guest waits" kill -0 $waits
 	set_pool 4
 	ok "it is filled again: every byte" wait $waits
-	ok "nothing is left open" within 5 has_fds "$before"
+	ok "nothing is left open" within 20 has_fds "$before"
 	give_pool
 else
 	skip "huge pages: the pool is another's, or cannot be changed" 10

@@ -93,4 +93,12 @@ is "nothing is left" "$(find run -type s)" ""
 lamina-pager "${options[@]}" --takeover >>pager.log 2>&1 &
 pager_pid=$!
 ok "a takeover from nobody is a start" next_worker none
+asks "drain" 200 POST /drain
+ok "a takeover from one that drains" take_over
+draining() { curl -sf --unix-socket "$sock" http://pager/health | jq -e .draining; }
+ok "is one that drains" draining
+ok "whoever is killed" kill_keeper
+ok "of the two" kill_worker
+ok "or in whatever order" kill_keeper
+ok "it drains" draining
 done_testing

@@ -3,15 +3,21 @@
  * vcpu: a virtual machine whose memory is paged by whoever listens at SOCKET.
  *
  *	vcpu --socket SOCKET --source MEMFILE [--huge] [--rounds N] [--seed N]
+ *		[--graduate] [--save FILE]
  *
  * In each round the vCPU reads and writes at random while another thread gives
  * other pages back, one by one as a balloon does and in runs as free page
  * reporting does.  Each byte the vCPU saw is compared with the model; at the
- * end it reads all of memory.  Prints one line; the statuses are tool.h's:
+ * end it reads all of memory.  With --graduate the rounds go on until the pager has
+ * hung up, then as many follow as were asked for; in these, what KVM logs as dirty is
+ * what the vCPU wrote, and nothing else.  --save writes the memory at the end, as a
+ * snapshot.  Prints one line; the statuses are tool.h's:
  * where there is no /dev/kvm, or there are no huge pages, it says so (77).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -39,6 +45,8 @@ struct guest {
 	uint64_t unit; /* 4 KiB pages in one */
 	uint64_t rng;
 	uint64_t reads, writes, removed;
+	uint64_t *dirty;	/* as KVM says, a bit a page */
+	uint64_t *wrote;	/* as we know */
 };
 
 static const struct hand_region *bus_at;
@@ -72,10 +80,12 @@ static void settle(struct guest *g, const struct batch *b, unsigned i)
 {
 	const void *scratch = machine_scratch(g->machine, i);
 
-	if (b->write[i])
+	if (b->write[i]) {
 		mem_wrote(&g->mem, b->page[i], b->at[i], scratch, b->job[i].words * 8);
-	else
+		g->wrote[b->page[i].i / 64] |= UINT64_C(1) << b->page[i].i % 64;
+	} else {
 		mem_verify(&g->mem, b->page[i], scratch);
+	}
 	g->writes += b->write[i];
 	g->reads += !b->write[i];
 }
@@ -214,6 +224,11 @@ static bool have_huge_pages(uint64_t need)
 	return have >= need;
 }
 
+static uint64_t bitmap_words(const struct guest *g)
+{
+	return (g->nunits * g->unit + 63) / 64;
+}
+
 static void begin(struct guest *g, const char *source, bool huge)
 {
 	struct hand_region at = {.addr = MEM_ANY};
@@ -233,6 +248,8 @@ static void begin(struct guest *g, const char *source, bool huge)
 	bus_at = &g->mem.region[0].at;
 	g->machine = machine_new(mem_addr(mem_nth(&g->mem, 0)), at.size);
 	g->use = tool_alloc(g->nunits, 1);
+	g->dirty = tool_alloc(bitmap_words(g), 8);
+	g->wrote = tool_alloc(bitmap_words(g), 8);
 }
 
 static void hand_over(struct guest *g, const char *path)
@@ -256,17 +273,70 @@ static void end(struct guest *g)
 	close(g->uffd);
 	mem_fini(&g->mem);
 	free(g->use);
+	free(g->dirty);
+	free(g->wrote);
 }
 
-static void run(struct guest *g, uint64_t rounds)
+/* ---- graduation ---- */
+
+static bool hung_up(const struct guest *g)
+{
+	struct pollfd p = {.fd = g->sock, .events = POLLRDHUP};
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* The next diff is what the guest wrote, whatever the pager has populated. */
+static void check_dirty(struct guest *g)
+{
+	uint64_t n = 0;
+
+	machine_dirty(g->machine, g->dirty);
+	for (uint64_t i = 0; i < bitmap_words(g); i++) {
+		if (g->dirty[i] & ~g->wrote[i])
+			tool_die(TOOL_WRONG, "pages from %llu on are dirty: 0x%llx, written 0x%llx",
+				 (unsigned long long)i * 64, (unsigned long long)g->dirty[i],
+				 (unsigned long long)g->wrote[i]);
+		n += (uint64_t)__builtin_popcountll(g->dirty[i]);
+	}
+	printf("ok dirty %llu pages of %llu\n", (unsigned long long)n,
+	       (unsigned long long)(g->nunits * g->unit));
+}
+
+static void until_graduated(struct guest *g)
+{
+	while (!hung_up(g))
+		one_round(g);
+	machine_dirty(g->machine, g->dirty);
+	memset(g->wrote, 0, bitmap_words(g) * 8);
+}
+
+static void save(struct guest *g, const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	uint64_t len = g->nunits * g->unit * MEM_PAGE;
+
+	if (fd < 0)
+		tool_fail("%s", path);
+	for (uint64_t off = 0; off < len; off += MEM_PAGE)
+		if (write(fd, mem_addr(mem_nth(&g->mem, off / MEM_PAGE)), MEM_PAGE) != MEM_PAGE)
+			tool_fail("%s", path);
+	close(fd);
+}
+
+static void run(struct guest *g, uint64_t rounds, bool graduate)
 {
 	uint64_t first = tool_random(&g->rng);
 
 	/* A hypervisor's own thread writes before the vCPU runs. */
 	mem_write(&g->mem, mem_nth(&g->mem, 0), 64, &first, sizeof(first));
+	if (graduate)
+		until_graduated(g);
 	for (uint64_t i = 0; i < rounds; i++)
 		one_round(g);
 	vcpu_reads_all(g);
+	if (graduate)
+		check_dirty(g);
 	for (uint64_t i = 0; i < g->nunits * g->unit; i++)
 		mem_check(&g->mem, mem_nth(&g->mem, i), 0);
 	printf("ok vcpu %llu pages of %llu: %llu reads, %llu writes, %llu removed\n",
@@ -275,21 +345,22 @@ static void run(struct guest *g, uint64_t rounds)
 	       (unsigned long long)g->removed);
 }
 
-enum { SOCKET, SOURCE, HUGE, ROUNDS, SEED };
+enum { SOCKET, SOURCE, HUGE, ROUNDS, SEED, GRADUATE, SAVE };
 
 static const struct option options[] = {
 	{"socket", required_argument, NULL, SOCKET}, {"source", required_argument, NULL, SOURCE},
 	{"huge", no_argument, NULL, HUGE},	     {"rounds", required_argument, NULL, ROUNDS},
-	{"seed", required_argument, NULL, SEED},     {NULL, 0, NULL, 0},
+	{"seed", required_argument, NULL, SEED},     {"graduate", no_argument, NULL, GRADUATE},
+	{"save", required_argument, NULL, SAVE},     {NULL, 0, NULL, 0},
 };
 
 int main(int argc, char **argv)
 {
 	struct sigaction bus = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO};
 	struct guest g = {.rng = 1};
-	const char *path = NULL, *source = NULL;
+	const char *path = NULL, *source = NULL, *saved = NULL;
 	uint64_t rounds = 20;
-	bool huge = false;
+	bool huge = false, graduate = false;
 	int opt;
 
 	tool_name = "vcpu";
@@ -304,6 +375,10 @@ int main(int argc, char **argv)
 			rounds = tool_number(optarg);
 		else if (opt == SEED)
 			g.rng = tool_number(optarg);
+		else if (opt == GRADUATE)
+			graduate = true;
+		else if (opt == SAVE)
+			saved = optarg;
 		else
 			return TOOL_FAILED;
 	}
@@ -312,7 +387,9 @@ int main(int argc, char **argv)
 	sigaction(SIGBUS, &bus, NULL);
 	begin(&g, source, huge);
 	hand_over(&g, path);
-	run(&g, rounds);
+	run(&g, rounds, graduate);
+	if (saved)
+		save(&g, saved);
 	end(&g);
 	return 0;
 }

@@ -6,13 +6,13 @@
 
 #include <fcntl.h>
 
-static char conf_path[PATH_MAX];
+static char file[PATH_MAX];
 
 static int load(const char *text, struct conf **conf, struct err *err)
 {
-	if (io_replace_file(AT_FDCWD, conf_path, text, strlen(text)) < 0)
+	if (io_replace_file(AT_FDCWD, file, text, strlen(text)) < 0)
 		bail("cannot write a file");
-	return conf_load(conf_path, conf, err);
+	return conf_load(file, conf, err);
 }
 
 static void test_values(void)
@@ -29,6 +29,9 @@ static void test_values(void)
 	is_str(conf_get(conf, "guest web-1", "path"), "x", "a section of two words");
 	is_str(conf_get(conf, "store", "none"), NULL, "no such key");
 	is_str(conf_get(conf, "none", "path"), NULL, "no such section");
+	is_str(conf_path(conf), file, "its path");
+	is_str(conf_get(NULL, "store", "path"), NULL, "no file has no values");
+	is_str(conf_path(NULL), NULL, "and no path");
 	conf_free(conf);
 	conf_free(NULL);
 }
@@ -42,13 +45,13 @@ static void test_bad_files(void)
 	is_err(conf_load(tap_path("none"), &conf, &err), &err, -ENOENT,
 	       "cannot open '%s/none': No such file or directory", tap_tmpdir());
 	is_err(load("[a]\nx = 1\nwhat is this\n", &conf, &err), &err, -EINVAL,
-	       "%s:3: neither '[section]' nor 'key = value'", conf_path);
+	       "%s:3: neither '[section]' nor 'key = value'", file);
 	is_err(load("[a\n", &conf, &err), &err, -EINVAL,
-	       "%s:1: neither '[section]' nor 'key = value'", conf_path);
+	       "%s:1: neither '[section]' nor 'key = value'", file);
 	memset(line, 'x', sizeof(line) - 1);
 	line[sizeof(line) - 1] = '\0';
 	memcpy(line, "[a]\nk = ", 8);
-	is_err(load(line, &conf, &err), &err, -EINVAL, "%s:2: the line is too long", conf_path);
+	is_err(load(line, &conf, &err), &err, -EINVAL, "%s:2: the line is too long", file);
 	ok(conf == NULL, "the output is untouched");
 	is_err(conf_load(tap_tmpdir(), &conf, &err), &err, -EISDIR,
 	       "cannot read '%s': it is a directory", tap_tmpdir());
@@ -60,14 +63,14 @@ static void test_no_memory(void)
 	struct err err;
 	int rc = -ENOMEM;
 
-	if (io_replace_file(AT_FDCWD, conf_path, "[a]\nx = 1\ny = 2\n", 15) < 0)
+	if (io_replace_file(AT_FDCWD, file, "[a]\nx = 1\ny = 2\n", 15) < 0)
 		bail("cannot write a file");
 	for (unsigned long n = 1; n < 100 && rc < 0; n++) {
 		fault_arm(FAULT_MALLOC, n, ENOMEM);
-		rc = conf_load(conf_path, &conf, &err);
+		rc = conf_load(file, &conf, &err);
 		fault_disarm();
 		if (rc < 0)
-			is_err(rc, &err, -ENOMEM, "cannot read '%s': out of memory", conf_path);
+			is_err(rc, &err, -ENOMEM, "cannot read '%s': out of memory", file);
 	}
 	is_int(rc, 0, "in the end it is read");
 	conf_free(conf);
@@ -80,7 +83,7 @@ static void check(const char *text, const char *const *known, int want_rc, const
 
 	if (load(text, &conf, &err) < 0)
 		bail("cannot load: %s", err.text);
-	is_err(conf_check(conf, known, &err), &err, want_rc, "%s%s", *want ? conf_path : "", want);
+	is_err(conf_check(conf, known, &err), &err, want_rc, "%s%s", *want ? file : "", want);
 	conf_free(conf);
 }
 
@@ -98,12 +101,74 @@ static void test_check(void)
 	check("path = 1\n", known, -EINVAL, ":1: 'path' stands before any [section]");
 }
 
+static void write_conf(const char *path, const char *text)
+{
+	if (io_replace_file(AT_FDCWD, path, text, strlen(text)) < 0)
+		bail("cannot write a file");
+}
+
+/* Whose [store] path is found. */
+static void is_opened(const char *given, const char *want, const char *what)
+{
+	struct conf *conf = NULL;
+	struct err err = {""};
+
+	is_int(conf_open(given, &conf, &err), 0, "%s", what);
+	is_str(conf_get(conf, "store", "path"), want, "is read");
+	conf_free(conf);
+}
+
+static void test_open(void)
+{
+	const char *other = tap_path("other.conf");
+	struct conf *conf = NULL;
+	struct err err = {""};
+
+	write_conf(file, "[store]\npath = /given\n[mount]\ncache = 1M\n[pager]\nsocket = /s\n");
+	write_conf(other, "[store]\npath = /other\n");
+	setenv("LAMINA_CONF", other, 1);
+	is_opened(file, "/given", "a file that is named");
+	is_opened(NULL, "/other", "else that of LAMINA_CONF");
+	setenv("LAMINA_CONF", tap_path("none"), 1);
+	is_err(conf_open(NULL, &conf, &err), &err, -ENOENT,
+	       "cannot open '%s/none': No such file or directory", tap_tmpdir());
+	is_err(conf_open("", &conf, &err), &err, -ENOENT,
+	       "cannot open '': No such file or directory");
+	for (size_t i = 0; i < 4; i++) {
+		static const char *const section[] = {"store", "mount", "gc", "pager"};
+		char text[64];
+
+		(void)snprintf(text, sizeof(text), "[%s]\nnosuch = 1\n", section[i]);
+		write_conf(file, text);
+		is_err(conf_open(file, &conf, &err), &err, -EINVAL,
+		       "%s:2: unknown key 'nosuch' in section [%s]", file, section[i]);
+	}
+	ok(conf == NULL, "the output is untouched");
+}
+
+/* Nothing stands at the default place of a build that nobody has installed. */
+static void test_default(void)
+{
+	struct conf *conf = (struct conf *)&conf;
+	struct err err = {""};
+
+	if (access(CONF_DEFAULT_PATH, F_OK) == 0) {
+		tap_skip("there is a " CONF_DEFAULT_PATH);
+		return;
+	}
+	setenv("LAMINA_CONF", "", 1);
+	is_int(conf_open(NULL, &conf, &err), 0, "no file at the default place");
+	ok(conf == NULL, "is no conf");
+}
+
 int main(void)
 {
-	(void)snprintf(conf_path, sizeof(conf_path), "%s/x.conf", tap_tmpdir());
+	(void)snprintf(file, sizeof(file), "%s/x.conf", tap_tmpdir());
 	test_values();
 	test_bad_files();
 	test_no_memory();
 	test_check();
+	test_open();
+	test_default();
 	return tap_done();
 }

@@ -170,7 +170,7 @@ static void test_lease(void)
 	struct gc_result r;
 	struct layer *layer;
 	struct err err;
-	int fd;
+	int fd, own;
 
 	make_six("lease");
 	fd = lease_take(s.store, &s.layer[2].id, NULL);
@@ -184,8 +184,15 @@ static void test_lease(void)
 	is_int(r.layers, 4, "the others are forgotten");
 	ok(!series_check_image(&s, layer, "memfile", s.layer[2].mem, SERIES_PAGES),
 	   "and all of its bytes are there");
-	ok(layer_open(s.store, &s.layer[2].id, &layer, &err) == -ENOENT,
-	   "who comes now is too late");
+	ok(layer_open(s.store, &s.layer[2].id, &(struct layer *){NULL}, &err) == -ENOENT,
+	   "who asks for it now is too late");
+	layer_unref(layer);
+	series_must(layer_hold(s.store, &s.layer[2].id, &own, &layer, &err), &err, "layer_hold");
+	close(fd);
+	fd = own;
+	is_int(repack().leased, 1, "a second reader keeps it when the first has gone");
+	ok(!series_check_image(&s, layer, "memfile", s.layer[2].mem, SERIES_PAGES),
+	   "with all of its bytes");
 	layer_unref(layer);
 	is_int(series_faults(&s), 0, "the store is sound");
 	is_err(recover_run(s.path, &opts, &found, &err), &err, -EBUSY,

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/layer.h"
+
+#include <sys/file.h>
+#include <sys/syscall.h>
+
 #include "store/base/fmt.h"
+#include "store/lease.h"
 #include "tests/fault.h"
 #include "tests/unit/fixture.h"
 
@@ -330,6 +335,168 @@ static void test_open(struct fixture *f, uint64_t fid)
 	layer_unref(layer);
 }
 
+/* ---- removed, and read ---- */
+
+/* In the place of libc's: what happens just before a reader locks its lease. */
+static void (*before_lease)(void);
+
+int flock(int fd, int how)
+{
+	void (*fn)(void) = before_lease;
+
+	if (how == LOCK_SH && fn) {
+		before_lease = NULL;
+		fn();
+	}
+	return (int)syscall(SYS_flock, fd, how);
+}
+
+static struct {
+	struct fixture *f;
+	const struct digest *id;
+	int holder, gc;
+} race;
+
+static int take_lease(struct fixture *f, const struct digest *id)
+{
+	int fd = lease_take(f->store, id, &err);
+
+	fixture_must(fd, &err, "lease_take");
+	return fd;
+}
+
+/* What gc does with a removed layer once it has the lease for itself. */
+static void forget_row(void)
+{
+	struct index *ix = race.f->store->index;
+
+	fixture_must(index_begin(ix, &err), &err, "begin");
+	fixture_must(index_layer_delete(ix, race.id, &err), &err, "delete");
+	fixture_must(index_commit(ix, &err), &err, "commit");
+	lease_remove(race.f->store, race.id, race.gc);
+}
+
+static void end_holder(void)
+{
+	close(race.holder);
+}
+
+static void run_gc(void)
+{
+	race.gc = lease_take_exclusive(race.f->store, race.id);
+	fixture_must(race.gc, NULL, "lease_take_exclusive");
+	forget_row();
+}
+
+static void end_holder_and_run_gc(void)
+{
+	end_holder();
+	run_gc();
+}
+
+static struct layer *removed_layer(struct fixture *f, uint64_t fid)
+{
+	struct layer *layer = real(f, fid);
+
+	fixture_publish_layer(f, layer);
+	remove_layer(f, &layer->id);
+	race.f = f;
+	race.id = &layer->id;
+	return layer;
+}
+
+static bool no_lease(struct fixture *f, const struct digest *id)
+{
+	return lease_held(f->store, id) == 0;
+}
+
+static void test_held(struct fixture *f, uint64_t fid)
+{
+	struct layer *layer = removed_layer(f, fid), *got = NULL;
+	int lease = -1, holder;
+
+	is_err(layer_peek_held(f->store, &layer->id, &got, &err), &err, -ENOENT,
+	       "layer %s was removed", short_name(layer));
+	is_err(layer_hold(f->store, &layer->id, &lease, &got, &err), &err, -ENOENT,
+	       "layer %s was removed", short_name(layer));
+	ok(!got && lease < 0 && no_lease(f, &layer->id), "a removed layer that nobody reads");
+	holder = take_lease(f, &layer->id);
+	is_err(layer_open(f->store, &layer->id, &got, &err), &err, -ENOENT,
+	       "layer %s was removed", short_name(layer));
+	is_int(layer_peek_held(f->store, &layer->id, &got, &err), 0,
+	       "one that somebody reads is there for readers only");
+	layer_unref(got);
+	is_int(layer_hold(f->store, &layer->id, &lease, &got, &err), 0, "who may come in");
+	ok(digest_equal(&got->id, &layer->id) && got->nimages == 1, "it is the layer");
+	close(holder);
+	is_int(lease_take_exclusive(f->store, &layer->id), -EBUSY,
+	       "which stays for those who came when the others have gone");
+	close(lease);
+	layer_unref(got);
+	is_err(layer_peek_held(f->store, &layer->id, &got, &err), &err, -ENOENT,
+	       "layer %s was removed", short_name(layer));
+	layer_unref(layer);
+}
+
+static void test_held_race(struct fixture *f, uint64_t fid)
+{
+	struct layer *layer = removed_layer(f, fid), *got = NULL;
+	int lease = -1;
+
+	race.holder = take_lease(f, &layer->id);
+	before_lease = end_holder_and_run_gc;
+	is_err(layer_hold(f->store, &layer->id, &lease, &got, &err), &err, -ENOENT,
+	       "there is no layer %s", short_name(layer));
+	ok(!got && lease < 0 && no_lease(f, &layer->id),
+	   "gc between the look for a lease and our own: nothing is left");
+	layer_unref(layer);
+
+	layer = removed_layer(f, fid);
+	race.gc = lease_take_exclusive(f->store, &layer->id);
+	before_lease = forget_row;
+	is_err(layer_hold(f->store, &layer->id, &lease, &got, &err), &err, -ENOENT,
+	       "there is no layer %s", short_name(layer));
+	ok(!got && lease < 0, "gc that has the lease already is no reader");
+	layer_unref(layer);
+
+	layer = removed_layer(f, fid);
+	race.holder = take_lease(f, &layer->id);
+	before_lease = end_holder;
+	is_int(layer_hold(f->store, &layer->id, &lease, &got, &err), 0,
+	       "the last reader goes as we come, and gc was not there: the layer");
+	is_int(lease_take_exclusive(f->store, &layer->id), -EBUSY, "gc comes too late");
+	close(lease);
+	layer_unref(got);
+	layer_unref(layer);
+
+	layer = real(f, fid);
+	fixture_publish_layer(f, layer);
+	race.id = &layer->id;
+	before_lease = run_gc;
+	is_err(layer_hold(f->store, &layer->id, &lease, &got, &err), &err, -ENOENT,
+	       "there is no layer %s", short_name(layer));
+	layer_unref(layer);
+}
+
+static void test_held_errors(struct fixture *f, uint64_t fid)
+{
+	struct layer *layer = removed_layer(f, fid), *got = NULL;
+	int lease = -1, holder = take_lease(f, &layer->id);
+
+	fault_arm(FAULT_OPEN, 1, EACCES);
+	is_err(layer_hold(f->store, &layer->id, &lease, &got, &err), &err, -EACCES,
+	       "layer %s was removed: cannot look for its readers: Permission denied",
+	       short_name(layer));
+	fault_arm(FAULT_OPEN, 2, EMFILE);
+	is_err(layer_hold(f->store, &layer->id, &lease, &got, &err), &err, -EMFILE,
+	       "cannot take a lease on layer %s: Too many open files", short_name(layer));
+	fault_disarm();
+	ok(!got && lease < 0, "neither is anything");
+	close(holder);
+	ok(no_lease(f, &layer->id), "and no lease is left");
+	layer_unref(layer);
+}
+
 /* Publishes a layer under a name that is not its root. */
 static void publish_as(struct fixture *f, struct layer *layer, uint8_t first)
 {
@@ -391,6 +558,9 @@ int main(void)
 	fid = fixture_frame(&f, &map);
 	runs_fini(&map);
 	test_open(&f, fid);
+	test_held(&f, fid);
+	test_held_race(&f, fid);
+	test_held_errors(&f, fid);
 	test_damaged(&f, fid);
 	fixture_close(&f);
 	return tap_done();

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "store/store.h"
@@ -220,8 +221,42 @@ static void test_read_only_race(void)
 	close(ready[1]);
 }
 
+/* In the place of libc's: so often somebody else has the lock for an instant. */
+static int testers;
+
+int flock(int fd, int how)
+{
+	if (how == (LOCK_EX | LOCK_NB) && testers > 0) {
+		testers--;
+		errno = EWOULDBLOCK;
+		return -1;
+	}
+	return (int)syscall(SYS_flock, fd, how);
+}
+
+static void test_file_held(void)
+{
+	int fd = lease_take(store, &id, &err);
+
+	is_int(lease_file_held(store, &id), 1, "a reader has the file");
+	is_int(lease_file_held(store, &other), 0, "of one layer only");
+	close(fd);
+	is_int(lease_file_held(store, &id), 0, "until it goes");
+	testers = 3;
+	is_int(lease_file_held(store, &id), 0, "who only looks is no reader");
+	is_int(testers, 0, "and is met");
+	(void)unlink(lease_path());
+	is_int(lease_file_held(store, &id), 0, "nor is anybody where there is no file");
+	fd = take_read_only(&id);
+	is_int(lease_held(store, &id), 1, "the directory's lock is every layer's");
+	is_int(lease_file_held(store, &id), 0, "and no file's");
+	close(fd);
+}
+
 static void test_errors(void)
 {
+	fault_arm(FAULT_OPEN, 1, EACCES);
+	is_int(lease_file_held(store, &id), -EACCES, "who may not look is told that");
 	fault_arm(FAULT_OPEN, 1, EMFILE);
 	is_err(lease_take(store, &id, &err), &err, -EMFILE,
 	       "cannot take a lease on layer abcdef000000: Too many open files");
@@ -241,6 +276,7 @@ int main(void)
 	test_race();
 	test_read_only();
 	test_read_only_race();
+	test_file_held();
 	test_errors();
 	store_close(store);
 	return tap_done();

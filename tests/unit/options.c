@@ -151,6 +151,9 @@ static void test_conf(void)
 	write_conf("[mount]\nsize = 3\n");
 	is_err(parse(line), &err, -EINVAL, "%s:2: unknown key 'size' in section [mount]",
 	       tap_path("lamina.conf"));
+	write_conf("[gc]\nsize = 3\n");
+	is_err(parse(line), &err, -EINVAL, "%s:2: unknown key 'size' in section [gc]",
+	       tap_path("lamina.conf"));
 	write_conf("[mount]\nthreads = many\n");
 	is_err(parse(line), &err, -EINVAL,
 	       "%s: option 'threads': 'many' is not a number from 1 to 256",

@@ -90,7 +90,7 @@ static void test_again(struct rig *rig)
 	is_int(rig_state(rig, 5), STATE_REMOVED, "the page is removed");
 	is_int(install_again(&rig->s, 5), 0, "a fault there");
 	ok(rig_is_zero(rig, 5), "is answered with zeros");
-	is_int(rig_state(rig, 5), STATE_REMOVED, "and it stays removed");
+	is_int(rig_state(rig, 5), STATE_REMOVED | STATE_BACK, "and it stays removed, and is back");
 	is_int(install(rig, 40, 3, INSTALL_AHEAD), 0, "others are installed again");
 }
 

@@ -108,6 +108,31 @@ static void test_rates(void)
 	json_decref(now);
 }
 
+/* Numbers are each pager's own. */
+static void test_rates_pagers(void)
+{
+	json_t *before = parse(
+		"[{\"number\": 1, \"pager\": \"/a\", \"counters\": {\"faults\": 100}},"
+		" {\"number\": 1, \"pager\": \"/b\", \"counters\": {\"faults\": 10}}]");
+	json_t *now = parse(
+		"[{\"number\": 1, \"pager\": \"/b\", \"id\": \"y\","
+		"  \"counters\": {\"faults\": 15}},"
+		" {\"number\": 2, \"pager\": \"/b\", \"id\": \"z\","
+		"  \"counters\": {\"faults\": 2}},"
+		" {\"number\": 1, \"pager\": \"/a\", \"id\": \"x\","
+		"  \"counters\": {\"faults\": 103}}]");
+	struct pager_rates r;
+
+	if (pager_rates(now, before, 1, &r) < 0)
+		bail("no memory");
+	is_str(pager_text(r.v[0].session, "id"), "y", "of two pagers, in another order");
+	ok(near(r.v[0].faults, 5), "each session is compared with itself");
+	ok(near(r.v[1].faults, 3) && near(r.v[2].faults, 2), "and the others");
+	pager_rates_fini(&r);
+	json_decref(before);
+	json_decref(now);
+}
+
 static void test_rates_empty(void)
 {
 	json_t *none = json_array();
@@ -143,6 +168,7 @@ int main(void)
 	test_hist();
 	test_hist_rubbish();
 	test_rates();
+	test_rates_pagers();
 	test_rates_empty();
 	test_answer();
 	return tap_done();

@@ -56,6 +56,8 @@ static void test_two(void)
 		     ONE("139000000004096", "1073741824", "3221225472", "4096") "]"),
 	       2, "two regions, the second at a lower address");
 	is_int(r[1].first, 786432, "its pages are numbered after those of the first");
+	is_int(region_offset(&r[1], 786434), 3 * GIB + 2 * 4096, "its third page in the memfile");
+	is_int(region_addr(&r[1], 786434), 139000000004096 + 2 * 4096, "and in the guest");
 	ok(regions_at(r, 2, 139000000004096) == &r[1], "the first byte of the second");
 	ok(regions_at(r, 2, 139000000004096 + GIB - 1) == &r[1], "its last byte");
 	ok(!regions_at(r, 2, 139000000004096 + GIB), "the byte behind it is in none");

@@ -118,7 +118,7 @@ static int read_anything(void)
 
 static int listen_anywhere(void)
 {
-	int fd = unixsock_listen(tap_path("elsewhere/sock"), SOCK_STREAM, 0600, NULL);
+	int fd = unixsock_replace(tap_path("elsewhere/sock"), SOCK_STREAM, 0600, NULL);
 
 	return fd < 0 ? -fd : failed(unixsock_connect(tap_path("elsewhere/sock"), SOCK_STREAM)) ||
 			      failed(unlink(tap_path("elsewhere/sock")));

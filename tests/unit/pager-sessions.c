@@ -7,6 +7,7 @@
 #include <sys/un.h>
 
 #include "src/pager/dispatch.h"
+#include "src/pager/tally.h"
 #include "store/base/log.h"
 #include "tests/tap.h"
 
@@ -167,11 +168,11 @@ static struct keep_msg bag_of(struct session *s, uint32_t bag)
 
 static void test_adopt(void)
 {
+	unsigned before = open_fds();
 	struct session_env after = env;
 	struct sessions *first = table, *next = sessions_new(&after);
 	struct session *s;
 	struct keep_msg msg;
-	unsigned before = open_fds();
 
 	if (loop_new(2, &dispatch_ops, next, &after.loop, &err) < 0)
 		bail("%s", err.text);
@@ -205,8 +206,8 @@ static void test_adopt(void)
 /* A worker that was killed when the end had been written and nothing been closed. */
 static void test_adopt_ended(void)
 {
-	struct sessions *first = table, *next = sessions_new(&env);
 	unsigned before = open_fds();
+	struct sessions *first = table, *next = sessions_new(&env);
 	struct session *s;
 	struct keep_msg msg;
 
@@ -225,6 +226,86 @@ static void test_adopt_ended(void)
 	is_int(sessions_count(next), 0, "it does not count");
 	is_int(sessions_close(next, "g", false, &err), 0, "forgotten");
 	is_int(sessions_close(first, "g", false, &err), 0, "in the old one, too");
+	sessions_free(next);
+	is_int(open_fds(), before, "nothing is left open");
+}
+
+static uint64_t faults(struct sessions *t)
+{
+	struct metrics m;
+
+	if (sessions_measure(t, &m) < 0)
+		bail("no memory");
+	return m.count[0];
+}
+
+static uint32_t bag_of_id(struct sessions *t, const char *id)
+{
+	struct session *s = sessions_by_id(t, id);
+	uint32_t bag = s->bag;
+
+	session_unref(s);
+	return bag;
+}
+
+/* As two workers have it, one after the other. */
+static void share_tally(struct sessions *a, struct sessions *b)
+{
+	struct tally *tally;
+	int fd;
+
+	if (tally_new(&tally, &err) < 0)
+		bail("%s", err.text);
+	fd = fcntl(tally_fd(tally), F_DUPFD_CLOEXEC, 3);
+	if (sessions_adopt_tally(a, fd, &err) < 0)
+		bail("%s", err.text);
+	fd = fcntl(tally_fd(tally), F_DUPFD_CLOEXEC, 3);
+	is_int(sessions_adopt_tally(b, fd, &err), 0, "a tally of former workers");
+	tally_close(tally);
+}
+
+/* A session of the first worker, with 7 faults; as the keeper has it. */
+static struct keep_msg with_faults(struct sessions *first)
+{
+	struct session *s;
+	struct keep_msg msg;
+
+	table = first;
+	is_int(create("t", ""), 0, "a session");
+	s = sessions_by_id(first, "t");
+	state_add(&s->state->head->count.faults, 7);
+	msg = bag_of(s, s->bag);
+	session_unref(s);
+	return msg;
+}
+
+/* A worker that was killed while it forgot a session: the keeper has it still. */
+static void test_adopt_forgotten(void)
+{
+	unsigned before = open_fds();
+	struct sessions *own = table, *first = sessions_new(&env), *next = sessions_new(&env);
+	struct keep_msg msg;
+	uint32_t bag;
+
+	share_tally(first, next);
+	msg = with_faults(first);
+	is_int(faults(first), 7, "that counts");
+	bag = bag_of_id(first, "t");
+	is_int(sessions_close(first, "t", false, &err), 0, "it is closed");
+	is_int(faults(first), 7, "what it counted stays");
+	is_int(sessions_adopt(next, &msg, &err), 0, "the next worker finds it");
+	sessions_start(next);
+	ok(!sessions_by_id(next, "t"), "and forgets it");
+	is_int(faults(next), 7, "but not what it counted, once");
+	table = next;
+	is_int(create("u", ""), 0, "a new one");
+	ok(bag_of_id(next, "u") > bag, "has a number that no worker gave");
+	is_int(sessions_close(next, "u", false, &err), 0, "closed");
+	is_int(sessions_drain(first), 0, "the former drains");
+	ok(sessions_draining(next), "and so does the next");
+	is_err(create("v", ""), &err, -ESHUTDOWN, "this pager takes no new sessions");
+	table = own;
+	sessions_free(first);
 	sessions_free(next);
 	is_int(open_fds(), before, "nothing is left open");
 }
@@ -272,6 +353,7 @@ int main(void)
 	test_ended();
 	test_leftovers();
 	test_adopt_ended();
+	test_adopt_forgotten();
 	test_adopt_garbage();
 	is_int(open_fds(), before, "nothing is left open");
 	test_adopt();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "src/pager/detach.h"
+#include "store/base/detach.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,8 +10,8 @@
 #include "store/base/log.h"
 
 /* The child's word, or its end. */
-static void wait_for_child(int fd, pid_t child) __attribute__((noreturn));
-static void wait_for_child(int fd, pid_t child)
+static void wait_for_child(const char *program, int fd, pid_t child) __attribute__((noreturn));
+static void wait_for_child(const char *program, int fd, pid_t child)
 {
 	int status = 0;
 	char ready;
@@ -26,11 +26,11 @@ static void wait_for_child(int fd, pid_t child)
 		if (errno != EINTR)
 			_exit(EXIT_FAILURE);
 	if (WIFSIGNALED(status))
-		fprintf(stderr, "lamina-pager: ended by signal %d\n", WTERMSIG(status));
+		fprintf(stderr, "%s: ended by signal %d\n", program, WTERMSIG(status));
 	_exit(WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAILURE);
 }
 
-int detach_begin(struct err *err)
+int detach_begin(const char *program, struct err *err)
 {
 	int fds[2];
 	pid_t pid;
@@ -42,7 +42,7 @@ int detach_begin(struct err *err)
 		return err_sys(err, -errno, "cannot fork");
 	if (pid > 0) {
 		close(fds[1]);
-		wait_for_child(fds[0], pid);
+		wait_for_child(program, fds[0], pid);
 	}
 	close(fds[0]);
 	(void)setsid();
