@@ -38,6 +38,18 @@ static const struct opt opts[] = {
 	 "create: who may hand over besides root and the pager's user"},
 	{OPT_TEXT, "handoff-timeout", 0, TO(handoff_timeout), "DURATION", NULL,
 	 "create: from connecting to the whole message (default: 10s)"},
+	{OPT_FLAG, "all", 'a', TO(all), NULL, NULL,
+	 "graduate: every session that serves and is detachable, oldest first"},
+	{OPT_TEXT, "rate", 0, TO(rate), "SIZE", NULL,
+	 "graduate: populate at most so much a second"},
+	{OPT_TEXT, "min-available", 0, TO(min_available), "SIZE", NULL,
+	 "graduate: populate nothing while the host has less memory available"},
+	{OPT_TEXT, "max-pressure", 0, TO(max_pressure), "PERCENT", NULL,
+	 "graduate: populate nothing while the host's memory pressure (some avg10) is above"},
+	{OPT_TEXT, "timeout", 0, TO(timeout), "DURATION", NULL,
+	 "graduate: give up after it, for each session"},
+	{OPT_FLAG, "exit", 'x', TO(exit), NULL, NULL,
+	 "drain: the pager ends when its last session has (upgrade: always so)"},
 	{OPT_TEXT, "interval", 'i', TO(interval), "DURATION", NULL,
 	 "top: between two samples (default: 1s)"},
 	{OPT_COUNT, "count", 'n', TO(count), "N", NULL, "top: end after N samples"},
@@ -78,14 +90,34 @@ static int run_close(struct cli *cli, int argc, char **argv)
 	return done(cli, answer);
 }
 
+static int run_cancel(struct cli *cli, int argc, char **argv)
+{
+	char *path = pager_path(argv[0], "/complete");
+	json_t *answer = NULL;
+	int rc;
+
+	(void)argc;
+	if (!path)
+		return -ENOMEM;
+	rc = pager_ask(cli, &(struct pager_request){"DELETE", path, NULL}, &answer, NULL);
+	free(path);
+	if (rc < 0)
+		return rc;
+	if (!json_is_true(pager_at(answer, "cancelled")) && !cli->quiet)
+		cli_note(cli, "session '%s' was not being graduated", argv[0]);
+	return done(cli, answer);
+}
+
 static int run_drain(struct cli *cli, int argc, char **argv)
 {
-	json_t *answer = NULL;
-	int rc = pager_ask(cli, &(struct pager_request){"POST", "/drain", NULL}, &answer, NULL);
+	const struct pager_args *args = cli->args;
+	json_t *body = args->exit ? json_pack("{s:b}", "exit", 1) : NULL, *answer = NULL;
+	int rc = pager_ask(cli, &(struct pager_request){"POST", "/drain", body}, &answer, NULL);
 	long long left;
 
 	(void)argc;
 	(void)argv;
+	json_decref(body);
 	if (rc < 0)
 		return rc;
 	left = json_integer_value(pager_at(answer, "left"));
@@ -101,19 +133,24 @@ static int run_drain(struct cli *cli, int argc, char **argv)
 static const struct verb {
 	const char *name;
 	const char *operand;	/* the one that it wants, or NULL */
+	bool many;		/* any number of them */
 	const char *task;
 	const char *options;	/* that it has besides --socket */
 	int (*run)(struct cli *cli, int argc, char **argv);
 } verbs[] = {
-	{"ls", NULL, "list the pager's sessions", "", pager_ls},
-	{"show", "ID", "show the session", "", pager_show},
-	{"create", "ID", "make the session",
-	 " memfile listen prefetch trace record on-error detachable hold peer-uid handoff-timeout ",
+	{"ls", NULL, false, "list the pager's sessions", "", pager_ls},
+	{"show", "ID", false, "show the session", "", pager_show},
+	{"create", "ID", false, "make the session",
+	 " memfile listen prefetch trace record on-error detachable hold peer-uid "
+	 "handoff-timeout ",
 	 pager_create},
-	{"close", "ID", "close the session", " force ", run_close},
-	{"drain", NULL, "drain the pager", "", run_drain},
-	{"top", NULL, "watch the pager's sessions", " interval count ", pager_top},
-	{"upgrade", NULL, "upgrade the pagers", " takeover program ", pager_upgrade},
+	{"close", "ID", false, "close the session", " force ", run_close},
+	{"graduate", NULL, true, "graduate sessions",
+	 " all rate min-available max-pressure timeout ", pager_graduate},
+	{"cancel", "ID", false, "cancel the graduation", "", run_cancel},
+	{"drain", NULL, false, "drain the pager", " exit ", run_drain},
+	{"top", NULL, false, "watch the pager's sessions", " interval count ", pager_top},
+	{"upgrade", NULL, false, "upgrade the pagers", " takeover program exit ", pager_upgrade},
 };
 
 static const struct verb *find_verb(const char *name)
@@ -164,11 +201,11 @@ static int run(struct cli *cli, int argc, char **argv)
 	int rc;
 
 	if (!verb)
-		return cli_usage(cli, "'%s' is not ls, show, create, close, drain, top or upgrade",
-				 argv[0]);
+		return cli_usage(cli, "'%s' is not ls, show, create, close, graduate, cancel, "
+				 "drain, top or upgrade", argv[0]);
 	if (argc - 1 < (verb->operand != NULL))
 		return cli_usage(cli, "pager %s wants %s", verb->name, verb->operand);
-	if (argc - 1 > (verb->operand != NULL))
+	if (!verb->many && argc - 1 > (verb->operand != NULL))
 		return cli_usage(cli, verb->operand ? "pager %s takes one %s" :
 				 "pager %s takes no operands%s", verb->name,
 				 verb->operand ? verb->operand : "");
@@ -185,15 +222,18 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct cmd cmd_pager = {
 	.name = "pager",
-	.operands = "VERB [ID]",
+	.operands = "VERB [ID...]",
 	.purpose = "Asks lamina-pager, which serves guests' memory: what it serves, and to serve "
 		   "another one.",
 	.task = "ask the pager",
+	.interrupted = "sessions that have not graduated are served on",
 	.notes = "ls lists its sessions, show ID shows one.\n\n"
 		 "create ID --memfile FILE makes one, and prints the socket that waits for the "
 		 "hypervisor.\n\n"
 		 "close ID ends one that serves no guest that lives, or any with --force.\n\n"
-		 "drain: no new sessions from now on.\n\n"
+		 "graduate ID... or --all gives guests all that they still lack, so that they "
+		 "need no pager any more; cancel ID stops that.\n\n"
+		 "drain: no new sessions from now on; with --exit the pager ends with the last.\n\n"
 		 "top shows faults a second, their latency and what is prefetched, until Ctrl-C; "
 		 "into a pipe it prints one table after the other.\n\n"
 		 "upgrade: pagers that are older than another one drain and end with their last "
@@ -202,7 +242,7 @@ const struct cmd cmd_pager = {
 	.opts = opts,
 	.args_size = sizeof(struct pager_args),
 	.min = 1,
-	.max = 2,
-	.words = "ls show create close drain top upgrade @session",
+	.max = CMD_ANY,
+	.words = "ls show create close graduate cancel drain top upgrade @session",
 	.run = run,
 };

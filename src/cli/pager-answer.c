@@ -29,6 +29,19 @@ const char *pager_text(const json_t *json, const char *path)
 	return text ? text : "-";
 }
 
+char *pager_state(char out[PAGER_CELL], const json_t *session)
+{
+	double all = pager_number(session, "memory_bytes");
+	const char *state = pager_text(session, "state");
+
+	if (json_is_object(pager_at(session, "completion")) && all > 0)
+		(void)snprintf(out, PAGER_CELL, "%s %.0f %%", state,
+			       100 * pager_number(session, "completion.position_bytes") / all);
+	else
+		(void)snprintf(out, PAGER_CELL, "%s", state);
+	return out;
+}
+
 char *pager_micros(char out[PAGER_CELL], double us)
 {
 	if (!(us > 0))

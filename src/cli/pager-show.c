@@ -48,8 +48,10 @@ static void age_cell(struct table *t, const json_t *session)
 
 static void add_row(const struct cli *cli, struct table *t, const json_t *s)
 {
+	char state[PAGER_CELL];
+
 	table_cell(t, "%s", pager_text(s, "id"));
-	table_cell(t, "%s", pager_text(s, "state"));
+	table_cell(t, "%s", pager_state(state, s));
 	pid_cell(t, s);
 	age_cell(t, s);
 	size_cell(cli, t, pager_number(s, "memory_bytes"));
@@ -164,8 +166,10 @@ static int print_session(json_t *session)
 	static const struct table_col fields[] = {{"field", false}, {"value", false}};
 	struct table t = TABLE(fields);
 	const char *key;
+	char state[PAGER_CELL];
 	json_t *value;
 
+	(void)json_object_set_new(session, "state", json_string(pager_state(state, session)));
 	json_object_foreach(session, key, value) {
 		if (json_is_object(value))
 			put_object(&t, key, value);

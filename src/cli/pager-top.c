@@ -125,7 +125,7 @@ static void add_row(const struct cli *cli, struct table *t, const struct pager_r
 	double memory = pager_number(s, "memory_bytes");
 
 	table_cell(t, "%s", pager_text(s, "id"));
-	table_cell(t, "%s", pager_text(s, "state"));
+	table_cell(t, "%s", pager_state(text, s));
 	table_cell(t, "%.0f", row->faults);
 	table_cell(t, "%s", pager_micros(text, row->p50_us));
 	table_cell(t, "%s", pager_micros(text, row->p99_us));
@@ -187,8 +187,9 @@ static json_t *row_json(const struct pager_row *row)
 {
 	const json_t *s = row->session;
 
-	return json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:O*}",
-			 "id", copy(s, "id"), "state", copy(s, "state"),
+	return json_pack("{s:o, s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:O*}",
+			 "id", copy(s, "id"), "state", copy(s, "state"), "completion",
+			 copy(s, "completion"),
 			 "faults_per_second", row->faults, "p50_us", micros_json(row->p50_us),
 			 "p99_us", micros_json(row->p99_us), "memory_bytes",
 			 copy(s, "memory_bytes"), "resident_percent", copy(s, "resident_percent"),

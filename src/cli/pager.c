@@ -122,43 +122,6 @@ char *pager_path(const char *id, const char *rest)
 	return path;
 }
 
-/* Whether it has the session at that path: 1, 0, -errno. */
-static int has_session(struct cli *cli, const char *socket, const char *path)
-{
-	json_t *session = NULL;
-	int status = 0, rc;
-
-	rc = pager_ask_at(cli, socket, &(struct pager_request){"GET", path, NULL}, &session,
-			  &status);
-	json_decref(session);
-	if (status == 404)
-		return 0;
-	return rc < 0 ? rc : 1;
-}
-
-int pager_socket_of(struct cli *cli, const char *id, const char **ret)
-{
-	const struct pagers *pagers;
-	char *path;
-	int rc = pager_found(cli, &pagers);
-
-	if (rc < 0)
-		return rc;
-	*ret = pagers->v[0].socket;
-	if (pager_answering(pagers) < 2)
-		return 0;
-	path = pager_path(id, "");
-	if (!path)
-		return err_set(&cli->err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < pager_answering(pagers) && rc == 0; i++) {
-		rc = has_session(cli, pagers->v[i].socket, path);
-		if (rc > 0)
-			*ret = pagers->v[i].socket;
-	}
-	free(path);
-	return rc < 0 ? rc : 0;
-}
-
 /* ---- all sessions ---- */
 
 static int next_page(struct cli *cli, const char *socket, const char *path, json_t **ret)

@@ -26,6 +26,14 @@ struct pager_args {
 	struct opt_words holds;
 	const char *peer_uid;
 	const char *handoff_timeout;
+	/* graduate */
+	bool all;
+	const char *rate;
+	const char *min_available;
+	const char *max_pressure;
+	const char *timeout;
+	/* drain */
+	bool exit;
 	/* top */
 	const char *interval;
 	unsigned count;
@@ -70,11 +78,6 @@ int pager_ask(struct cli *cli, const struct pager_request *request, json_t **ret
 /* The same of the one at `socket`. */
 int pager_ask_at(struct cli *cli, const char *socket, const struct pager_request *request,
 		 json_t **ret, int *ret_status);
-/*
- * The socket (borrowed, until pager_forget()) of the pager that has the session: the newest
- * of several; if none has it the newest of all, which will say so.
- */
-int pager_socket_of(struct cli *cli, const char *id, const char **ret);
 /* "/sessions/ID" and what follows, the id percent-encoded; to be freed, NULL: no memory. */
 char *pager_path(const char *id, const char *rest);
 
@@ -97,6 +100,8 @@ const char *pager_text(const json_t *json, const char *path);
 
 /* "7.7 us", "12 ms", "-" when there is none (null, or not above 0). */
 char *pager_micros(char out[PAGER_CELL], double us);
+/* Its state; "completing 43 %" while it graduates. */
+char *pager_state(char out[PAGER_CELL], const json_t *session);
 
 /* `lamina pager upgrade --takeover` of what answers; adds an object a pager to `report`. */
 int pager_takeover(struct cli *cli, const struct pagers *pagers, json_t *report);
@@ -111,6 +116,7 @@ int pager_report(struct cli *cli, json_t *report, json_t *item, const char *text
 int pager_ls(struct cli *cli, int argc, char **argv);
 int pager_show(struct cli *cli, int argc, char **argv);
 int pager_create(struct cli *cli, int argc, char **argv);
+int pager_graduate(struct cli *cli, int argc, char **argv);
 int pager_top(struct cli *cli, int argc, char **argv);
 int pager_upgrade(struct cli *cli, int argc, char **argv);
 

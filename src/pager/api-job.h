@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What api.c and api-job.c share. */
+/* What api.c, api-complete.c and api-job.c share. */
 #ifndef LAMINA_PAGER_API_JOB_H
 #define LAMINA_PAGER_API_JOB_H
 
@@ -9,36 +9,46 @@
 #include <stdint.h>
 
 #include "src/pager/api.h"
+#include "src/pager/complete.h"
+#include "src/pager/metrics.h"
 
-#define API_JOBS_MAX 16		/* of a kind at once; each may hang with its file */
-
-enum api_kind { API_CREATE, API_CLOSE, API_NKINDS };
+enum api_kind { API_CREATE, API_CLOSE, API_COMPLETE, API_CANCEL, API_NKINDS };
 
 /* A request that may block. */
 struct api_job {
-	struct api_job *next;
+	struct api_job *next, *prev;
 	struct api *api;
 	struct httpd *httpd;
 	struct httpd_call *call;
 	enum api_kind kind;
 	struct setup setup;		/* of a creation */
-	struct session *session;	/* that was made, or is being closed */
+	struct session *session;	/* that was made, or is being closed or completed */
+	char *id;			/* of one that there is not */
+	struct complete_call complete;
+	struct complete_report report;
 	bool force;
 	int rc;
 	struct err err;
 	void (*work)(struct api_job *job);	/* on a thread of its own */
-	void (*answer)(struct api_job *job);	/* then, on the httpd's */
+	void (*answer)(struct api_job *job);	/* then, on the httpd's; also, with
+						   -EUSERS, if it cannot begin */
 };
 
 struct api {
 	struct sessions *sessions;
-	const char *runtime_dir;
+	const struct session_env *env;
+	struct httpd *httpd;
 	double started;			/* seconds since 1970 */
 	_Atomic unsigned refs;		/* api_new()'s, and each job's */
-	unsigned busy[API_NKINDS];	/* jobs under way; the httpd's thread's */
+	/* The httpd's thread's. */
+	unsigned busy[API_NKINDS];	/* jobs under way */
+	unsigned calm;			/* looks in a row at which nothing was left to do */
+	bool looks;
+	uint64_t completions[METRICS_RESULTS];
 	pthread_mutex_t lock;
 	/* Under lock. */
 	bool closed;
+	struct api_job *running;
 	struct api_job *done;		/* worked at, not yet answered */
 };
 
@@ -48,5 +58,12 @@ struct api_job *api_job_new(struct api *api, struct httpd_call *call, enum api_k
 void api_job_start(struct api_job *job);
 void api_job_free(struct api_job *job);
 void api_unref(struct api *api);
+/* Until api_free() or the answer: complete_cancel() when its caller hangs up. */
+void api_job_hear_hangup(struct api_job *job);
+/* No more answers; completions are cancelled.  Jobs end by themselves. */
+void api_job_close_all(struct api *api);
+
+/* api.c: True: it has some, and is answered. */
+bool api_has_fields(struct httpd_call *call);
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "src/pager/api-complete.h"
 #include "src/pager/api-job.h"
 #include "src/pager/facts.h"
 #include "src/pager/keep.h"
@@ -16,8 +17,10 @@
 #include "store/base/fmt.h"
 
 #define LOOK_MS 100		/* that a request waits for the owners of sessions, all in all */
+#define END_MS 200		/* between two looks for the last session's end */
 
-int api_new(struct sessions *sessions, const char *runtime_dir, struct api **ret, struct err *err)
+int api_new(struct sessions *sessions, const struct session_env *env, struct api **ret,
+	    struct err *err)
 {
 	struct api *api = calloc(1, sizeof(*api));
 	struct timespec now;
@@ -26,7 +29,7 @@ int api_new(struct sessions *sessions, const char *runtime_dir, struct api **ret
 		return err_set(err, -ENOMEM, "out of memory");
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	api->sessions = sessions;
-	api->runtime_dir = runtime_dir;
+	api->env = env;
 	api->started = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 	atomic_init(&api->refs, 1);
 	pthread_mutex_init(&api->lock, NULL);
@@ -36,20 +39,44 @@ int api_new(struct sessions *sessions, const char *runtime_dir, struct api **ret
 
 void api_free(struct api *api)
 {
-	struct api_job *job, *next;
-
 	if (!api)
 		return;
-	pthread_mutex_lock(&api->lock);
-	api->closed = true;
-	job = api->done;
-	api->done = NULL;
-	pthread_mutex_unlock(&api->lock);
-	for (; job; job = next) {
-		next = job->next;
-		api_job_free(job);
-	}
+	api_job_close_all(api);
 	api_unref(api);
+}
+
+/* ---- the end of a pager that is to exit ---- */
+
+/* Nothing to do, twice in a row: the last answers are on their way. */
+static void look_for_end(void *arg)
+{
+	struct api *api = arg;
+	unsigned busy = 0;
+
+	for (int i = 0; i < API_NKINDS; i++)
+		busy += api->busy[i];
+	if (busy || sessions_count(api->sessions) > 0)
+		api->calm = 0;
+	else if (++api->calm > 1 && api->env->link)
+		(void)keep_end(api->env->link);
+}
+
+static int look_from_now_on(struct api *api)
+{
+	int rc = api->looks ? 0 : httpd_every(api->httpd, END_MS, look_for_end, api);
+
+	if (rc == 0)
+		api->looks = true;
+	return rc;
+}
+
+int api_begin(struct api *api, struct httpd *httpd, struct err *err)
+{
+	int rc;
+
+	api->httpd = httpd;
+	rc = sessions_exiting(api->sessions) ? look_from_now_on(api) : 0;
+	return rc < 0 ? err_sys(err, rc, "cannot watch for the last session's end") : 0;
 }
 
 /* ---- of the pager ---- */
@@ -59,8 +86,9 @@ static void get_health(struct httpd_call *call, void *ctx)
 	struct api *api = ctx;
 
 	httpd_json(call, 200,
-		   json_pack("{s:s, s:b, s:I}", "status", "ok", "draining",
-			     sessions_draining(api->sessions), "sessions",
+		   json_pack("{s:s, s:b, s:b, s:I}", "status", "ok", "draining",
+			     sessions_draining(api->sessions), "exiting",
+			     sessions_exiting(api->sessions), "sessions",
 			     (json_int_t)sessions_count(api->sessions)));
 }
 
@@ -81,6 +109,8 @@ static void get_metrics(struct httpd_call *call, void *ctx)
 		.started = api->started,
 		.draining = sessions_draining(api->sessions),
 		.connections = httpd_conns(httpd_of(call)),
+		.completing = api->busy[API_COMPLETE],
+		.completions = api->completions,
 	};
 	struct buf text = {0};
 	struct metrics metrics;
@@ -95,8 +125,7 @@ static void get_metrics(struct httpd_call *call, void *ctx)
 	buf_fini(&text);
 }
 
-/* True: answered. */
-static bool has_fields(struct httpd_call *call)
+bool api_has_fields(struct httpd_call *call)
 {
 	json_t *body = httpd_body(call);
 
@@ -107,15 +136,40 @@ static bool has_fields(struct httpd_call *call)
 	return true;
 }
 
+/* False: answered. */
+static bool get_exit(struct httpd_call *call, const json_t *body, bool *ret)
+{
+	const json_t *value = json_object_get(body, "exit");
+
+	if (json_object_size(body) > (value != NULL)) {
+		httpd_fail(call, 400, "this request has no fields but 'exit'");
+		return false;
+	}
+	if (value && !json_is_boolean(value)) {
+		httpd_fail(call, 400, "'exit' is to be true or false");
+		return false;
+	}
+	*ret = json_is_true(value);
+	return true;
+}
+
 static void post_drain(struct httpd_call *call, void *ctx)
 {
 	struct api *api = ctx;
+	json_t *body = httpd_body(call);
+	bool exits = false;
+	size_t left;
 
-	if (has_fields(call))
+	if (!body || !get_exit(call, body, &exits))
 		return;
+	left = sessions_drain(api->sessions, exits);
+	if (exits && look_from_now_on(api) < 0) {
+		httpd_fail(call, 500, "out of memory");
+		return;
+	}
 	httpd_json(call, 200,
-		   json_pack("{s:b, s:I}", "draining", 1, "left",
-			     (json_int_t)sessions_drain(api->sessions)));
+		   json_pack("{s:b, s:b, s:I}", "draining", 1, "exiting",
+			     sessions_exiting(api->sessions), "left", (json_int_t)left));
 }
 
 /* ---- looking at sessions ---- */
@@ -280,7 +334,7 @@ static void post_sessions(struct httpd_call *call, void *ctx)
 	if (!body)
 		return;
 	job = api_job_new(api, call, API_CREATE);
-	rc = job ? setup_from_json(body, api->runtime_dir, &job->setup, &err) :
+	rc = job ? setup_from_json(body, api->env->runtime_dir, &job->setup, &err) :
 		   err_set(&err, -ENOMEM, "out of memory");
 	if (rc < 0) {
 		httpd_fail(call, rc == -EINVAL ? 400 : 500, "%s", err.text);
@@ -314,6 +368,8 @@ static int status_of_close(int rc)
 		return 404;
 	case -EBUSY:
 		return 409;
+	case -EUSERS:
+		return 503;
 	default:
 		return 500;
 	}
@@ -337,7 +393,7 @@ static void post_close(struct httpd_call *call, void *ctx)
 	struct api_job *job;
 	bool force;
 
-	if (!get_switch(call, "force", &force) || has_fields(call))
+	if (!get_switch(call, "force", &force) || api_has_fields(call))
 		return;
 	job = api_job_new(api, call, API_CLOSE);
 	if (!job) {
@@ -364,6 +420,8 @@ const struct httpd_route api_routes[] = {
 	{"POST", "/sessions", post_sessions},
 	{"GET", "/sessions/{}", get_session},
 	{"POST", "/sessions/{}/close", post_close},
+	{"POST", "/sessions/{}/complete", api_complete_post},
+	{"DELETE", "/sessions/{}/complete", api_complete_delete},
 	{"POST", "/drain", post_drain},
 	{0},
 };

@@ -13,10 +13,13 @@
 struct api;
 
 /* Everything is borrowed. */
-int api_new(struct sessions *sessions, const char *runtime_dir, struct api **ret, struct err *err);
+int api_new(struct sessions *sessions, const struct session_env *env, struct api **ret,
+	    struct err *err);
+/* Before httpd_run(): looks for the end of a pager that is to exit. */
+int api_begin(struct api *api, struct httpd *httpd, struct err *err);
 /*
  * Between httpd_run() and httpd_free().  Does not wait for threads that are
- * under way: they go on using `sessions` and `runtime_dir`, and their answers
+ * under way: they go on using `sessions` and `env`, and their answers
  * go nowhere.
  */
 void api_free(struct api *api);

@@ -25,6 +25,7 @@
 #include <string.h>
 
 #include "src/pager/bulk.h"
+#include "src/pager/graduated.h"
 #include "src/pager/install.h"
 #include "src/pager/metrics.h"
 #include "src/pager/pool.h"
@@ -167,7 +168,12 @@ static void graduated(struct session *s)
 {
 	const struct state_graduation *g = &s->state->head->graduation;
 	char size[FMT_SIZE_LEN], time[FMT_SIZE_LEN];
+	struct complete_report done;
+	struct err err;
 
+	report_done(s, &done);
+	if (graduated_put(s->env->runtime_dir, s->setup.id, &done, &err) < 0)
+		log_warn("%s", err.text);
 	log_info("%s: graduated: %s populated in %s, %" PRIu64 " pages stay away", s->setup.id,
 		 fmt_size(size, g->bytes), fmt_duration(time, (double)g->ns / 1e9), g->holes);
 	session_end(s, STATE_GRADUATED, NULL);

@@ -4,11 +4,13 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "src/pager/complete.h"
 #include "src/pager/metrics.h"
 #include "src/pager/replay.h"
 #include "src/pager/session.h"
 
 #define TIME_LEN 40
+#define SENTENCE_MAX 512
 
 /* What is the owner's. */
 struct owned {
@@ -20,6 +22,8 @@ struct owned {
 	struct window window;
 	bool replays;
 	struct replay_progress replay;
+	bool completes;
+	struct complete_report complete;
 };
 
 static void look(struct session *s, const struct timespec *until, struct owned *ret)
@@ -35,6 +39,7 @@ static void look(struct session *s, const struct timespec *until, struct owned *
 	ret->window = s->window;
 	ret->replays = s->replay != NULL;
 	replay_progress(s, &ret->replay);
+	ret->completes = complete_progress(s, &ret->complete);
 	session_leave(s);
 }
 
@@ -74,10 +79,9 @@ static json_t *integer(uint64_t n)
 	return json_integer((json_int_t)n);
 }
 
-/* A sentence that was cut, perhaps within a character, or names a file in other bytes. */
-static json_t *sentence(const char *text)
+json_t *facts_sentence(const char *text)
 {
-	char ascii[sizeof(((struct state_head *)0)->reason)];
+	char ascii[SENTENCE_MAX];
 	json_t *json = json_string(text);
 
 	if (json)
@@ -108,12 +112,31 @@ static int put_time(json_t *json, const char *name, uint64_t ms)
 	return rc | put(json, seconds, json_real((double)ms / 1000));
 }
 
+static double seconds(uint64_t ns)
+{
+	return (double)ns / 1e9;
+}
+
+/* By a clock that nobody sets; an end is later than the handoff, if both are there. */
+static json_t *age(const struct state_head *head)
+{
+	uint64_t from = head->handoff_boot_ns, until = head->ended_boot_ns;
+	struct timespec now;
+
+	if (!until) {
+		(void)clock_gettime(CLOCK_BOOTTIME, &now);
+		until = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	}
+	return from ? json_real(until > from ? seconds(until - from) : 0) : json_null();
+}
+
 static int put_times(json_t *json, const struct state_head *head)
 {
 	int rc = put_time(json, "created", head->created_ms);
 
 	rc |= put_time(json, "handoff", head->handoff_ms);
-	return rc | put_time(json, "ended", head->ended_ms);
+	rc |= put_time(json, "ended", head->ended_ms);
+	return rc | put(json, "age_seconds", age(head));
 }
 
 static int put_pages(json_t *json, const struct state_head *head)
@@ -226,6 +249,31 @@ static json_t *replay(const struct owned *o)
 			 (json_int_t)o->replay.done, "doubted", o->replay.doubted);
 }
 
+static json_t *completion(const struct owned *o)
+{
+	const struct complete_report *r = &o->complete;
+
+	if (!o->completes)
+		return json_null();
+	return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:b}", "pages", (json_int_t)r->pages,
+			 "bytes", (json_int_t)r->bytes, "zero_pages", (json_int_t)r->zero,
+			 "position_bytes", (json_int_t)r->at, "seconds", seconds(r->ns),
+			 "bytes_per_second",
+			 r->ns ? (double)r->bytes / seconds(r->ns) : 0.0, "held", r->held);
+}
+
+static json_t *graduation(const struct state_head *head)
+{
+	const struct state_graduation *g = &head->graduation;
+
+	if (atomic_load(&head->phase) != STATE_GRADUATED)
+		return json_null();
+	return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f}", "pages", (json_int_t)g->pages, "bytes",
+			 (json_int_t)g->bytes, "zero_pages", (json_int_t)g->zero, "hole_pages",
+			 (json_int_t)g->holes, "seconds", seconds(g->ns), "unregister_seconds",
+			 seconds(g->unregister_ns));
+}
+
 static int put_owned(json_t *json, const struct owned *o, const struct state_head *head)
 {
 	int rc = put(json, "pid", o->pid ? json_integer(o->pid) : json_null());
@@ -234,7 +282,9 @@ static int put_owned(json_t *json, const struct owned *o, const struct state_hea
 	rc |= put(json, "stopped", o->known ? json_boolean(o->stopped) : json_null());
 	rc |= put(json, "waiting_pages", o->known ? integer(o->waiting) : json_null());
 	rc |= put(json, "window", window(o, &head->count));
-	return rc | put(json, "replay", replay(o));
+	rc |= put(json, "replay", replay(o));
+	rc |= put(json, "completion", completion(o));
+	return rc | put(json, "graduation", graduation(head));
 }
 
 /* ---- the whole ---- */
@@ -261,7 +311,7 @@ static int put_state(json_t *json, const struct session *s)
 
 	rc |= put(json, "number", integer(s->bag));
 	rc |= put(json, "state", json_string(state_phase_name((enum state_phase)phase)));
-	return rc | put(json, "reason", reason ? sentence(head->reason) : json_null());
+	return rc | put(json, "reason", reason ? facts_sentence(head->reason) : json_null());
 }
 
 json_t *facts_json(struct session *s, const struct facts_want *want)

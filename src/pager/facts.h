@@ -27,6 +27,12 @@ void facts_until(struct facts_want *want, unsigned ms);
 /* Any thread that does not own the session.  A new reference, or NULL: -ENOMEM. */
 json_t *facts_json(struct session *s, const struct facts_want *want);
 
+/*
+ * A sentence as a string, also where it was cut within a character, or names a file in
+ * other bytes than UTF-8.  NULL: -ENOMEM.
+ */
+json_t *facts_sentence(const char *text);
+
 /* Its phase's name, now. */
 const char *facts_state(const struct session *s);
 

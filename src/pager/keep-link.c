@@ -422,6 +422,16 @@ int keep_stop(struct keep_link *link, uint32_t bag, const char *id, int64_t pid)
 	return keep_ask(link, &msg);
 }
 
+int keep_end(struct keep_link *link)
+{
+	int rc;
+
+	pthread_mutex_lock(&link->lock);
+	rc = link->ended ? -ENOTCONN : keep_say(link->fd, KEEP_END, 0);
+	pthread_mutex_unlock(&link->lock);
+	return rc == -EPIPE || rc == -ECONNRESET ? 0 : rc;
+}
+
 int keep_serving(struct keep_link *link)
 {
 	int rc;

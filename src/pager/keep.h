@@ -61,6 +61,8 @@ enum keep_word {
 	KEEP_HEIR,	/* worker, to that process: be it.  LINK, and the worker's PIDFD */
 	KEEP_ACCEPT,	/* worker: accept a connection of this bag's LISTEN and keep it as its
 			   CONN; the OK brings it (to the worker it would be lost in a kill) */
+	KEEP_END,	/* worker: the last session has ended, and the pager is to end with it;
+			   no answer */
 	KEEP_NWORDS
 };
 
@@ -173,5 +175,7 @@ int keep_drop(struct keep_link *link, uint32_t bag);
 int keep_stop(struct keep_link *link, uint32_t bag, const char *id, int64_t pid);
 /* Once, after keep_link_new(): all bags are taken up, requests are answered. */
 int keep_serving(struct keep_link *link);
+/* Asks for the end of all.  It may be asked again: a keeper that dies forgets it. */
+int keep_end(struct keep_link *link);
 
 #endif

@@ -118,6 +118,9 @@ void keeper_hear(struct keeper *k, struct keep_msg *msg)
 	case KEEP_SERVING:
 		hear_serving(k);
 		break;
+	case KEEP_END:
+		keeper_end(k);
+		break;
 	default:
 		break;
 	}

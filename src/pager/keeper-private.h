@@ -43,6 +43,7 @@ struct keeper {
 	bool served;			/* a worker has served, ever */
 	bool ending;
 	bool refused;			/* a signal to end, once */
+	bool contradicted;		/* KEEP_END while guests depended on us, once */
 };
 
 uint64_t keeper_now_ms(void);
@@ -68,6 +69,9 @@ void keeper_hear(struct keeper *k, struct keep_msg *msg);
 void keeper_hear_stored(const struct keep_table *bags);
 
 /* keeper.c */
+
+/* The worker says that nothing is left to serve: ends all, unless a guest depends on us. */
+void keeper_end(struct keeper *k);
 
 /* In the spare that has been called: the keeper from now on.  Takes the descriptors. */
 int keeper_inherit(const struct keeper_config *config, int link, int pidfd);

@@ -160,6 +160,23 @@ static void on_end_signal(struct keeper *k)
 	begin_to_end(k);
 }
 
+void keeper_end(struct keeper *k)
+{
+	size_t guests = count_guests(k);
+
+	if (k->phase != KEEPER_SERVING || k->ending || k->taker_heard)
+		return;
+	if (guests > 0) {
+		if (!k->contradicted)
+			log_warn("not ending: the worker has no sessions left, "
+				 "but %zu guests depend on us", guests);
+		k->contradicted = true;
+		return;
+	}
+	log_info("ending: the last session has ended");
+	begin_to_end(k);
+}
+
 /* ---- takeover ---- */
 
 static void send_taker_off(struct keeper *k)
@@ -272,9 +289,10 @@ static void on_listening(struct keeper *k)
 
 static void on_worker_dead(struct keeper *k)
 {
-	bool quitting = k->phase == KEEPER_QUITTING;
+	bool quitting;
 
-	keeper_bury_worker(k);
+	keeper_bury_worker(k);	/* its last word may have been END */
+	quitting = k->phase == KEEPER_QUITTING;
 	if (quitting && k->taker_heard)
 		hand_over(k);
 	else if (quitting && k->ending)

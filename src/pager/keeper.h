@@ -43,6 +43,7 @@ struct keeper_config {
  * SIGTERM and SIGINT: ends the worker, then itself.  While guests are served that
  * would be their end, so that unless systemd keeps the descriptors (notify.h) the
  * first signal is refused with a sentence in the log, and the second one counts.
+ * KEEP_END of a worker without guests is an orderly end, too.
  */
 int keeper_run(const struct keeper_config *config, struct keep_table *bags, int listening,
 	       struct err *err);

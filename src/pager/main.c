@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "src/pager/args.h"
+#include "src/pager/graduated.h"
 #include "src/pager/keeper.h"
 #include "src/pager/notify.h"
 #include "src/pager/signpost.h"
@@ -119,6 +120,8 @@ static int prepare(struct start *s, struct err *err)
 		rc = err_sys(err, -errno, "cannot use '%s'", dir);
 	if (rc == 0 && pw)
 		rc = become(pw, err);
+	if (rc == 0)
+		rc = graduated_prepare(s->runtime_dir, err);
 	return rc < 0 ? rc : name_socket(s, err);
 }
 

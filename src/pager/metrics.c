@@ -47,6 +47,24 @@ uint64_t metrics_value(const struct state_counters *count, const struct metrics_
 	return atomic_load_explicit((const _Atomic uint64_t *)at, memory_order_relaxed);
 }
 
+const char *metrics_result_name(enum metrics_result result)
+{
+	static const char *const names[METRICS_RESULTS] = {
+		[METRICS_GRADUATED] = "graduated",
+		[METRICS_ALREADY] = "already",
+		[METRICS_WAITING] = "waiting",
+		[METRICS_GONE] = "gone",
+		[METRICS_CANCELLED] = "cancelled",
+		[METRICS_MEMORY] = "memory",
+		[METRICS_UNREADABLE] = "unreadable",
+		[METRICS_TIMEOUT] = "timeout",
+		[METRICS_UNKNOWN] = "unknown",
+		[METRICS_BUSY] = "busy",
+	};
+
+	return names[result];
+}
+
 /* ---- of a session ---- */
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -177,6 +195,16 @@ static void put_counters(const struct metrics *m, struct buf *out)
 	}
 }
 
+static void put_completions(const struct metrics_pager *pager, struct buf *out)
+{
+	gauge(out, "completing", pager->completing, "Requests to graduate a session under way.");
+	head(out, "completions_total", "counter", "Requests to graduate a session, by result.");
+	for (int i = 0; i < METRICS_RESULTS; i++)
+		put(out, PREFIX "completions_total{result=\"%s\"} %" PRIu64 "\n",
+		    metrics_result_name((enum metrics_result)i),
+		    pager->completions ? pager->completions[i] : 0);
+}
+
 static void put_latency(const struct metrics *m, struct buf *out)
 {
 	uint64_t all = hist_at_most(&m->latency, UINT64_MAX);
@@ -197,5 +225,6 @@ void metrics_format(const struct metrics *m, const struct metrics_pager *pager, 
 	put_pager(pager, out);
 	put_sessions(m, out);
 	put_counters(m, out);
+	put_completions(pager, out);
 	put_latency(m, out);
 }

@@ -45,6 +45,23 @@ struct metrics_pages {
 /* All zeros before the handoff.  Any thread. */
 struct metrics_pages metrics_pages(const struct state_head *head);
 
+/* What requests to complete a session came to. */
+enum metrics_result {
+	METRICS_GRADUATED,
+	METRICS_ALREADY,	/* it had graduated before */
+	METRICS_WAITING,
+	METRICS_GONE,
+	METRICS_CANCELLED,
+	METRICS_MEMORY,
+	METRICS_UNREADABLE,
+	METRICS_TIMEOUT,
+	METRICS_UNKNOWN,
+	METRICS_BUSY,		/* too many at once */
+	METRICS_RESULTS
+};
+
+const char *metrics_result_name(enum metrics_result result);
+
 /* {0} is empty. */
 struct metrics {
 	uint64_t sessions[STATE_NPHASES];
@@ -66,6 +83,8 @@ struct metrics_pager {
 	double started;		/* seconds since 1970 */
 	bool draining;
 	unsigned connections;	/* to the API */
+	unsigned completing;	/* requests to complete a session under way */
+	const uint64_t *completions;	/* METRICS_RESULTS of them; NULL: none at all */
 };
 
 /* Appends the text, in version 0.0.4 of the format.  buf_error() says -ENOMEM. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "src/pager/care.h"
+#include "src/pager/graduated.h"
 #include "src/pager/sessions.h"
 #include "src/pager/tally.h"
 #include "src/pager/trouble.h"
@@ -117,6 +118,8 @@ static int reserve(struct sessions *t, const char *id, uint32_t *ret_bag, struct
 {
 	int at = find_id(t, id);
 
+	if (sessions_draining(t))
+		return err_set(err, -ESHUTDOWN, "this pager takes no new sessions");
 	if (is_creating(t, id) || (at >= 0 && !is_over(t->all.v[at])))
 		return err_set(err, -EEXIST, "session '%s' exists", id);
 	if (count_live(t) + t->creating.n >= SESSIONS_MAX)
@@ -157,6 +160,15 @@ static struct session *take_superfluous(struct sessions *t, const struct session
 }
 
 /* ---- */
+
+/* A session of that id is not the one that has graduated once. */
+static void forget_graduated(const struct sessions *t, const char *id)
+{
+	struct err err;
+
+	if (graduated_forget(t->env->runtime_dir, id, &err) < 0)
+		log_warn("%s", err.text);
+}
 
 /* Nobody may ask for it any more. */
 static void forget(struct sessions *t, struct session *s)
@@ -206,16 +218,16 @@ int sessions_create(struct sessions *t, struct setup *setup, struct session **re
 	uint32_t bag = 0;
 	int rc;
 
-	if (sessions_draining(t))
-		return err_set(err, -ESHUTDOWN, "this pager takes no new sessions");
 	pthread_mutex_lock(&t->lock);
 	rc = reserve(t, id, &bag, err);
 	pthread_mutex_unlock(&t->lock);
 	if (rc < 0)
 		return rc;
 	rc = session_new(t->env, bag, setup, &s, err);
-	if (rc == 0)
+	if (rc == 0) {
+		forget_graduated(t, id);
 		rc = start(t, s, err);
+	}
 	pthread_mutex_lock(&t->lock);
 	end_creating(t, id);
 	pthread_mutex_unlock(&t->lock);
@@ -237,6 +249,8 @@ int sessions_adopt(struct sessions *t, struct keep_msg *msg, struct err *err)
 		keep_msg_close(msg);
 		return rc;
 	}
+	if (s->state->head->phase != STATE_GRADUATED)
+		forget_graduated(t, s->state->head->id);
 	pthread_mutex_lock(&t->lock);
 	tally_number_seen(t->tally, msg->bag);
 	rc = insert(t, s);
@@ -431,8 +445,10 @@ int sessions_close(struct sessions *t, const char *id, bool force, struct err *e
 	session_enter(s);
 	rc = close_one(s, force, err);
 	session_leave(s);
-	if (rc == 0)
+	if (rc == 0) {
 		take_session(t, s);
+		forget_graduated(t, id);
+	}
 	session_unref(s);
 	return rc;
 }
@@ -447,15 +463,23 @@ size_t sessions_count(struct sessions *t)
 	return n;
 }
 
-size_t sessions_drain(struct sessions *t)
+/* Under lock: whoever reserved an id before counts. */
+size_t sessions_drain(struct sessions *t, bool exit)
 {
-	tally_drain(t->tally);
+	pthread_mutex_lock(&t->lock);
+	tally_drain(t->tally, exit);
+	pthread_mutex_unlock(&t->lock);
 	return sessions_count(t);
 }
 
 bool sessions_draining(const struct sessions *t)
 {
 	return tally_draining(t->tally);
+}
+
+bool sessions_exiting(const struct sessions *t)
+{
+	return tally_exiting(t->tally);
 }
 
 unsigned sessions_tick(struct sessions *t)

@@ -64,9 +64,13 @@ int sessions_measure(struct sessions *t, struct metrics *ret);
 
 /* How many have not ended. */
 size_t sessions_count(struct sessions *t);
-/* From now on nothing new.  Returns how many have not ended. */
-size_t sessions_drain(struct sessions *t);
+/*
+ * From now on nothing new; with `exit` the pager is to end with the last of them
+ * (whoever drains sees to that).  Neither is ever taken back.  Returns how many have not ended.
+ */
+size_t sessions_drain(struct sessions *t, bool exit);
 bool sessions_draining(const struct sessions *t);
+bool sessions_exiting(const struct sessions *t);
 
 /* Each session's care (care.h); when it is to be called again in ms, 0: not for now. */
 unsigned sessions_tick(struct sessions *t);

@@ -12,13 +12,20 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "src/pager/version.h"
+
 #define LAYOUT 1
+#define VERSION_MAX 36
+
+#define DRAINING 1
+#define EXITING 2
 
 static const char magic[8] = {'l', 'a', 'm', 'i', 'n', 'a', 'P', 'T'};
 
@@ -31,9 +38,10 @@ struct head {
 	char magic[8];
 	uint32_t layout;
 	uint32_t size;			/* sizeof(struct head) */
-	_Atomic uint32_t draining;
+	_Atomic uint32_t draining;	/* DRAINING and EXITING */
 	_Atomic uint32_t given;		/* the greatest number */
 	_Atomic uint32_t current;
+	char version[VERSION_MAX];	/* whose draining it is */
 	struct sum sum[2];
 };
 
@@ -74,6 +82,11 @@ static int make_file(struct err *err)
 	return rc;
 }
 
+static void name_version(struct head *head)
+{
+	(void)snprintf(head->version, sizeof(head->version), "%s", VERSION_TEXT);
+}
+
 int tally_new(struct tally **ret, struct err *err)
 {
 	int fd = make_file(err), rc;
@@ -87,6 +100,7 @@ int tally_new(struct tally **ret, struct err *err)
 	}
 	(*ret)->head->layout = LAYOUT;
 	(*ret)->head->size = sizeof(struct head);
+	name_version((*ret)->head);
 	memcpy((*ret)->head->magic, magic, sizeof(magic));
 	return 0;
 }
@@ -125,6 +139,10 @@ int tally_adopt(int fd, struct tally **ret, struct err *err)
 		tally_close(t);
 		return rc;
 	}
+	if (strncmp(t->head->version, VERSION_TEXT, VERSION_MAX - 1) != 0) {
+		atomic_store(&t->head->draining, 0);
+		name_version(t->head);
+	}
 	*ret = t;
 	return 0;
 }
@@ -144,14 +162,19 @@ int tally_fd(const struct tally *t)
 	return t->fd;
 }
 
-void tally_drain(struct tally *t)
+void tally_drain(struct tally *t, bool exit)
 {
-	atomic_store(&t->head->draining, 1);
+	atomic_fetch_or(&t->head->draining, DRAINING | (exit ? EXITING : 0));
 }
 
 bool tally_draining(const struct tally *t)
 {
-	return atomic_load(&t->head->draining);
+	return atomic_load(&t->head->draining) & DRAINING;
+}
+
+bool tally_exiting(const struct tally *t)
+{
+	return atomic_load(&t->head->draining) & EXITING;
 }
 
 uint32_t tally_number(struct tally *t)

@@ -24,9 +24,13 @@ int tally_adopt(int fd, struct tally **ret, struct err *err);
 void tally_close(struct tally *tally);		/* NULL is fine */
 int tally_fd(const struct tally *tally);
 
-/* Any thread. */
-void tally_drain(struct tally *tally);
+/*
+ * Any thread.  It drains, or with `exit` also ends with its last session, as long as the
+ * workers are of this version: one that takes over is there to take new sessions.
+ */
+void tally_drain(struct tally *tally, bool exit);
 bool tally_draining(const struct tally *tally);
+bool tally_exiting(const struct tally *tally);
 
 /* From here on one caller at a time. */
 

@@ -8,6 +8,12 @@
  * guest's madvise() waiting for ever.  As long as there is one, every COPY says
  * EAGAIN; when it says ENOENT the guest has been answered, and only then may
  * the descriptors be closed.
+ *
+ * UNREGISTER wakes those who wait and then takes the range out of the
+ * userfaultfd's care.  Where faults are handled under the lock of their mapping alone
+ * (Linux 6.8 and later), one that was woken can come back and wait again in between, and
+ * nobody would ever wake it.  So all are woken once more after it; nobody can
+ * begin to wait any more then.
  */
 #include "src/pager/unregister.h"
 
@@ -50,8 +56,12 @@ static int unregister_all(struct session *s, struct err *err)
 			return err_set(err, rc, "memory at 0x%" PRIx64
 				       " cannot be unregistered: %s", r->addr, strerror(-rc));
 	}
-	for (uint32_t i = 0; i < head->nregions; i++)
-		read_out(s, &head->regions[i]);
+	for (uint32_t i = 0; i < head->nregions; i++) {
+		const struct region *r = &head->regions[i];
+
+		(void)uffd_wake(s->fd[SESSION_UFFD], (struct uffd_range){r->addr, r->size});
+		read_out(s, r);
+	}
 	return 0;
 }
 

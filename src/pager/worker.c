@@ -122,10 +122,12 @@ static int open_all(struct worker *w, const struct worker_args *args, struct err
 static int serve_api(struct worker *w, struct err *err)
 {
 	struct api *api = NULL;
-	int rc = api_new(w->sessions, w->env.runtime_dir, &api, err);
+	int rc = api_new(w->sessions, &w->env, &api, err);
 
 	if (rc == 0)
 		rc = httpd_new(w->api_fd, api_routes, api, &w->httpd, err);
+	if (rc == 0)
+		rc = api_begin(api, w->httpd, err);
 	if (rc == 0)
 		rc = keep_serving(w->env.link);
 	if (rc == 0)

@@ -19,8 +19,8 @@ while IFS='|' read -r arguments message; do
 	exits "lamina pager $arguments" 2 lamina pager $arguments
 	is "says" "$(head -1 err)" "lamina: $message"
 done <<'END'
-|pager wants VERB [ID]
-nosuch|'nosuch' is not ls, show, create, close, drain, top or upgrade
+|pager wants VERB [ID...]
+nosuch|'nosuch' is not ls, show, create, close, graduate, cancel, drain, top or upgrade
 ls x|pager ls takes no operands
 show|pager show wants ID
 show --force x|pager show has no --force

@@ -18,7 +18,7 @@ fds() { # of all its processes
 # --- the pager itself ---
 
 asks "health" 200 GET /health
-is "says that it is well" "$(jq -c . body)" '{"status":"ok","draining":false,"sessions":0}'
+is "says that it is well" "$(jq -c . body)" '{"status":"ok","draining":false,"exiting":false,"sessions":0}'
 asks "version" 200 GET /version
 is "is that of the package" "lamina $(jq -r .version body)" "$(lamina --version)"
 asks "no sessions" 200 GET /sessions
@@ -217,12 +217,16 @@ fi
 
 n=$(curl -s --unix-socket "$sock" http://pager/health | jq .sessions)
 asks "drain" 200 POST /drain
-is "says how many are left" "$(jq -c . body)" "{\"draining\":true,\"left\":$n}"
+is "says how many are left" "$(jq -c . body)" "{\"draining\":true,\"exiting\":false,\"left\":$n}"
 asks "nothing new" 503 POST /sessions "{\"id\":\"new\",\"memfile\":\"$T/mem.raw\"}"
 asks "health" 200 GET /health
 ok "knows it" jq -e '.draining' body
 request GET /metrics
 is "metrics, too" "$(awk '/^lamina_pager_draining/ {print $2}' body)" 1
+asks "an unknown field" 400 POST /drain '{"leave":true}'
+like "is told" "$(error_text)" "no fields but 'exit'"
+asks "an exit that is neither" 400 POST /drain '{"exit":1}'
+like "is told" "$(error_text)" "'exit' is to be true or false"
 asks "closing goes on" 200 POST /sessions/s3/close
 
 # --- the manual ---

@@ -3,7 +3,7 @@
  * bare: the least that a page fault through userfaultfd can cost.
  *
  *	bare [--huge] [--source FILE [--resident]] [-n N] [--fifo]
- *	bare --bulk BYTES
+ *	bare --bulk BYTES [--source FILE] [--threads N]
  *	bare --serve SOCKET --source FILE [--clients N] [--forgetful]
  *
  * The first measures in this process: one thread touches N pages at random,
@@ -11,7 +11,8 @@
  * pread, or FILE's that were read before (--resident).  It prints JSON.
  * --fifo: the thread that touches is
  * real-time, as a client under chrt(1); who answers it is not.  The second
- * COPYs so many bytes, 2 MiB at a time.  The third serves guests (serve.h).
+ * COPYs so many bytes, 2 MiB at a time, the same ones or FILE's, which were read
+ * before; in each of N threads into memory of its own.  The third serves guests (serve.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -161,30 +162,74 @@ static void measure(struct bare *b, const char *source, bool resident)
 	free(ns);
 }
 
-static void bulk(uint64_t bytes)
-{
-	struct bare b = {.page_size = MEM_PAGE, .source = -1, .n = MEM_HUGE / MEM_PAGE};
-	struct uffdio_copy c;
-	uint64_t start, done = 0;
-	uint8_t *buf = tool_alloc(1, MEM_HUGE);
+/* ---- in bulk ---- */
 
-	memset(buf, 0x5a, MEM_HUGE);
-	b.n = (bytes + MEM_HUGE - 1) / MEM_HUGE * (MEM_HUGE / MEM_PAGE);
-	set_up(&b, NULL, false);
-	start = tool_now_ns();
-	while (done < bytes) {
-		c = (struct uffdio_copy){.dst = (uintptr_t)b.memory + done,
-					 .src = (uintptr_t)buf, .len = MEM_HUGE};
-		if (ioctl(b.uffd, UFFDIO_COPY, &c) < 0)
+#define BULK_THREADS 64
+
+struct bulk {
+	struct bare b;
+	pthread_t thread;
+	const uint8_t *from;
+	uint64_t from_len;
+};
+
+static void *bulk_thread(void *arg)
+{
+	struct bulk *k = arg;
+
+	for (uint64_t done = 0; done < k->b.n * MEM_PAGE; done += MEM_HUGE) {
+		struct uffdio_copy c = {.dst = (uintptr_t)k->b.memory + done,
+					.src = (uintptr_t)k->from + done % k->from_len,
+					.len = MEM_HUGE};
+
+		if (ioctl(k->b.uffd, UFFDIO_COPY, &c) < 0)
 			tool_fail("UFFDIO_COPY");
-		done += MEM_HUGE;
 	}
-	printf("{\"bare\":\"bulk\",\"bytes\":%llu,\"seconds\":%.9f}\n", (unsigned long long)done,
-	       (double)(tool_now_ns() - start) / 1e9 * (double)bytes / (double)done);
-	free(buf);
+	return NULL;
 }
 
-enum { HUGE, SOURCE, FIFO, SERVE, CLIENTS, FORGETFUL, BULK, RESIDENT };
+/* In memory: `len` bytes of the file, or any. */
+static uint8_t *bulk_source(const char *path, uint64_t len)
+{
+	uint8_t *p = aligned_alloc(MEM_PAGE, len);
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+	if (!p || (path && fd < 0))
+		tool_fail("%s", path ? path : "memory");
+	memset(p, 0x5a, len);
+	for (uint64_t off = 0; path && off < len; off += MEM_HUGE)
+		if (pread(fd, p + off, MEM_HUGE, (off_t)off) != MEM_HUGE)
+			tool_fail("%s", path);
+	if (path)
+		close(fd);
+	return p;
+}
+
+static void bulk(uint64_t bytes, const char *path, unsigned threads)
+{
+	static struct bulk k[BULK_THREADS];
+	uint64_t done = (bytes + MEM_HUGE - 1) / MEM_HUGE * MEM_HUGE;
+	uint64_t len = path ? done : MEM_HUGE, start;
+	uint8_t *from = bulk_source(path, len);
+
+	for (unsigned i = 0; i < threads; i++) {
+		k[i].b = (struct bare){.page_size = MEM_PAGE, .source = -1, .n = done / MEM_PAGE};
+		k[i].from = from;
+		k[i].from_len = len;
+		set_up(&k[i].b, NULL, false);
+	}
+	start = tool_now_ns();
+	for (unsigned i = 0; i < threads; i++)
+		if (pthread_create(&k[i].thread, NULL, bulk_thread, &k[i]))
+			tool_die(TOOL_FAILED, "no thread");
+	for (unsigned i = 0; i < threads; i++)
+		pthread_join(k[i].thread, NULL);
+	printf("{\"bare\":\"bulk\",\"bytes\":%llu,\"seconds\":%.9f}\n", (unsigned long long)done,
+	       (double)(tool_now_ns() - start) / 1e9 * (double)bytes / (double)done);
+	free(from);
+}
+
+enum { HUGE, SOURCE, FIFO, SERVE, CLIENTS, FORGETFUL, BULK, RESIDENT, THREADS };
 
 static const struct option options[] = {
 	{"huge", no_argument, NULL, HUGE},
@@ -195,6 +240,7 @@ static const struct option options[] = {
 	{"forgetful", no_argument, NULL, FORGETFUL},
 	{"bulk", required_argument, NULL, BULK},
 	{"resident", no_argument, NULL, RESIDENT},
+	{"threads", required_argument, NULL, THREADS},
 	{NULL, 0, NULL, 0},
 };
 
@@ -202,7 +248,7 @@ int main(int argc, char **argv)
 {
 	struct bare b = {.page_size = MEM_PAGE, .source = -1};
 	const char *source = NULL, *path = NULL;
-	unsigned clients = 0;
+	unsigned clients = 0, threads = 1;
 	bool forgetful = false, resident = false;
 	uint64_t copy = 0;
 	int opt;
@@ -224,6 +270,8 @@ int main(int argc, char **argv)
 			forgetful = true;
 		else if (opt == RESIDENT)
 			resident = true;
+		else if (opt == THREADS)
+			threads = (unsigned)tool_number(optarg);
 		else if (opt == BULK)
 			copy = tool_number(optarg);
 		else if (opt == 'n')
@@ -233,10 +281,12 @@ int main(int argc, char **argv)
 	}
 	if (path && !source)
 		tool_die(TOOL_FAILED, "--serve needs --source");
+	if (threads < 1 || threads > BULK_THREADS)
+		tool_die(TOOL_FAILED, "1 to %d threads", BULK_THREADS);
 	if (!b.n)
 		b.n = b.page_size == MEM_HUGE ? 64 : 20000;
 	if (copy)
-		bulk(copy);
+		bulk(copy, source, threads);
 	else if (path)
 		serve(path, source, clients, forgetful);
 	else

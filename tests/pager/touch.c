@@ -338,12 +338,13 @@ static bool is_data(struct mem *mem, struct mem_ref p)
 struct pick {
 	uint64_t unit; /* pages; at least a page of the region */
 	bool data; /* no zeros */
+	uint64_t off; /* from there on */
 };
 
 /* One page of each unit that nobody has come for. */
 static uint64_t untouched(struct mem *mem, struct pick pick, struct mem_ref **ret)
 {
-	uint64_t all = mem_list(mem, 0, UINT64_MAX, ret), n = 0;
+	uint64_t all = mem_list(mem, pick.off, UINT64_MAX - pick.off, ret), n = 0;
 	struct mem_ref *page = *ret;
 
 	for (uint64_t i = 0; i < all; i++) {
@@ -381,6 +382,8 @@ void touch_latency(struct mem *mem, struct words *w)
 			rng = words_number(w, "a seed");
 		else if (words_is(w, "unit"))
 			pick.unit = words_number(w, "bytes") / MEM_PAGE;
+		else if (words_is(w, "off"))
+			pick.off = words_number(w, "an offset");
 		else if (words_is(w, "data"))
 			pick.data = true;
 		else if (words_is(w, "fifo"))

@@ -21,7 +21,7 @@ void touch_command(struct mem *mem, struct words *w);
  * read(2) from a pipe, write(2) to a pipe, pread(2) from the memfile; or all in turn.
  */
 void touch_syscall(struct mem *mem, struct words *w);
-/* latency N [seed S] [unit LEN] [data] [fifo]: one page of each LEN bytes; no zeros */
+/* latency N [seed S] [unit LEN] [off OFF] [data] [fifo]: one page of each LEN bytes; no zeros */
 void touch_latency(struct mem *mem, struct words *w);
 /* flood SECONDS THREADS: write and MADV_DONTNEED, nothing is compared from then on */
 void touch_flood(struct mem *mem, struct words *w);

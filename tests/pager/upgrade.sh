@@ -54,7 +54,7 @@ ok "and who is connected, too" is_state w20 waiting
 
 keeper=$(keeper_pid)
 exits "a program of another layout" 1 tomorrow "${options[@]}" --takeover
-like "says why" "$(cat err)" "state has layout 1, this program knows 2"
+like "says why" "$(cat err)" "state has layout 2, this program knows 1000"
 is "the old keeper is there" "$(keeper_pid)" "$keeper"
 next_worker none
 ok "its sessions wait" is_count waiting 19

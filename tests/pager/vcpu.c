@@ -3,16 +3,17 @@
  * vcpu: a virtual machine whose memory is paged by whoever listens at SOCKET.
  *
  *	vcpu --socket SOCKET --source MEMFILE [--huge] [--rounds N] [--seed N]
- *		[--graduate] [--save FILE]
+ *		[--graduate [--calm]] [--save FILE]
  *
  * In each round the vCPU reads and writes at random while another thread gives
  * other pages back, one by one as a balloon does and in runs as free page
  * reporting does.  Each byte the vCPU saw is compared with the model; at the
- * end it reads all of memory.  With --graduate the rounds go on until the pager has
- * hung up, then as many follow as were asked for; in these, what KVM logs as dirty is
- * what the vCPU wrote, and nothing else.  --save writes the memory at the end, as a
- * snapshot.  Prints one line; the statuses are tool.h's:
- * where there is no /dev/kvm, or there are no huge pages, it says so (77).
+ * end it reads all of memory.  With --graduate the rounds go on until the pager
+ * has hung up (--calm: it only waits, and nothing may be dirty then), then as many
+ * follow as were asked for; in these, what KVM logs as dirty is what the vCPU wrote,
+ * and nothing else.  --save writes the memory at the end, as a snapshot.  Prints
+ * lines; the statuses are tool.h's: where there is no /dev/kvm, or there are no huge
+ * pages, it says so (77).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -303,10 +304,17 @@ static void check_dirty(struct guest *g)
 	       (unsigned long long)(g->nunits * g->unit));
 }
 
-static void until_graduated(struct guest *g)
+static void until_graduated(struct guest *g, bool calm)
 {
 	while (!hung_up(g))
-		one_round(g);
+		if (calm)
+			usleep(1000);
+		else
+			one_round(g);
+	if (calm)
+		check_dirty(g);		/* none */
+	/* What a vCPU reads for the first time is logged, too. */
+	vcpu_reads_all(g);
 	machine_dirty(g->machine, g->dirty);
 	memset(g->wrote, 0, bitmap_words(g) * 8);
 }
@@ -324,14 +332,14 @@ static void save(struct guest *g, const char *path)
 	close(fd);
 }
 
-static void run(struct guest *g, uint64_t rounds, bool graduate)
+static void run(struct guest *g, uint64_t rounds, bool graduate, bool calm)
 {
 	uint64_t first = tool_random(&g->rng);
 
 	/* A hypervisor's own thread writes before the vCPU runs. */
 	mem_write(&g->mem, mem_nth(&g->mem, 0), 64, &first, sizeof(first));
 	if (graduate)
-		until_graduated(g);
+		until_graduated(g, calm);
 	for (uint64_t i = 0; i < rounds; i++)
 		one_round(g);
 	vcpu_reads_all(g);
@@ -345,13 +353,14 @@ static void run(struct guest *g, uint64_t rounds, bool graduate)
 	       (unsigned long long)g->removed);
 }
 
-enum { SOCKET, SOURCE, HUGE, ROUNDS, SEED, GRADUATE, SAVE };
+enum { SOCKET, SOURCE, HUGE, ROUNDS, SEED, GRADUATE, CALM, SAVE };
 
 static const struct option options[] = {
 	{"socket", required_argument, NULL, SOCKET}, {"source", required_argument, NULL, SOURCE},
 	{"huge", no_argument, NULL, HUGE},	     {"rounds", required_argument, NULL, ROUNDS},
+	{"save", required_argument, NULL, SAVE},
 	{"seed", required_argument, NULL, SEED},     {"graduate", no_argument, NULL, GRADUATE},
-	{"save", required_argument, NULL, SAVE},     {NULL, 0, NULL, 0},
+	{"calm", no_argument, NULL, CALM},	     {NULL, 0, NULL, 0},
 };
 
 int main(int argc, char **argv)
@@ -360,7 +369,7 @@ int main(int argc, char **argv)
 	struct guest g = {.rng = 1};
 	const char *path = NULL, *source = NULL, *saved = NULL;
 	uint64_t rounds = 20;
-	bool huge = false, graduate = false;
+	bool huge = false, graduate = false, calm = false;
 	int opt;
 
 	tool_name = "vcpu";
@@ -377,6 +386,8 @@ int main(int argc, char **argv)
 			g.rng = tool_number(optarg);
 		else if (opt == GRADUATE)
 			graduate = true;
+		else if (opt == CALM)
+			calm = true;
 		else if (opt == SAVE)
 			saved = optarg;
 		else
@@ -387,7 +398,7 @@ int main(int argc, char **argv)
 	sigaction(SIGBUS, &bus, NULL);
 	begin(&g, source, huge);
 	hand_over(&g, path);
-	run(&g, rounds, graduate);
+	run(&g, rounds, graduate, calm);
 	if (saved)
 		save(&g, saved);
 	end(&g);

@@ -306,6 +306,8 @@ static void test_link(void)
 	is_int(h.bags, 1, "with the bags that were kept");
 	is_int(keep_serving(a.link), 0, "the worker serves");
 	is_int(hear(link_pair[0], &msg), KEEP_SERVING, "and the keeper hears of it");
+	is_int(keep_end(a.link), 0, "it asks for the end");
+	is_int(hear(link_pair[0], &msg), KEEP_END, "which is heard, too");
 
 	(void)keep_say(link_pair[0], KEEP_QUIT, 0);
 	wait_for(&h, &h.quits);

@@ -131,7 +131,13 @@ static void test_sums(void)
 
 /* ---- the text ---- */
 
-static struct metrics_pager pager = {.version = "1.2.3", .started = 1795279360.5, .draining = true,
+static const uint64_t completions[METRICS_RESULTS] = {
+	[METRICS_GRADUATED] = 5,
+	[METRICS_TIMEOUT] = 7,
+};
+
+static struct metrics_pager pager = {.completing = 3, .completions = completions,
+				     .version = "1.2.3", .started = 1795279360.5, .draining = true,
 				     .connections = 7};
 
 static char *format(const struct metrics *m)
@@ -209,6 +215,11 @@ static void test_format(void)
 	ok(strstr(text, "lamina_pager_faults_total 9007199254740993\n"), "counters are exact");
 	ok(strstr(text, "lamina_pager_info{version=\"1.2.3\"} 1\n"), "the version");
 	ok(strstr(text, "lamina_pager_start_time_seconds 1795279360.5\n"), "the start");
+	ok(strstr(text, "lamina_pager_completing 3\n"), "who waits for a graduation");
+	ok(strstr(text, "lamina_pager_completions_total{result=\"graduated\"} 5\n") &&
+	   strstr(text, "lamina_pager_completions_total{result=\"timeout\"} 7\n") &&
+	   strstr(text, "lamina_pager_completions_total{result=\"busy\"} 0\n"),
+	   "what they came to, by result");
 	is_int(value_of(text, "lamina_pager_draining"), 1, "draining");
 	is_int(value_of(text, "lamina_pager_api_connections"), 7, "connections");
 	is_int(value_of(text, "lamina_pager_sessions{state=\"serving\"}"), 1, "one serves");

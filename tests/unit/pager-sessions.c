@@ -301,7 +301,7 @@ static void test_adopt_forgotten(void)
 	is_int(create("u", ""), 0, "a new one");
 	ok(bag_of_id(next, "u") > bag, "has a number that no worker gave");
 	is_int(sessions_close(next, "u", false, &err), 0, "closed");
-	is_int(sessions_drain(first), 0, "the former drains");
+	is_int(sessions_drain(first, false), 0, "the former drains");
 	ok(sessions_draining(next), "and so does the next");
 	is_err(create("v", ""), &err, -ESHUTDOWN, "this pager takes no new sessions");
 	table = own;
@@ -328,11 +328,11 @@ static void test_drain(void)
 {
 	is_int(create("z", ""), 0, "a session");
 	ok(!sessions_draining(table), "before");
-	is_int(sessions_drain(table), 1, "one is left");
+	is_int(sessions_drain(table, false), 1, "one is left");
 	ok(sessions_draining(table), "from now on");
 	is_err(create("y", ""), &err, -ESHUTDOWN, "this pager takes no new sessions");
 	is_int(sessions_close(table, "z", false, &err), 0, "it is closed");
-	is_int(sessions_drain(table), 0, "none is left");
+	is_int(sessions_drain(table, false), 0, "none is left");
 }
 
 int main(void)

@@ -92,7 +92,7 @@ static void test_killed(void)
 typedef void spoil_fn(struct state_head *head);
 
 static void foreign(struct state_head *h) { h->magic[7] = 'T'; }
-static void newer(struct state_head *h) { h->layout = 2; }
+static void newer(struct state_head *h) { h->layout = STATE_LAYOUT + 1; }
 static void larger(struct state_head *h) { h->head_size++; }
 static void endless_id(struct state_head *h) { memset(h->id, 'x', sizeof(h->id)); }
 static void endless_reason(struct state_head *h) { memset(h->reason, 'x', sizeof(h->reason)); }
@@ -122,7 +122,7 @@ static const struct refusal {
 	const char *sentence;
 } refusals[] = {
 	{foreign, -EMEDIUMTYPE, "this is no session's state"},
-	{newer, -EPROTONOSUPPORT, "the session's state has layout 2, this program knows 1"},
+	{newer, -EPROTONOSUPPORT, "the session's state has layout 3, this program knows 2"},
 	{endless_id, -EBADMSG, "the session's state has an id without an end"},
 	{endless_reason, -EBADMSG, "session 'vm1': its reason has no end"},
 	{endless_config, -EBADMSG, "session 'vm1': its configuration is not 2 bytes long"},

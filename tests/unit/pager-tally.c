@@ -10,6 +10,7 @@
 #include "tests/tap.h"
 
 #define CURRENT_AT 24		/* magic, layout, size, draining, given */
+#define VERSION_AT 28
 
 static struct err err;
 
@@ -70,12 +71,15 @@ static void test_next(void)
 	struct state_head *a = counted(3), *b = counted(4);
 
 	(void)tally_number(t);
-	tally_drain(t);
+	tally_drain(t, false);
+	ok(!tally_exiting(t), "one that drains goes on without sessions");
+	tally_drain(t, true);
+	tally_drain(t, false);
 	tally_add(t, 5, a);
 	tally_add(t, 6, b);
 	next = next_of(t);
 	tally_close(t);
-	ok(tally_draining(next), "drains, too");
+	ok(tally_draining(next) && tally_exiting(next), "drains, too, and is to end");
 	is_int(tally_past(next)->count[0], 7, "has the sums");
 	is_int(hist_at_most(&tally_past(next)->latency, UINT64_MAX), 2, "the latencies");
 	ok(tally_is_last(next, 6) && !tally_is_last(next, 5), "knows who was last");
@@ -122,6 +126,27 @@ static void write_u32(int fd, off_t at, uint32_t value)
 		bail("pwrite");
 }
 
+/* Who takes over is there to take new sessions. */
+static void test_version(void)
+{
+	struct tally *t = new_tally(), *next;
+	struct state_head *a = counted(3);
+
+	tally_add(t, 5, a);
+	tally_drain(t, true);
+	write_u32(tally_fd(t), VERSION_AT, 0x00373737);
+	next = next_of(t);
+	ok(!tally_draining(next) && !tally_exiting(next), "of another version it does not drain");
+	is_int(tally_past(next)->count[0], 3, "but has the sums");
+	tally_drain(next, false);
+	tally_close(t);
+	t = next_of(next);
+	ok(tally_draining(t) && !tally_exiting(t), "until it does");
+	tally_close(next);
+	tally_close(t);
+	free(a);
+}
+
 static void test_refused(void)
 {
 	struct tally *t = new_tally(), *next = NULL;
@@ -149,6 +174,7 @@ int main(void)
 	test_new();
 	test_next();
 	test_killed();
+	test_version();
 	test_refused();
 	return tap_done();
 }
