@@ -18,10 +18,10 @@
 const struct opt cli_globals[] = {
 	{OPT_TEXT, "store", 's', OPT_TO(struct cli, store_dir), "DIR", "@dir",
 	 "the store (default: $LAMINA_STORE, else [store] path of lamina.conf, else "
-	 "/var/lib/lamina)"},
+	 STORE_DEFAULT ")"},
 	{OPT_TEXT, "config", 'c', OPT_TO(struct cli, config), "FILE", "@file",
 	 "read FILE as lamina.conf(5) (default: $LAMINA_CONF, else "
-	 "/etc/lamina/lamina.conf)"},
+	 CONF_DEFAULT_PATH ")"},
 	{OPT_FLAG, "json", 'j', OPT_TO(struct cli, json), NULL, NULL,
 	 "print data as JSON; sizes in bytes, times in seconds"},
 	{OPT_FLAG, "quiet", 'q', OPT_TO(struct cli, quiet), NULL, NULL,

@@ -52,7 +52,7 @@ static const struct opt opts[] = {
 	 "drain: the pager ends when its last session has (upgrade: always so)"},
 	{OPT_TEXT, "interval", 'i', TO(interval), "DURATION", NULL,
 	 "top: between two samples (default: 1s)"},
-	{OPT_COUNT, "count", 'n', TO(count), "N", NULL, "top: end after N samples"},
+	{OPT_TEXT, "count", 'n', TO(count), "N", NULL, "top: end after N samples"},
 	{OPT_FLAG, "takeover", 'T', TO(takeover), NULL, NULL,
 	 "upgrade: a new program takes all sessions over"},
 	{OPT_TEXT, "program", 0, TO(program), "PATH", "@file",
@@ -170,8 +170,6 @@ static bool is_given(const struct opt *o, const void *args)
 		return *(const bool *)at;
 	case OPT_TEXT:
 		return *(const char *const *)at != NULL;
-	case OPT_COUNT:
-		return *(const unsigned *)at != 0;
 	case OPT_WORDS:
 		return ((const struct opt_words *)at)->n != 0;
 	default:

@@ -315,7 +315,7 @@ static void print_runs(const struct trace *t)
 static int print_json_with_runs(struct cli *cli, const struct shown *s)
 {
 	json_t *o = to_json(s);
-	char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+	char *text = out_text(o);
 	struct out_array list;
 
 	json_decref(o);

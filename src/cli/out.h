@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * out: JSON on stdout, indented by two, keys in the order in which they were
- * set.  A long array goes out element by element and is never held whole.
- * That stdout could not be written is found at the end, by out_close().
+ * set, numbers with all their digits.  A long array goes out element by element
+ * and is never held whole.  That stdout could not be written is found at the end,
+ * by out_close().
  */
 #ifndef LAMINA_CLI_OUT_H
 #define LAMINA_CLI_OUT_H
@@ -15,6 +16,9 @@
 
 /* Prints one value and a newline; takes it.  NULL is -ENOMEM: building it failed. */
 int out_json(json_t *value, struct err *err);
+
+/* The same as text, malloc'd, without the newline; leaves the value.  NULL: out of memory. */
+char *out_text(json_t *value);
 
 struct out_array {
 	unsigned depth;		/* of the brackets: 0 is a bare array */

@@ -10,6 +10,8 @@
 #include "src/cli/out.h"
 #include "src/cli/pager.h"
 
+#define HANDOFF_TIMEOUT_MAX_MS 3600000
+
 static int no_memory(struct cli *cli)
 {
 	return err_set(&cli->err, -ENOMEM, "out of memory");
@@ -82,11 +84,29 @@ static int put_timeout(struct cli *cli, json_t *body, const char *text)
 
 	if (!text)
 		return 0;
-	if (fmt_parse_duration_ms(text, &ms) < 0 || ms > INT64_MAX)
-		return cli_usage(cli, "--handoff-timeout: '%s' is not a duration such as 500ms or "
-				 "10s", text);
+	if (fmt_parse_duration_ms(text, &ms) < 0 || ms == 0 || ms > HANDOFF_TIMEOUT_MAX_MS)
+		return cli_usage(cli, "--handoff-timeout: '%s' is not a duration from 1ms to 1h",
+				 text);
 	return json_object_set_new(body, "handoff_timeout_ms", json_integer((json_int_t)ms)) < 0 ?
 		no_memory(cli) : 0;
+}
+
+/* Whether a word is one of a list, in which commas follow all but the last. */
+static bool is_one_of(const char *word, const char *list)
+{
+	size_t len = strlen(word);
+
+	for (const char *at = list; len && (at = strstr(at, word)); at++)
+		if ((at == list || at[-1] == ' ') && (at[len] == ',' || at[len] == '\0'))
+			return true;
+	return false;
+}
+
+static int check_word(struct cli *cli, const char *option, const char *word, const char *list)
+{
+	if (!word || is_one_of(word, list))
+		return 0;
+	return cli_usage(cli, "--%s: '%s' is none of %s", option, word, list);
 }
 
 static int put_all(struct cli *cli, json_t *body, const char *id)
@@ -132,6 +152,12 @@ int pager_create(struct cli *cli, int argc, char **argv)
 	(void)argc;
 	if (!args->memfile)
 		return cli_usage(cli, "pager create wants --memfile");
+	rc = check_word(cli, "prefetch", args->prefetch,
+			"off, adaptive, 64K, 128K, 256K, 512K, 1M, 2M");
+	if (rc == 0)
+		rc = check_word(cli, "on-error", args->on_error, "wait, poison, stop");
+	if (rc)
+		return rc;
 	body = json_object();
 	rc = body ? put_all(cli, body, argv[0]) : no_memory(cli);
 	if (rc == 0)

@@ -101,67 +101,139 @@ static void screen_draw(const char *text)
 
 /* ---- a sample as a table ---- */
 
-static const struct table_col columns[] = {
-	{"session", false}, {"state", false}, {"faults/s", true}, {"p50", true}, {"p99", true},
-	{"memory", true}, {"resident", true}, {"ahead/s", true}, {"used", true},
-	{"waiting", true},
-	{"version", false},	/* of several pagers */
+enum { SESSION, STATE, FAULTS, P50, P99, MEMORY, RESIDENT, AHEAD, USED, WAITING, VERSION, NCOLS };
+
+static const struct table_col columns[NCOLS] = {
+	[SESSION] = {"session", false}, [STATE] = {"state", false},
+	[FAULTS] = {"faults/s", true}, [P50] = {"p50", true}, [P99] = {"p99", true},
+	[MEMORY] = {"memory", true}, [RESIDENT] = {"resident", true},
+	[AHEAD] = {"ahead/s", true}, [USED] = {"used", true}, [WAITING] = {"waiting", true},
+	[VERSION] = {"version", false},	/* of several pagers */
 };
 
-static void percent_cell(struct table *t, const json_t *session, const char *path)
+/* What a narrow terminal does without, in this order. */
+static const unsigned dispensable[] = {AHEAD, USED, MEMORY, P50};
+
+/* The first of these are left out. */
+static bool is_shown(unsigned col, size_t left_out)
+{
+	for (size_t i = 0; i < left_out; i++)
+		if (dispensable[i] == col)
+			return false;
+	return true;
+}
+
+static void percent(char out[PAGER_CELL], const json_t *session, const char *path)
 {
 	const json_t *value = pager_at(session, path);
 
 	if (json_is_number(value))
-		table_cell(t, "%.1f %%", json_number_value(value));
+		(void)snprintf(out, PAGER_CELL, "%.1f %%", json_number_value(value));
 	else
-		table_cell(t, "-");
+		(void)snprintf(out, PAGER_CELL, "-");
 }
 
-static void add_row(const struct cli *cli, struct table *t, const struct pager_row *row)
+static void number(char out[PAGER_CELL], double value)
 {
-	char size[FMT_SIZE_LEN], text[PAGER_CELL];
+	(void)snprintf(out, PAGER_CELL, "%.0f", value);
+}
+
+static void add_row(const struct cli *cli, struct table *t, const struct pager_row *row,
+		    size_t left_out)
+{
 	const json_t *s = row->session;
 	double memory = pager_number(s, "memory_bytes");
+	char cells[NCOLS][PAGER_CELL], size[FMT_SIZE_LEN];
+	const char *texts[NCOLS];
 
-	table_cell(t, "%s", pager_text(s, "id"));
-	table_cell(t, "%s", pager_state(text, s));
-	table_cell(t, "%.0f", row->faults);
-	table_cell(t, "%s", pager_micros(text, row->p50_us));
-	table_cell(t, "%s", pager_micros(text, row->p99_us));
-	table_cell(t, "%s", cli_size(cli, size, (uint64_t)(memory > 0 ? memory : 0)));
-	percent_cell(t, s, "resident_percent");
-	table_cell(t, "%.0f", row->ahead);
-	percent_cell(t, s, "window.used_percent");
-	table_cell(t, "%.0f", pager_number(s, "waiting_pages"));
-	if (pager_at(s, "version"))
-		table_cell(t, "%s", pager_text(s, "version"));
+	for (unsigned i = 0; i < NCOLS; i++)
+		texts[i] = cells[i];
+	texts[SESSION] = pager_text(s, "id");
+	texts[STATE] = pager_state(cells[STATE], s);
+	number(cells[FAULTS], row->faults);
+	(void)pager_micros(cells[P50], row->p50_us);
+	(void)pager_micros(cells[P99], row->p99_us);
+	texts[MEMORY] = cli_size(cli, size, (uint64_t)(memory > 0 ? memory : 0));
+	percent(cells[RESIDENT], s, "resident_percent");
+	number(cells[AHEAD], row->ahead);
+	percent(cells[USED], s, "window.used_percent");
+	number(cells[WAITING], pager_number(s, "waiting_pages"));
+	texts[VERSION] = pager_at(s, "version") ? pager_text(s, "version") : "";
+	for (unsigned i = 0; i < NCOLS; i++)
+		if (is_shown(i, left_out) && (i != VERSION || pager_at(s, "version")))
+			table_cell(t, "%s", texts[i]);
 }
 
-static int print_rates(const struct cli *cli, const struct pager_rates *r, FILE *out)
+static int print_table(const struct cli *cli, const struct pager_rates *r, size_t left_out,
+		       FILE *out)
 {
-	char p50[PAGER_CELL], p99[PAGER_CELL], now[FMT_SIZE_LEN];
-	struct table t = TABLE(columns);
+	struct table_col shown[NCOLS];
+	struct table t = {.cols = shown};
 
-	fprintf(out, "%s  %zu sessions  %.0f faults/s  p50 %s  p99 %s  %.0f ahead/s\n",
-		fmt_time(now, time(NULL)), r->n, r->all.faults, pager_micros(p50, r->all.p50_us),
-		pager_micros(p99, r->all.p99_us), r->all.ahead);
+	for (unsigned i = 0; i < NCOLS; i++)
+		if (is_shown(i, left_out))
+			shown[t.ncols++] = columns[i];
 	if (!r->n || !pager_at(r->v[0].session, "version"))
 		t.ncols--;
 	for (size_t i = 0; i < r->n; i++)
-		add_row(cli, &t, &r->v[i]);
+		add_row(cli, &t, &r->v[i], left_out);
 	return table_print(&t, out);
+}
+
+/* The time alone is as much of the date as a screen needs. */
+static int print_rates(const struct cli *cli, const struct pager_rates *r, size_t left_out,
+		       FILE *out)
+{
+	char p50[PAGER_CELL], p99[PAGER_CELL], now[FMT_SIZE_LEN];
+	const char *when = fmt_time(now, time(NULL));
+
+	if (left_out && strchr(when, ' '))
+		when = strchr(when, ' ') + 1;
+	fprintf(out, "%s  %zu session%s  %.0f faults/s  p50 %s  p99 %s  %.0f ahead/s\n", when,
+		r->n, r->n == 1 ? "" : "s", r->all.faults, pager_micros(p50, r->all.p50_us),
+		pager_micros(p99, r->all.p99_us), r->all.ahead);
+	return print_table(cli, r, left_out, out);
+}
+
+static bool fits(const char *text, unsigned width)
+{
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+
+		if (len > width)
+			return false;
+		text += len + (text[len] == '\n');
+	}
+	return true;
+}
+
+static int print_to(const struct cli *cli, const struct pager_rates *r, size_t left_out,
+		    char **ret)
+{
+	size_t len;
+	FILE *out = open_memstream(ret, &len);
+	int rc = out ? print_rates(cli, r, left_out, out) : -ENOMEM;
+
+	if (out && fclose(out) != 0)
+		rc = -ENOMEM;
+	return rc;
 }
 
 static int draw(const struct cli *cli, const struct pager_rates *r)
 {
+	const size_t most = sizeof(dispensable) / sizeof(dispensable[0]);
+	unsigned width, height;
 	char *text = NULL;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-	int rc = out ? print_rates(cli, r, out) : -ENOMEM;
+	int rc;
 
-	if (out && fclose(out) != 0)
-		rc = -ENOMEM;
+	screen_size(&width, &height);
+	for (size_t left_out = 0;; left_out++) {
+		free(text);
+		text = NULL;
+		rc = print_to(cli, r, left_out, &text);
+		if (rc < 0 || left_out == most || fits(text, width))
+			break;
+	}
 	if (rc == 0)
 		screen_draw(text);
 	free(text);
@@ -249,7 +321,7 @@ static int show(const struct top *top, const struct pager_rates *r)
 		return out_json(rates_json(r), &cli->err);
 	if (top->screen)
 		return draw(cli, r);
-	rc = print_rates(cli, r, stdout);
+	rc = print_rates(cli, r, 0, stdout);
 	putchar('\n');
 	return rc;
 }
@@ -279,7 +351,7 @@ static int sample(struct top *top)
 	return rc;
 }
 
-static int watch(struct top *top, unsigned count)
+static int watch(struct top *top, uint64_t count)
 {
 	double next;
 	bool began;
@@ -290,7 +362,7 @@ static int watch(struct top *top, unsigned count)
 	began = rc == 0 && top->screen;
 	if (began)
 		screen_begin();
-	for (unsigned i = 0; rc == 0 && (!count || i < count); i++) {
+	for (uint64_t i = 0; rc == 0 && (!count || i < count); i++) {
 		next += (double)top->interval_ms / 1000;
 		if (next < seconds_now())
 			next = seconds_now();	/* the pager, or we, are late */
@@ -307,6 +379,7 @@ int pager_top(struct cli *cli, int argc, char **argv)
 	const struct pager_args *args = cli->args;
 	const char *interval = args->interval ? args->interval : "1s";
 	struct top top = {.cli = cli};
+	uint64_t count = 0;
 	int rc;
 
 	(void)argc;
@@ -315,8 +388,10 @@ int pager_top(struct cli *cli, int argc, char **argv)
 	    top.interval_ms < INTERVAL_MIN_MS || top.interval_ms > INTERVAL_MAX_MS)
 		return cli_usage(cli, "--interval: '%s' is not a duration from 100ms to 1d",
 				 interval);
+	if (args->count && (fmt_parse_u64(args->count, &count) < 0 || count == 0))
+		return cli_usage(cli, "--count: '%s' is not a number from 1 on", args->count);
 	top.screen = !cli->json && isatty(STDOUT_FILENO);
-	rc = watch(&top, args->count);
+	rc = watch(&top, count);
 	json_decref(top.before);
 	return rc;
 }

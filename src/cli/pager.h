@@ -36,7 +36,7 @@ struct pager_args {
 	bool exit;
 	/* top */
 	const char *interval;
-	unsigned count;
+	const char *count;
 	/* upgrade */
 	bool takeover;
 	const char *program;

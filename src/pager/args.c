@@ -19,7 +19,7 @@ static const char help[] =
 "\n"
 "Options:\n"
 "  -c, --config FILE     read FILE as lamina.conf(5) (default: $LAMINA_CONF,\n"
-"                        else /etc/lamina/lamina.conf)\n"
+"                        else " CONF_DEFAULT_PATH ")\n"
 "  -f, --foreground      stay in the foreground and log to standard error\n"
 "  -m, --socket-mode OCTAL\n"
 "                        who may speak to the socket (0660)\n"

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One place in the memory moves from its beginning to its end.  A thread that
- * has nothing to do takes the next run there is as data at it, as long as a block at most,
- * moves the place behind it, and reads it without the lock.  Where the runs are,
- * the file is asked once for each: `run_end` and `run_hole` are of the run in
- * which the place lies.
+ * One place in the memory moves from its beginning to its end, over holes.  A thread
+ * that has nothing to do takes a block of data at it, moves the place behind it, and
+ * reads the block without the lock.  Where holes are, the file is asked: `run_end`
+ * and `run_hole` are of the run in which the place lies.
  *
  * Blocks have numbers; the owner gets them in any order, the lowest of those that
  * are ready first.
@@ -26,7 +25,9 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "src/pager/install.h"
 #include "src/pager/session.h"
@@ -36,6 +37,7 @@
 #define TRIES 3			/* of a read that fails */
 #define TRY_MS 200
 #define GUARD_MS 100
+#define NICE 10			/* of the threads: whoever serves faults comes first */
 #define BURST_NS 10000000	/* a rate may be exceeded for so long */
 
 enum step { STEP_FREE, STEP_READING, STEP_READY };
@@ -259,12 +261,12 @@ static struct bulk_block *free_block(struct bulk *b)
 	return NULL;
 }
 
-/* Under lock: the run at the place, as far as a block goes. */
+/* Under lock: a whole block, behind a short run too: small holes are sooner read than found. */
 static void take(struct bulk *b, const struct region *r, struct bulk_block *block)
 {
 	uint64_t ps = r->page_size;
 	uint64_t max = ps > BULK_LEN ? ps : BULK_LEN;
-	uint64_t len = (b->run_end - b->pos + ps - 1) / ps * ps;
+	uint64_t len = r->size - b->pos;
 
 	len = len < max ? len : max;
 	block->step = STEP_READING;
@@ -398,6 +400,7 @@ static void *reader(void *arg)
 	struct err err;
 	int rc;
 
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
 	pthread_mutex_lock(&b->lock);
 	while ((block = claim(b))) {
 		pthread_mutex_unlock(&b->lock);

@@ -13,7 +13,6 @@
 #include "store/base/log.h"
 
 #define PROBE_MS 100
-#define FLUSH_MS 5000
 
 void care_hang_up(struct session *s)
 {
@@ -47,11 +46,11 @@ static unsigned flush(struct session *s, uint64_t now_ns)
 {
 	if (!s->touch)
 		return 0;
-	if (now_ns - s->flush_ns >= UINT64_C(1000000) * FLUSH_MS) {
+	if (now_ns - s->flush_ns >= UINT64_C(1000000) * TOUCH_FLUSH_MS) {
 		s->flush_ns = now_ns;
 		(void)touch_flush(s->touch);	/* session_end() says if it stays so */
 	}
-	return FLUSH_MS;
+	return TOUCH_FLUSH_MS;
 }
 
 unsigned care_tick(struct session *s, uint64_t now_ns)

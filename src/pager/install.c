@@ -93,6 +93,11 @@ static int settle_exists(const struct region *r, uint8_t before)
 	return (before & STATE_PAGE) == STATE_FILLING && pool_free() > 0 ? 0 : -ENOMEM;
 }
 
+static uint8_t unasked(const struct install *in)
+{
+	return in->why == INSTALL_DEMAND ? 0 : STATE_AHEAD;
+}
+
 /* As far as one call to the kernel goes; how many pages are there now. */
 static int put_some(struct session *s, const struct install *in, const struct region *r,
 		    uint64_t *ret_n)
@@ -102,7 +107,7 @@ static int put_some(struct session *s, const struct install *in, const struct re
 	uint64_t done = 0;
 	int rc;
 
-	mark(s, in->page, in->n, STATE_FILLING);
+	mark(s, in->page, in->n, STATE_FILLING | unasked(in));
 	rc = in->data ? uffd_copy(s->fd[SESSION_UFFD], range, in->data, &done) :
 			put_zeros(s, r, range, &done);
 	*ret_n = done / r->page_size;
@@ -118,7 +123,7 @@ static int put_some(struct session *s, const struct install *in, const struct re
 /* A run that is all data, or all zeros (data NULL). */
 static int put_run(struct session *s, struct install in, const struct region *r)
 {
-	uint8_t there = STATE_PRESENT | (in.why == INSTALL_DEMAND ? 0 : STATE_AHEAD);
+	uint8_t there = STATE_PRESENT | unasked(&in);
 	int rc = 0;
 
 	while (in.n && rc == 0) {

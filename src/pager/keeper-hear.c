@@ -1,40 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the worker says to the keeper, and what systemd is told of it. */
+/* What the worker says to the keeper, and what systemd is to be told of it. */
 #include <errno.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "src/pager/keeper-private.h"
-#include "src/pager/notify.h"
-#include "store/base/log.h"
 
-static void store(uint32_t bag, enum keep_role role, int fd)
+static bool has(const struct keeper *k, uint32_t bag, enum keep_role role)
 {
-	int rc = role == KEEP_HOLD ? 0 : notify_remove(bag, role);
-
-	if (rc == 0)
-		rc = notify_store(bag, role, fd);
-	if (rc < 0)
-		log_warn("systemd did not take a descriptor: %s", strerror(-rc));
-}
-
-void keeper_hear_stored(const struct keep_table *bags)
-{
-	for (size_t i = 0; i < bags->n; i++)
-		for (unsigned j = 0; j < bags->v[i].n; j++)
-			store(bags->v[i].id, (enum keep_role)bags->v[i].role[j],
-			      bags->v[i].fd[j]);
+	return role != KEEP_HOLD && keep_bag_fd(keep_table_find(&k->bags, bag), role) >= 0;
 }
 
 static int hear_put(struct keeper *k, struct keep_msg *msg)
 {
-	int rc = keep_table_put(&k->bags, msg);
+	bool replaced[KEEP_FDS_MAX];
+	int rc;
 
+	for (unsigned i = 0; i < msg->n; i++)
+		replaced[i] = has(k, msg->bag, (enum keep_role)msg->role[i]);
+	rc = keep_table_put(&k->bags, msg);
 	if (rc < 0)
 		return rc;
 	for (unsigned i = 0; i < msg->n; i++)
-		store(msg->bag, (enum keep_role)msg->role[i], msg->fd[i]);
+		told_put(&k->told, msg->bag, (enum keep_role)msg->role[i], replaced[i]);
 	msg->n = 0;	/* the table's now */
 	return 0;
 }
@@ -45,8 +33,8 @@ static int hear_drop(struct keeper *k, const struct keep_msg *msg)
 
 	if (msg->bag == KEEP_BAG_PAGER)
 		return -EINVAL;
-	for (unsigned i = 0; bag && i < bag->n; i++)
-		(void)notify_remove(bag->id, (enum keep_role)bag->role[i]);
+	if (bag)
+		told_drop(&k->told, bag);
 	return keep_table_drop(&k->bags, msg->bag);
 }
 
@@ -96,7 +84,7 @@ static void hear_serving(struct keeper *k)
 		close(k->ready_fd);
 		k->ready_fd = -1;
 	}
-	(void)notify_ready();
+	told_ready(&k->told);
 }
 
 void keeper_hear(struct keeper *k, struct keep_msg *msg)

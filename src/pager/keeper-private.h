@@ -9,6 +9,7 @@
 
 #include "src/pager/keeper.h"
 #include "src/pager/stopper.h"
+#include "src/pager/told.h"
 
 enum keeper_phase {
 	KEEPER_PAUSED,		/* no worker until wake_ms */
@@ -16,6 +17,7 @@ enum keeper_phase {
 	KEEPER_SERVING,
 	KEEPER_QUITTING,	/* told to end; killed at wake_ms */
 	KEEPER_HANDING,		/* no worker: a new keeper looks at the bags, until wake_ms */
+	KEEPER_LEAVING,		/* no worker: systemd has not taken all yet, until wake_ms */
 	KEEPER_DONE
 };
 
@@ -23,6 +25,7 @@ struct keeper {
 	const struct keeper_config *config;
 	struct keep_table bags;
 	struct stopper stopper;
+	struct told told;
 	enum keeper_phase phase;
 	uint64_t wake_ms;		/* UINT64_MAX: nothing to wait for */
 	int listening;			/* keeper.sock */
@@ -65,8 +68,6 @@ void keeper_start_spare(struct keeper *k);
 
 /* A message of the worker's; takes its descriptors. */
 void keeper_hear(struct keeper *k, struct keep_msg *msg);
-/* systemd is given all of these, if it keeps descriptors. */
-void keeper_hear_stored(const struct keep_table *bags);
 
 /* keeper.c */
 
@@ -74,6 +75,6 @@ void keeper_hear_stored(const struct keep_table *bags);
 void keeper_end(struct keeper *k);
 
 /* In the spare that has been called: the keeper from now on.  Takes the descriptors. */
-int keeper_inherit(const struct keeper_config *config, int link, int pidfd);
+int keeper_inherit(const struct keeper *dead, int link, int pidfd);
 
 #endif

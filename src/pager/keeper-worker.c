@@ -23,9 +23,9 @@
 /* In the child.  Ends when the worker has ended, or becomes the keeper. */
 static int wait_for_call(struct keeper *k)
 {
-	const struct keeper_config *config = k->config;
 	struct keep_msg msg;
 
+	free(k->told.v);
 	free(k->bags.v);	/* the descriptors are not this process's */
 	for (;;) {
 		if (keep_recv(CHILD_FD, &msg) <= 0)
@@ -36,7 +36,7 @@ static int wait_for_call(struct keeper *k)
 		keep_msg_close(&msg);
 	}
 	close(CHILD_FD);
-	return keeper_inherit(config, msg.fd[0], msg.fd[1]);
+	return keeper_inherit(k, msg.fd[0], msg.fd[1]);
 }
 
 static int fork_spare(struct keeper *k, int *ret)

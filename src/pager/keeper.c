@@ -27,11 +27,14 @@
  *   - at a takeover the bags stay open here until the new keeper has said YES,
  *     and are closed by our end, after OK.  Before that every failure of it
  *     ends in a worker of ours.
- *   - a PUT is answered when it is in the table, and is stored with systemd then.
+ *   - a PUT is answered when it is in the table, and systemd is told then (told.h), for
+ *     which nobody waits; a keeper that dies before it has said all leaves that to
+ *     the next one, which says all of it again.
  *
  * The phases are in keeper-private.h.  PAUSED -> STARTING -> SERVING, from any of
  * them by the worker's death to PAUSED, or by QUIT to QUITTING; from there by its
- * death to HANDING (somebody takes over), to DONE (we end), or to STARTING.
+ * death to HANDING (somebody takes over), to LEAVING (we end), or to STARTING.
+ *   HANDING -> LEAVING with YES.  LEAVING -> DONE when systemd has been told.
  *
  * Nothing here waits without an end, but poll(): sends have timeouts.
  */
@@ -55,6 +58,7 @@
 #include "store/base/log.h"
 
 #define INHERIT_MS 5000
+#define LEAVE_MS 2000
 
 uint64_t keeper_now_ms(void)
 {
@@ -113,24 +117,31 @@ static void on_link(struct keeper *k)
 
 /* ---- the end ---- */
 
+/* What systemd has not taken yet is offered for LEAVE_MS; nobody serves meanwhile. */
+static void leave(struct keeper *k)
+{
+	k->phase = KEEPER_LEAVING;
+	k->wake_ms = keeper_now_ms() + LEAVE_MS;
+}
+
 static void finish(struct keeper *k)
 {
 	bool kept = notify_keeps() && count_guests(k) > 0;
 
 	if (!kept)
-		(void)notify_remove_all(&k->bags);
+		told_none(&k->told, &k->bags);
 	takeover_unlink(k->config->runtime_dir);
 	if (k->config->socket) {
 		signpost_remove(k->config->runtime_dir, k->config->socket);
 		(void)unlink(k->config->socket);
 	}
-	k->phase = KEEPER_DONE;
+	leave(k);
 }
 
 static void begin_to_end(struct keeper *k)
 {
 	k->ending = true;
-	(void)notify_stopping();
+	told_stopping(&k->told);
 	if (k->phase == KEEPER_PAUSED)
 		finish(k);
 	else
@@ -212,10 +223,26 @@ static void go_on(struct keeper *k, const char *why)
 /* Systemd forgets what it has of us before the new keeper, perhaps of the same unit, stores it. */
 static void leave_it_to(struct keeper *k)
 {
-	(void)notify_remove_all(&k->bags);
+	told_none(&k->told, &k->bags);
+	leave(k);
+}
+
+static void stay(struct keeper *k)
+{
+	told_all(&k->told, &k->bags);
+	go_on(k, "it has ended");
+}
+
+static void on_left(struct keeper *k)
+{
+	if (k->told.n)
+		log_warn("systemd was not told of %zu sessions: it does not listen", k->told.n);
+	if (k->ending) {
+		k->phase = KEEPER_DONE;
+		return;
+	}
 	if (keep_say(k->taker, KEEP_OK, 0) < 0) {
-		keeper_hear_stored(&k->bags);
-		go_on(k, "it has ended");
+		stay(k);
 		return;
 	}
 	log_info("another pager has taken over %zu sessions", k->bags.n ? k->bags.n - 1 : 0);
@@ -260,6 +287,8 @@ static void on_taker(struct keeper *k)
 		leave_it_to(k);
 	else if (k->phase == KEEPER_HANDING)
 		go_on(k, said ? strerror((int)msg.arg) : "it has ended");
+	else if (k->phase == KEEPER_LEAVING)
+		stay(k);
 	else
 		send_taker_off(k);	/* QUITTING: a worker is started when the old one is gone */
 }
@@ -340,16 +369,28 @@ static void on_time(struct keeper *k)
 		keeper_start_worker(k);
 	else if (k->phase == KEEPER_HANDING)
 		go_on(k, "it is silent");
+	else if (k->phase == KEEPER_LEAVING)
+		on_left(k);
 	else
 		keeper_kill_worker(k);
 }
 
+/* When there is something to do even if nobody says anything. */
+static uint64_t next_time(struct keeper *k, uint64_t now)
+{
+	uint64_t next = stopper_tick(&k->stopper, now), say = told_say(&k->told, &k->bags, now);
+
+	if (k->phase == KEEPER_LEAVING && say == UINT64_MAX)
+		k->wake_ms = now;
+	if (say < next)
+		next = say;
+	return k->wake_ms < next ? k->wake_ms : next;
+}
+
 static int poll_timeout(struct keeper *k)
 {
-	uint64_t now = keeper_now_ms(), next = stopper_tick(&k->stopper, now);
+	uint64_t now = keeper_now_ms(), next = next_time(k, now);
 
-	if (k->wake_ms < next)
-		next = k->wake_ms;
 	if (next == UINT64_MAX)
 		return -1;
 	return next > now ? (int)(next - now) : 0;
@@ -395,13 +436,14 @@ static int serve(struct keeper *k, struct err *err)
 {
 	int rc = 0;
 
-	while (rc == 0 && k->phase != KEEPER_DONE) {
+	while (k->phase != KEEPER_DONE) {
 		turn(k);
-		if (is_hopeless(k))
-			rc = err_set(err, -ECHILD, "the worker ended before it served");
-	}
-	if (rc < 0)
+		if (!is_hopeless(k))
+			continue;
+		rc = err_set(err, -ECHILD, "the worker ended before it served");
+		k->ending = true;
 		finish(k);
+	}
 	return rc;
 }
 
@@ -421,7 +463,7 @@ static int watch_signals(sigset_t *ret_old, struct err *err)
 	return fd < 0 ? err_sys(err, -errno, "cannot watch signals") : fd;
 }
 
-static void init(struct keeper *k, const struct keeper_config *config)
+static void init(struct keeper *k, const struct keeper_config *config, const struct told *heir)
 {
 	*k = (struct keeper){
 		.config = config,
@@ -436,6 +478,7 @@ static void init(struct keeper *k, const struct keeper_config *config)
 		.taker = -1,
 		.wake_ms = UINT64_MAX,
 	};
+	told_init(&k->told, heir);
 }
 
 static void fini(struct keeper *k)
@@ -443,6 +486,7 @@ static void fini(struct keeper *k)
 	int *const fds[] = {&k->listening, &k->signals, &k->ready_fd, &k->link, &k->pidfd,
 			    &k->taker};
 
+	told_fini(&k->told);
 	keep_table_fini(&k->bags);
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (*fds[i] >= 0)
@@ -456,14 +500,17 @@ int keeper_run(const struct keeper_config *config, struct keep_table *bags, int 
 	sigset_t old;
 	int rc;
 
-	init(&k, config);
+	init(&k, config, NULL);
 	k.bags = *bags;
 	*bags = (struct keep_table){0};
 	k.listening = listening;
 	k.ready_fd = config->ready_fd;
 	k.signals = rc = watch_signals(&old, err);
 	if (rc >= 0) {
-		keeper_hear_stored(&k.bags);
+		if (config->stored)
+			told_put(&k.told, KEEP_BAG_PAGER, KEEP_API, true);
+		else
+			told_all(&k.told, &k.bags);
 		keeper_start_worker(&k);
 		rc = serve(&k, err);
 	}
@@ -486,14 +533,15 @@ static void learn(struct keeper *k)
 		 k->bags.n ? k->bags.n - 1 : 0);
 }
 
-int keeper_inherit(const struct keeper_config *config, int link, int pidfd)
+int keeper_inherit(const struct keeper *dead, int link, int pidfd)
 {
+	const struct keeper_config *config = dead->config;
 	struct err err = {""};
 	struct keeper k;
 	sigset_t old;
 
 	(void)prctl(PR_SET_NAME, "lamina-pager");
-	init(&k, config);
+	init(&k, config, &dead->told);
 	k.link = link;
 	k.pidfd = pidfd;
 	k.phase = KEEPER_STARTING;
@@ -504,7 +552,9 @@ int keeper_inherit(const struct keeper_config *config, int link, int pidfd)
 	k.listening = takeover_listen(config->runtime_dir, &err);
 	if (k.listening < 0 || k.signals < 0)
 		log_error("%s", err.text);
-	(void)notify_ready();
+	if (told_was_cut_short(&k.told))
+		told_all(&k.told, &k.bags);
+	told_ready(&k.told);
 	(void)serve(&k, &err);
 	fini(&k);
 	return EXIT_SUCCESS;

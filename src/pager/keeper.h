@@ -28,6 +28,7 @@ struct keeper_config {
 	const char *stop_command;	/* for /bin/sh -c (stopper.h); or NULL */
 	const struct sandbox *sandbox;	/* of the worker; NULL: none (tests) */
 	int (*worker)(const struct worker_args *args);	/* worker_main() */
+	bool stored;			/* systemd has all descriptors but the API's socket */
 	int ready_fd;			/* gets a byte when the first worker serves, is then
 					   closed; or -1 */
 };

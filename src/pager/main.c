@@ -9,6 +9,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,7 @@ struct start {
 	char runtime_dir[PATH_MAX];
 	char socket[PATH_MAX];
 	struct keep_table bags;
+	bool stored;		/* `bags` is what systemd has */
 	int listening;
 	int ready_fd;
 };
@@ -156,21 +158,27 @@ static int look_for_other(struct start *s, struct err *err)
 	rc = takeover_take(s->runtime_dir, &theirs, err);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
+	s->stored = false;
 	keep_table_fini(&s->bags);	/* what systemd had are copies of these */
 	s->bags = theirs;
 	log_info("took over %zu sessions", theirs.n ? theirs.n - 1 : 0);
 	return 1;
 }
 
-/* A fresh one: of what systemd kept, nobody knows where its name has gone. */
-static int open_api(struct start *s, struct err *err)
+/* The one that systemd kept is as good as a fresh one if its name is ours still. */
+static bool adopt_api(const struct start *s)
+{
+	int fd = keep_bag_fd(keep_table_find(&s->bags, KEEP_BAG_PAGER), KEEP_API);
+
+	return fd >= 0 && unixsock_is_at(fd, s->socket);
+}
+
+static int make_api(struct start *s, struct err *err)
 {
 	struct keep_msg msg = {.word = KEEP_BAG, .bag = KEEP_BAG_PAGER, .n = 1,
 			       .role = {KEEP_API}};
-	int fd, rc;
+	int fd = unixsock_connect(s->socket, SOCK_STREAM | SOCK_NONBLOCK), rc;
 
-	(void)keep_table_drop(&s->bags, KEEP_BAG_PAGER);
-	fd = unixsock_connect(s->socket, SOCK_STREAM);
 	if (fd >= 0 || fd == -EAGAIN) {
 		if (fd >= 0)
 			close(fd);
@@ -188,12 +196,23 @@ static int open_api(struct start *s, struct err *err)
 	return 0;
 }
 
-/* A socket that was taken over is where it was, whatever we were told. */
+static int open_api(struct start *s, struct err *err)
+{
+	if (s->stored)
+		log_info("systemd has kept %zu sessions",
+			 s->bags.n - (s->bags.n && s->bags.v[0].id == KEEP_BAG_PAGER));
+	return adopt_api(s) ? 0 : make_api(s, err);
+}
+
+/*
+ * A socket that was taken over is where it was, whatever we were told; and one that was
+ * kept may have a link to it as its name.
+ */
 static void find_api(struct start *s, bool taken)
 {
 	struct err err = {""};
 
-	if (taken)
+	if (taken || !s->args->socket)
 		(void)signpost_read(s->runtime_dir, s->socket);
 	if (signpost_put(s->runtime_dir, s->socket, &err) < 0)
 		log_warn("%s", err.text);
@@ -234,6 +253,7 @@ static int keep(struct start *s, struct err *err)
 		.stop_command = s->args->stop_command,
 		.sandbox = &sandbox,
 		.worker = worker_main,
+		.stored = s->stored,
 		.ready_fd = s->ready_fd,
 	};
 
@@ -249,7 +269,7 @@ static int run(const struct args *args)
 	int rc = 0;
 
 	log_init("lamina-pager", LOG_LEVEL_INFO);
-	(void)notify_take(&s.bags);
+	s.stored = notify_take(&s.bags) > 0;
 	if (!args->foreground)
 		s.ready_fd = rc = detach_begin("lamina-pager", &err);
 	if (rc >= 0)

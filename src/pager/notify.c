@@ -13,7 +13,9 @@
 
 #define LISTEN_FDS_START 3
 #define LISTEN_FDS_LIMIT 1048576
-#define NAME_FORMAT "lamina-%u-%u"
+#define NAME_LEN 16
+
+_Static_assert(KEEP_NROLES <= 16, "one digit");
 
 /* ---- words to systemd ---- */
 
@@ -44,46 +46,29 @@ bool notify_keeps(void)
 	return text && fmt_parse_u64(text, &n) == 0 && n > 0 && notify_wanted();
 }
 
+/* ---- what it keeps ---- */
+
+static void name_it(char out[NAME_LEN], uint32_t bag, enum keep_role role)
+{
+	(void)snprintf(out, NAME_LEN, "%x%x", (unsigned)role, bag);
+}
+
 int notify_store(uint32_t bag, enum keep_role role, int fd)
 {
-	char text[96];
+	char text[64], name[NAME_LEN];
 
-	(void)snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=" NAME_FORMAT, bag,
-		       (unsigned)role);
+	name_it(name, bag, role);
+	(void)snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
 	return tell(text, fd);
 }
 
 int notify_remove(uint32_t bag, enum keep_role role)
 {
-	char text[96];
+	char text[64], name[NAME_LEN];
 
-	(void)snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=" NAME_FORMAT, bag,
-		       (unsigned)role);
+	name_it(name, bag, role);
+	(void)snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
 	return tell(text, -1);
-}
-
-static int remove_bag(const struct keep_bag *bag)
-{
-	int rc, first = 0;
-
-	for (unsigned i = 0; i < bag->n; i++) {
-		rc = notify_remove(bag->id, bag->role[i]);
-		if (rc < 0 && first == 0)
-			first = rc;
-	}
-	return first;
-}
-
-int notify_remove_all(const struct keep_table *table)
-{
-	int rc, first = 0;
-
-	for (size_t i = 0; i < table->n; i++) {
-		rc = remove_bag(&table->v[i]);
-		if (rc < 0 && first == 0)
-			first = rc;
-	}
-	return first;
 }
 
 /* ---- what systemd kept ---- */
@@ -103,27 +88,33 @@ static int passed(void)
 
 static bool parse_name(const char *name, size_t len, struct keep_msg *ret)
 {
-	char text[64];
+	char text[NAME_LEN], again[NAME_LEN];
 	unsigned bag, role;
-	int end = 0;
 
 	if (len >= sizeof(text))
 		return false;
 	memcpy(text, name, len);
 	text[len] = '\0';
-	if (sscanf(text, NAME_FORMAT "%n", &bag, &role, &end) != 2 || (size_t)end != len)
+	if (sscanf(text, "%1x%x", &role, &bag) != 2 || role == 0 || role >= KEEP_LINK)
 		return false;
-	if (role == 0 || role >= KEEP_LINK)
+	name_it(again, bag, (enum keep_role)role);
+	if (strcmp(text, again) != 0)
 		return false;
 	*ret = (struct keep_msg){.word = KEEP_BAG, .bag = bag, .n = 1, .role = {(uint8_t)role}};
 	return true;
+}
+
+static bool is_there(const struct keep_table *table, const struct keep_msg *msg)
+{
+	return msg->role[0] != KEEP_HOLD &&
+	       keep_bag_fd(keep_table_find(table, msg->bag), (enum keep_role)msg->role[0]) >= 0;
 }
 
 static bool take(struct keep_table *ret, const char *name, size_t len, int fd)
 {
 	struct keep_msg msg;
 
-	if (parse_name(name, len, &msg)) {
+	if (parse_name(name, len, &msg) && !is_there(ret, &msg)) {
 		msg.fd[0] = fd;
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 		if (keep_table_put(ret, &msg) == 0)

@@ -248,6 +248,13 @@ static int keep_new(struct session *s, struct err *err)
 	return rc < 0 ? err_sys(err, rc, "the keeper does not take the session") : 0;
 }
 
+static void set_memfile(struct state_head *head, const struct source *source)
+{
+	head->memfile_size = source_size(source);
+	head->memfile_id = *source_id(source);
+	(void)snprintf(head->memfile, sizeof(head->memfile), "%s", source_path(source));
+}
+
 static int make_state(struct session *s, struct err *err)
 {
 	json_t *json = setup_to_json(&s->setup);
@@ -256,7 +263,7 @@ static int make_state(struct session *s, struct err *err)
 			err_set(err, -ENOMEM, "out of memory");
 
 	if (rc == 0)
-		s->state->head->memfile_size = source_size(s->source);
+		set_memfile(s->state->head, s->source);
 	free(text);
 	json_decref(json);
 	return rc;
@@ -271,7 +278,7 @@ static int open_all(struct session *s, struct err *err)
 	if (rc == 0)
 		rc = make_state(s, err);
 	if (rc == 0 && s->setup.record)
-		rc = touch_open(s->setup.record, &s->touch, err);
+		rc = touch_open(s->setup.record, s->state, &s->touch, err);
 	if (rc == 0 && s->setup.trace)
 		rc = replay_open(s->setup.trace, &s->replay, err);
 	if (rc == 0)
@@ -368,6 +375,7 @@ static void begin_again(struct session *s)
 	state_add(&s->state->head->count.workers, 1);
 	session_look_at_regions(s);
 	touch_begin(s->touch, head->regions[0].page_size, head->memfile_size);
+	touch_catch_up(s);
 }
 
 /*
@@ -385,10 +393,26 @@ static int reopen_all(struct session *s, struct err *err)
 		s->ended = true;
 		return 0;
 	}
-	rc = source_open_later(s->setup.memfile, head->memfile_size, &s->source, err);
+	if (session_serves(s) && s->fd[SESSION_UFFD] < 0)
+		return err_set(err, -ENOENT, "its userfaultfd was lost");
+	if (phase == STATE_WAITING && s->fd[SESSION_LISTEN] < 0 && s->fd[SESSION_CONN] < 0)
+		return err_set(err, -ENOENT, "its socket was lost");
+	rc = source_open_later(head->memfile, head->memfile_size, &head->memfile_id, &s->source,
+			       err);
 	if (rc == 0 && s->setup.record)
-		rc = touch_reopen(s->setup.record, &s->touch, err);
+		rc = touch_reopen(s->setup.record, s->state, &s->touch, err);
 	return rc;
+}
+
+/* What it still has, session_start() lets go: here nobody hears the keeper's answers yet. */
+static void fail_adopted(struct session *s, const char *reason)
+{
+	log_error("%s: %s", s->state->head->id, reason);
+	state_end(s->state, STATE_FAILED, reason);
+	s->ended = true;
+	touch_free(s->touch);
+	s->touch = NULL;
+	free_work_of_ended(s);
 }
 
 int session_adopt(const struct session_env *env, const struct keep_msg *msg,
@@ -412,10 +436,8 @@ int session_adopt(const struct session_env *env, const struct keep_msg *msg,
 	rc = read_setup(s, err);
 	if (rc == 0)
 		rc = reopen_all(s, err);
-	if (rc < 0) {
-		s->ended = false;
-		session_end(s, STATE_FAILED, err ? err->text : "cannot be taken up again");
-	}
+	if (rc < 0)
+		fail_adopted(s, err ? err->text : "cannot be taken up again");
 	window_init(&s->window, s->setup.prefetch, s->setup.prefetch_len, s->bag);
 	if (!s->ended) {
 		adopt_peer(s);

@@ -245,6 +245,9 @@ int sessions_adopt(struct sessions *t, struct keep_msg *msg, struct err *err)
 	struct session *s;
 	int rc = session_adopt(t->env, msg, &s, err);
 
+	pthread_mutex_lock(&t->lock);
+	tally_number_seen(t->tally, msg->bag);	/* also if it is of no use: the keeper has it */
+	pthread_mutex_unlock(&t->lock);
 	if (rc < 0) {
 		keep_msg_close(msg);
 		return rc;
@@ -252,7 +255,6 @@ int sessions_adopt(struct sessions *t, struct keep_msg *msg, struct err *err)
 	if (s->state->head->phase != STATE_GRADUATED)
 		forget_graduated(t, s->state->head->id);
 	pthread_mutex_lock(&t->lock);
-	tally_number_seen(t->tally, msg->bag);
 	rc = insert(t, s);
 	pthread_mutex_unlock(&t->lock);
 	if (rc < 0)

@@ -5,9 +5,16 @@
  * old file, which lives until that read has ended, or of the new one.  So no
  * reader takes a lock; `lock` is only between those who reopen.
  *
- * Its size is that of the first opening: what regions were checked against.  Another
- * file of another size is refused, and a file that has become shorter shows
+ * Its size is that of the first opening: what regions were checked against.  The
+ * same file with another size is refused, and one that has become shorter shows
  * in the reads themselves.
+ *
+ * What is opened again is the path without the links that it had at first: a tag of
+ * the mount may be another layer's by now.  Its identity is compared, because of a
+ * guest that got pages of two files nobody could say what it is.  The birth counts
+ * because an inode's number is given again when nobody has the file open, as between
+ * two workers; the mtime does not on one device, where a file that was cut off
+ * may be made whole again.
  *
  * How the page cache is asked (`way`) is found out at each opening.  A reader that
  * took the way of the old file to the new one gets EOPNOTSUPP at worst, which
@@ -30,6 +37,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -45,19 +53,25 @@ enum way {
 	WAY_NONE
 };
 
+/* Whether the path led to another file, and whether that has been told. */
+enum other { OTHER_NOT, OTHER_FOUND, OTHER_TOLD };
+
 struct source {
 	char *path;
 	uint64_t size;
+	struct source_id id;
 	int fd;
 	void *map;		/* MAP_FAILED: none */
 	_Atomic int way;
 	_Atomic bool absent;	/* could not be opened yet */
+	_Atomic int other;	/* enum other */
 	pthread_mutex_t lock;
 };
 
 struct file {
 	int fd;
 	uint64_t size;
+	struct source_id id;
 };
 
 static uint64_t round_up(uint64_t n)
@@ -67,24 +81,46 @@ static uint64_t round_up(uint64_t n)
 
 /* ---- opening ---- */
 
-static int find_size(const char *path, int fd, uint64_t *ret, struct err *err)
+static int64_t time_ns(struct statx_timestamp t)
 {
-	struct stat st;
+	return t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static struct source_id id_of(const struct statx *st)
+{
+	struct source_id id = {
+		.dev = makedev(st->stx_dev_major, st->stx_dev_minor),
+		.ino = st->stx_ino,
+		.mtime_ns = time_ns(st->stx_mtime),
+		.birth_ns = st->stx_mask & STATX_BTIME ? time_ns(st->stx_btime) : 0,
+	};
+
+	if (S_ISBLK(st->stx_mode)) {
+		id.ino = makedev(st->stx_rdev_major, st->stx_rdev_minor);
+		id.mtime_ns = id.birth_ns = 0;
+	}
+	return id;
+}
+
+static int look_at(const char *path, struct file *file, struct err *err)
+{
+	struct statx st;
 	off_t size;
 
-	if (fstat(fd, &st) < 0)
+	if (statx(file->fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
 		return err_sys(err, -errno, "cannot look at '%s'", path);
-	if (S_ISDIR(st.st_mode))
+	if (S_ISDIR(st.stx_mode))
 		return err_set(err, -EISDIR, "'%s' is a directory", path);
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+	if (!S_ISREG(st.stx_mode) && !S_ISBLK(st.stx_mode))
 		return err_set(err, -EMEDIUMTYPE, "'%s' is neither a file nor a block device",
 			       path);
-	size = S_ISREG(st.st_mode) ? st.st_size : lseek(fd, 0, SEEK_END);
+	size = S_ISREG(st.stx_mode) ? (off_t)st.stx_size : lseek(file->fd, 0, SEEK_END);
 	if (size < 0)
 		return err_sys(err, -errno, "cannot find the size of '%s'", path);
 	if (size == 0)
 		return err_set(err, -EINVAL, "'%s' is empty", path);
-	*ret = (uint64_t)size;
+	file->size = (uint64_t)size;
+	file->id = id_of(&st);
 	return 0;
 }
 
@@ -97,7 +133,7 @@ static int open_file(const char *path, struct file *ret, struct err *err)
 	file.fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (file.fd < 0)
 		return err_sys(err, -errno, "cannot open '%s'", path);
-	rc = find_size(path, file.fd, &file.size, err);
+	rc = look_at(path, &file, err);
 	if (rc < 0) {
 		close(file.fd);
 		return rc;
@@ -146,6 +182,7 @@ static int source_new(const char *path, const struct file *file, struct source *
 	}
 	s->fd = file->fd;
 	s->size = file->size;
+	s->id = file->id;
 	s->map = MAP_FAILED;
 	atomic_init(&s->way, WAY_NONE);
 	pthread_mutex_init(&s->lock, NULL);
@@ -153,7 +190,7 @@ static int source_new(const char *path, const struct file *file, struct source *
 	return 0;
 }
 
-int source_open(const char *path, struct source **ret, struct err *err)
+static int open_now(const char *path, struct source **ret, struct err *err)
 {
 	struct file file;
 	int rc = open_file(path, &file, err);
@@ -170,9 +207,20 @@ int source_open(const char *path, struct source **ret, struct err *err)
 	return 0;
 }
 
-int source_open_later(const char *path, uint64_t size, struct source **ret, struct err *err)
+/* What cannot be resolved may be opened all the same: a descriptor below /proc. */
+int source_open(const char *path, struct source **ret, struct err *err)
 {
-	struct file nothing = {.size = size};
+	char *real = realpath(path, NULL);
+	int rc = open_now(real ? real : path, ret, err);
+
+	free(real);
+	return rc;
+}
+
+int source_open_later(const char *path, uint64_t size, const struct source_id *id,
+		      struct source **ret, struct err *err)
+{
+	struct file nothing = {.size = size, .id = *id};
 	int rc;
 
 	nothing.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -204,9 +252,41 @@ void source_close(struct source *source)
 	free(source);
 }
 
+static bool is_same(const struct source *s, const struct file *file)
+{
+	const struct source_id *was = &s->id, *is = &file->id;
+
+	if (is->ino != was->ino)
+		return false;
+	if (is->dev == was->dev)
+		return is->birth_ns == was->birth_ns;
+	return is->mtime_ns == was->mtime_ns && file->size == s->size;
+}
+
+static int find_other(struct source *s, struct err *err)
+{
+	int not = OTHER_NOT;
+
+	(void)atomic_compare_exchange_strong(&s->other, &not, OTHER_FOUND);
+	return err_set(err, -EMEDIUMTYPE, "'%s' is another file now", s->path);
+}
+
+bool source_is_other(struct source *source, struct err *err)
+{
+	int found = OTHER_FOUND;
+
+	if (!atomic_compare_exchange_strong(&source->other, &found, OTHER_TOLD))
+		return false;
+	(void)err_set(err, -EMEDIUMTYPE, "'%s' is another file now, of which nothing is taken",
+		      source->path);
+	return true;
+}
+
 /* Puts `file` in the place of what is open. */
 static int replace(struct source *s, const struct file *file, struct err *err)
 {
+	if (!is_same(s, file))
+		return find_other(s, err);
 	if (file->size != s->size)
 		return err_set(err, -EMEDIUMTYPE, "'%s' has %llu bytes now, and had %llu", s->path,
 			       (unsigned long long)file->size, (unsigned long long)s->size);
@@ -217,6 +297,7 @@ static int replace(struct source *s, const struct file *file, struct err *err)
 	else
 		s->map = map_file(file, NULL);	/* nobody looks at it before `way` says so */
 	atomic_store(&s->absent, false);
+	atomic_store(&s->other, OTHER_NOT);
 	atomic_store(&s->way, find_way(file, s->map));
 	return 0;
 }
@@ -246,7 +327,17 @@ const char *source_path(const struct source *source)
 	return source->path;
 }
 
+const struct source_id *source_id(const struct source *source)
+{
+	return &source->id;
+}
+
 /* ---- reading ---- */
+
+static int absence(const struct source *s)
+{
+	return atomic_load(&((struct source *)s)->other) ? -EMEDIUMTYPE : -ENOTCONN;
+}
 
 /* How many of the bytes wanted the file has to have; the others are zero. */
 static int inside(const struct source *s, size_t len, uint64_t off, size_t *ret)
@@ -256,7 +347,7 @@ static int inside(const struct source *s, size_t len, uint64_t off, size_t *ret)
 	if (off > end || len > end - off)
 		return -ENODATA;
 	if (source_absent(s))
-		return -ENOTCONN;
+		return absence(s);
 	*ret = len < have ? len : (size_t)have;
 	return 0;
 }
@@ -347,6 +438,8 @@ const char *source_strerror(int code)
 		return "the file has become too short";
 	if (code == -ENOTCONN)
 		return "the daemon of its file system is gone";
+	if (code == -EMEDIUMTYPE)
+		return "another file is there now";
 	return strerror(-code);
 }
 
@@ -417,7 +510,7 @@ int source_run(struct source *source, uint64_t off, uint64_t max, bool *ret_hole
 	if (off >= size)
 		return -ENODATA;
 	if (source_absent(source))
-		return -ENOTCONN;
+		return absence(source);
 	rc = find_data(source, off, &data);
 	if (rc < 0)
 		return rc;

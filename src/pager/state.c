@@ -184,6 +184,9 @@ static int check_texts(const struct state_head *head, struct err *err)
 		return err_set(err, -EBADMSG, "the session's state has an id without an end");
 	if (!is_text(head->reason, sizeof(head->reason)))
 		return err_set(err, -EBADMSG, "session '%s': its reason has no end", head->id);
+	if (!is_text(head->memfile, sizeof(head->memfile)))
+		return err_set(err, -EBADMSG, "session '%s': its memfile's path has no end",
+			       head->id);
 	if (!is_text(head->config, sizeof(head->config)) ||
 	    strlen(head->config) != head->config_len)
 		return err_set(err, -EBADMSG, "session '%s': its configuration is not %" PRIu32

@@ -23,6 +23,7 @@
 
 #include "src/pager/hist.h"
 #include "src/pager/regions.h"
+#include "src/pager/source.h"
 #include "store/base/err.h"
 
 #ifndef STATE_LAYOUT
@@ -31,6 +32,7 @@
 #define STATE_HEAD_LEN (UINT64_C(128) << 10)
 #define STATE_CONFIG_MAX 32768
 #define STATE_ID_MAX 128	/* with its NUL */
+#define STATE_PATH_MAX 4096	/* with its NUL */
 #define STATE_SLOTS 4		/* messages a turn */
 
 enum state_phase {
@@ -54,7 +56,7 @@ enum state_page {
 /* Flags beside them. */
 #define STATE_HOLE 0x04		/* the memfile has a hole here */
 #define STATE_CANARY 0x08	/* left out of a window on purpose (window.h) */
-#define STATE_AHEAD 0x10	/* installed before anybody asked */
+#define STATE_AHEAD 0x10	/* installed (or being so) before anybody asked */
 #define STATE_POISONED 0x20	/* touching it is SIGBUS; a COPY heals it */
 #define STATE_TRACED 0x40	/* the session's trace has it */
 #define STATE_BACK 0x80		/* removed, and there again: zeros */
@@ -94,6 +96,12 @@ struct state_graduation {
 	uint64_t unregister_ns;
 };
 
+/* A file into which the recording was written; ino 0: none. */
+struct state_file {
+	uint64_t dev;
+	uint64_t ino;
+};
+
 struct state_head {
 	char magic[8];			/* "laminaPS" */
 	uint32_t layout;		/* STATE_LAYOUT */
@@ -107,6 +115,9 @@ struct state_head {
 	_Atomic uint64_t handoff_boot_ns;	/* CLOCK_BOOTTIME, which nobody sets */
 	_Atomic uint64_t ended_boot_ns;
 	uint64_t memfile_size;
+	struct source_id memfile_id;
+	char memfile[STATE_PATH_MAX];	/* its path without links */
+	struct state_file recording[2];	/* the last ones, the last one last (touch.c) */
 	char id[STATE_ID_MAX];
 	char reason[512];		/* of STATE_FAILED; written before the phase */
 	struct region regions[REGIONS_MAX];

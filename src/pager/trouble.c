@@ -24,6 +24,15 @@ static void tell(struct session *s, uint64_t page, int code, const char *what)
 		 source_strerror(code), what);
 }
 
+/* Whatever is there instead, once: each page says what it lacks by itself. */
+static void tell_of_other(struct session *s)
+{
+	struct err err;
+
+	if (source_is_other(s->source, &err))
+		log_warn("%s: %s", s->setup.id, err.text);
+}
+
 static uint64_t pause_ns(uint32_t tries)
 {
 	uint64_t ms = TROUBLE_FIRST_MS;
@@ -113,6 +122,7 @@ void trouble_page(struct session *s, uint64_t page, int code)
 	}
 	w->tries++;
 	state_add(&s->state->head->count.retries, 1);
+	tell_of_other(s);
 	if (w->tries == 1 && (state_get(s->state, page) & STATE_PAGE) == STATE_MISSING)
 		tell(s, page, code, "will be tried again");
 	if (is_memory(code) || now - w->asked_ns < (uint64_t)s->env->patience_ms * 1000000)

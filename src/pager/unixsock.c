@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/pager/unixsock.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -170,4 +169,25 @@ int unixsock_peer(int fd, struct ucred *ret)
 		return -errno;
 	*ret = who;
 	return 0;
+}
+
+/*
+ * The other end of a connection is whoever called listen() last, and that is us now.
+ * One who waits to be accepted must not keep us out.
+ */
+bool unixsock_is_at(int listening, const char *path)
+{
+	struct ucred who = {0};
+	bool same = false;
+	int fd;
+
+	if (listen(listening, SOMAXCONN) < 0)
+		return false;
+	fd = unixsock_connect(path, SOCK_STREAM | SOCK_NONBLOCK);
+	if (fd >= 0) {
+		same = unixsock_peer(fd, &who) == 0 && who.pid == getpid();
+		close(fd);
+	}
+	(void)listen(listening, BACKLOG);
+	return same;
 }

@@ -6,6 +6,7 @@
 #ifndef LAMINA_PAGER_UNIXSOCK_H
 #define LAMINA_PAGER_UNIXSOCK_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -27,6 +28,12 @@ int unixsock_claim(const char *path, int type, mode_t mode, struct err *err);
 
 /* A descriptor; -ENOENT, -ECONNREFUSED (nobody listens), ... */
 int unixsock_connect(const char *path, int type);
+
+/*
+ * Whether `listening`, a SOCK_STREAM that may be of another process's making, is what
+ * answers at `path`.  Whoever waits there goes on to.
+ */
+bool unixsock_is_at(int listening, const char *path);
 
 /* Who is at the other end of a connection; -errno. */
 int unixsock_peer(int fd, struct ucred *ret);

@@ -47,8 +47,8 @@ struct exchange {
 
 static void name_target(const struct http_target *to, char *name, size_t size)
 {
-	if (to->socket)
-		(void)snprintf(name, size, "'%s'", to->socket);
+	if (to->name || to->socket)
+		(void)snprintf(name, size, "'%s'", to->name ? to->name : to->socket);
 	else if (to->host)
 		(void)snprintf(name, size, "'%s' port %u", to->host, to->port);
 	else
@@ -127,6 +127,21 @@ static int connect_unix(struct exchange *x, struct err *err)
 		return 0;
 	x->timeout_ms -= (int)(now_ms() - began);
 	return x->timeout_ms > 0 ? 0 : timed_out(x, err);
+}
+
+int http_connect(const struct http_target *to, struct err *err)
+{
+	struct exchange x = {.to = to, .fd = -1};
+	int rc;
+
+	x.timeout_ms = to->timeout_ms ? to->timeout_ms : HTTP_TIMEOUT_MS;
+	name_target(to, x.name, sizeof(x.name));
+	rc = connect_unix(&x, err);
+	if (rc == 0)
+		return x.fd;
+	if (x.fd >= 0)
+		close(x.fd);
+	return rc;
 }
 
 static int connect_target(struct exchange *x, struct err *err)

@@ -36,6 +36,7 @@
 struct http_target {
 	const char *socket;
 	const char *host;
+	const char *name;	/* what sentences call it; NULL: after the others */
 	const char *token;	/* sent as Authorization: Bearer; NULL: none */
 	int fd;
 	int timeout_ms;		/* 0: HTTP_TIMEOUT_MS; < 0: none */
@@ -58,6 +59,12 @@ struct http_answer {
 int http_request(const struct http_target *to, const char *method, const char *path,
 		 const json_t *body, struct http_answer *ret, struct err *err);
 void http_answer_fini(struct http_answer *answer);
+
+/*
+ * Connects to `to->socket`, for a request that then gets the descriptor as its target: another
+ * thread can end that request with shutdown(2).  The caller's to close.
+ */
+int http_connect(const struct http_target *to, struct err *err);
 
 /* The server's sentence ("error" in the JSON), or "HTTP status N". */
 const char *http_answer_error(const struct http_answer *answer);

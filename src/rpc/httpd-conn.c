@@ -19,8 +19,8 @@
  * WRITING at once.  tick() ends what has been too long in its phase.
  *
  * Without a free slot, or a descriptor for accept(), the listener is paused:
- * callers wait in its backlog.  While it is, a second of idleness is enough
- * to lose one's connection.
+ * callers wait in its backlog.  While it is, a second of idleness, or of a request that
+ * is not whole, is enough to lose one's connection.
  *
  * evhttp exits the process if its read callback is called while a handler has
  * the request; so for as long as a call is deferred, reading is on (that is how
@@ -109,11 +109,9 @@ static void reap(struct httpd_conns *c)
 
 static int allowed_ms(const struct httpd_conns *c, enum httpd_phase phase)
 {
-	if (phase == HTTPD_READING)
-		return c->limits.request_ms;
-	if (phase == HTTPD_IDLE && c->paused && c->limits.idle_ms > HURRY_MS)
-		return HURRY_MS;
-	return c->limits.idle_ms;
+	int ms = phase == HTTPD_READING ? c->limits.request_ms : c->limits.idle_ms;
+
+	return c->paused && phase != HTTPD_WRITING && ms > HURRY_MS ? HURRY_MS : ms;
 }
 
 static bool is_late(const struct httpd_conns *c, const struct httpd_conn *conn, int64_t now)

@@ -55,7 +55,8 @@ struct httpd_route {
 
 /* Zero means the default, in brackets. */
 struct httpd_limits {
-	unsigned max_conns;	/* [256]; then the one idle for longest makes room */
+	unsigned max_conns;	/* [256]; then those idle, or at a request, for a second
+				   make room */
 	size_t max_body;	/* bytes of a request's body [1 MiB] */
 	size_t max_headers;	/* bytes of a request's headers [16 KiB] */
 	int idle_ms;		/* without a request, or an answer not taken [60 s] */

@@ -20,6 +20,10 @@ const char *const conf_keys[] = {
 	"mount.allow_other", "mount.cache", "mount.gid", "mount.mode", "mount.readahead",
 	"mount.threads", "mount.uid",
 	"gc.ratio",
+	"graduation.completion_timeout", "graduation.enabled", "graduation.failure_backoff",
+	"graduation.max_active_sessions", "graduation.max_concurrent", "graduation.max_pressure",
+	"graduation.metrics_socket", "graduation.min_available", "graduation.min_session_age",
+	"graduation.rate", "graduation.runtime_dir", "graduation.scan_interval",
 	"pager.record_dirs", "pager.runtime_dir", "pager.socket", "pager.stop_command",
 	"pager.stop_signal", "pager.threads",
 	NULL,
@@ -178,17 +182,32 @@ const char *conf_path(const struct conf *conf)
 	return conf ? conf->path : NULL;
 }
 
-const char *conf_get(const struct conf *conf, const char *section, const char *key)
+static const struct entry *last_entry(const struct conf *conf, const char *section,
+				      const char *key)
 {
-	if (!conf)
-		return NULL;
-	for (size_t i = conf->entries.n; i > 0; i--) {
+	for (size_t i = conf ? conf->entries.n : 0; i > 0; i--) {
 		const struct entry *e = &conf->entries.v[i - 1];
 
 		if (e->key && !strcmp(e->section, section) && !strcmp(e->key, key))
-			return e->value;
+			return e;
 	}
 	return NULL;
+}
+
+const char *conf_get(const struct conf *conf, const char *section, const char *key)
+{
+	const struct entry *e = last_entry(conf, section, key);
+
+	return e ? e->value : NULL;
+}
+
+int conf_refuse(const struct conf *conf, const char *section, const char *key, const char *want,
+		struct err *err)
+{
+	const struct entry *e = last_entry(conf, section, key);
+
+	return err_set(err, -EINVAL, "%s:%d: %s in section [%s]: '%s' is not %s", conf->path,
+		       e ? e->line : 0, key, section, e ? e->value : "", want);
 }
 
 /* Whether `known` ("section.key") begins with the first word of `section`. */

@@ -34,6 +34,10 @@ const char *conf_path(const struct conf *conf);
 /* The last value given, or NULL, as for a conf that is NULL.  Borrowed until conf_free(). */
 const char *conf_get(const struct conf *conf, const char *section, const char *key);
 
+/* Refuses that value, with file, line, section and key: it is not `want`.  Returns -EINVAL. */
+int conf_refuse(const struct conf *conf, const char *section, const char *key, const char *want,
+		struct err *err);
+
 /*
  * `known` is a NULL-terminated list of "section.key"; "section.*" allows any
  * key, and a section is matched by its first word ("guest web-*" by "guest").

@@ -30,9 +30,16 @@ ls --hold x|pager ls has no --hold
 create x|pager create wants --memfile
 create --memfile x|pager create wants ID
 create --memfile x a --peer-uid no.such.user|--peer-uid: 'no.such.user' is neither a number nor a user
-create --memfile x a --handoff-timeout soon|--handoff-timeout: 'soon' is not a duration such as 500ms or 10s
+create --memfile x a --handoff-timeout soon|--handoff-timeout: 'soon' is not a duration from 1ms to 1h
+create --memfile x a --handoff-timeout 0|--handoff-timeout: '0' is not a duration from 1ms to 1h
+create --memfile x a --handoff-timeout 61m|--handoff-timeout: '61m' is not a duration from 1ms to 1h
+create --memfile x a -p 3M|--prefetch: '3M' is none of off, adaptive, 64K, 128K, 256K, 512K, 1M, 2M
+create --memfile x a -p off,|--prefetch: 'off,' is none of off, adaptive, 64K, 128K, 256K, 512K, 1M, 2M
+create --memfile x a -p M|--prefetch: 'M' is none of off, adaptive, 64K, 128K, 256K, 512K, 1M, 2M
+create --memfile x a -e die|--on-error: 'die' is none of wait, poison, stop
 top --interval 5ms|--interval: '5ms' is not a duration from 100ms to 1d
-top --count few|--count: 'few' is not a number
+top --count few|--count: 'few' is not a number from 1 on
+top -n 0|--count: '0' is not a number from 1 on
 drain --count 3|pager drain has no --count
 END
 
@@ -55,8 +62,8 @@ exits "once" 4 pager create vm1 --memfile mem.raw
 is "says" "$(cat err)" "lamina: cannot make the session: session 'vm1' exists"
 exits "what is not there" 1 pager create vm2 --memfile nosuch
 like "is named from here" "$(cat err)" "cannot open '$T/nosuch'"
-exits "what the pager refuses" 1 pager create vm2 --memfile mem.raw --prefetch 3M
-like "is told by the pager" "$(cat err)" "'prefetch' is to be off, adaptive"
+exits "what the pager refuses" 1 pager create a/b --memfile mem.raw
+like "is told by the pager" "$(cat err)" "'id'"
 : >lock
 ok "with everything" pager create all --memfile mem.raw --listen mine.sock --prefetch 128K --record all.trace \
 	--on-error poison --detachable --hold lock --hold mem.raw --peer-uid daemon --handoff-timeout 3s --json
@@ -121,6 +128,10 @@ if has script; then
 	on_terminal "lamina pager top -n 2 -i 100ms --socket '$sock'" >terminal
 	like "on a terminal it takes the screen" "$(head -1 terminal)" '^\^\[\?1049h\^\[\?25l\^\[H'
 	like "and gives it back" "$(tail -c 14 terminal)" '\^\[\?25h\^\[\?1049l'
+	on_terminal "stty cols 80; lamina pager top -n 1 -i 100ms --socket '$sock'" | tr -d '\r' | sed 's/\^\[[[?0-9]*[A-Za-z]//g' >terminal
+	like "80 columns are enough for the heading" "$(head -1 terminal)" 'sessions  .*ahead/s$'
+	like "and for what counts" "$(sed -n 2p terminal)" '^session +state +faults/s .*p99 .*resident +.*waiting$'
+	ok "every line fits" awk 'length($0) > 80 { exit 1 }' terminal
 	on_terminal "timeout -s INT --foreground 1 lamina pager top -i 100ms --socket '$sock'" >terminal
 	like "after Ctrl-C, too" "$(cat terminal)" '\^\[\?25h\^\[\?1049l'
 	is "once" "$(grep -o '1049l' terminal | wc -l)" 1

@@ -61,6 +61,10 @@ done <<'END'
 422|{"id":"a","memfile":"$T/mem.raw","record":"$T/nosuch/r"}|cannot record to
 422|{"id":"a","memfile":"$T/mem.raw","socket":"$T/nosuch/s"}|cannot listen on
 END
+cp mem.raw kept
+asks "a recording over a file" 422 POST /sessions \
+	"{\"id\":\"a\",\"memfile\":\"$T/mem.raw\",\"record\":\"$T/kept\",\"trace\":\"$T/nosuch\"}"
+ok "that is left as it was" cmp kept mem.raw
 : >lock
 exec {held}<lock
 flock -x "$held"

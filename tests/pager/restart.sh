@@ -29,6 +29,29 @@ ok "some of them" test $n -ge 1
 is "the session counts them" "$(fact a .counters.workers)" $((n + 1))
 like "the log, too" "$(cat pager.log)" 'worker was ended by signal 9.*its sessions are kept'
 
+# --- a recording ---
+
+recorded() { # has the pages of a trace as numbers, one a line
+	awk '/^[0-9]/ {for (i = 0; i < $2; i++) print $1 + i}' r.trace
+}
+demand() { # what the guest asked for is in it, all of it and once
+	[ "$(recorded | sort -n | uniq | wc -l)" = "$(fact r .counters.demand)" ] &&
+		[ "$(recorded | wc -l)" = "$(fact r .counters.demand)" ]
+}
+printf 'lamina-trace 1 page-size 4096 size 16777216\n5 1\nend 1\n' >r.trace
+session r mem.raw ",\"record\":\"$T/r.trace\""
+guest_begin r mem.raw
+guest_does r "map auto 16M 0" "handoff run/r.sock" "touch random seed 1 count 300"
+ok "the worker is killed during a recording" kill_worker
+ok "what the guest had asked for is in it" within 20 demand
+recorded >first
+ok "it goes on" guest_does r "touch random seed 2 count 300" check
+kill_worker
+guest_end r
+ok "the session ends" within 10 is_state r gone
+ok "nothing that was asked for is missing" demand
+is "it begins with what there was" "$(recorded | head -n "$(wc -l <first)" | cmp - first && echo yes)" yes
+
 # --- the keeper ---
 
 worker=$(worker_pid)

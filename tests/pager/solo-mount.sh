@@ -65,6 +65,40 @@ ok "it is mounted again" lamina-fuse --pidfile pid store mnt
 ok "every byte is right" wait $guest_pid
 ok "the session has ended" within 20 is_fact killed .state gone
 
+# --- a tag that is another layer's then ---
+
+mkimage mem2.raw 4096 0-1199:data=3 2000-3999:data=4
+id2=$(commit -m mem2.raw)
+lamina -q tag vm "$id"
+identity() {
+	stat -c '%i %Y %s' "$layer"
+}
+tagged=$T/mnt/tags/vm/memfile
+ok "a tag" cmp "$tagged" mem.raw
+was=$(identity)
+remount
+session tagged "$tagged" ',"prefetch":"off"'
+client -t 100 -f mem.raw -e "map auto 16M 0; handoff run/tagged.sock; touch seq len 1M
+	sleep 1; touch random threads 4; check" >tagged.out 2>&1 &
+guest_pid=$!
+within 20 grep -q 'ok touch' tagged.out
+daemon=$(cat pid)
+kill -9 "$daemon"
+within 10 nobody_else "$daemon"
+ok "the daemon is killed: the guest waits" within 20 waits tagged
+umount -l mnt
+lamina -q tag vm "$id2"
+mkdir -p "mnt/layers/$id"
+cp mem2.raw "mnt/layers/$id/memfile"
+ok "where it was mounted there is another file: the log says so" within 20 \
+	grep -q "tagged: '.*/layers/$id/memfile' is another file now" solo.log
+ok "which the guest does not get" waits tagged
+rm -r mnt/layers
+ok "it is mounted again" lamina-fuse --pidfile pid store mnt
+ok "the tag is the other layer's" cmp "$tagged" mem2.raw
+ok "the guest has every byte of the first one" wait $guest_pid
+is "a layer's file has one inode number and one time in all mounts" "$(identity)" "$was"
+
 # --- the daemon hangs: others are served ---
 
 remount

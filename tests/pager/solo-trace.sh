@@ -46,6 +46,20 @@ like "a trace that is cut short is refused" \
 	"$(ask "{\"id\":\"cut\",\"memfile\":\"$T/mem.raw\",\"trace\":\"$T/cut-short\"}")" "^error: .*cut"
 like "no trace" "$(ask "{\"id\":\"no\",\"memfile\":\"$T/mem.raw\",\"trace\":\"$T/none\"}")" "^error: .*none"
 
+# The trace that is replayed is the file that is recorded to.
+cp t1 same
+session idle mem.raw ",\"record\":\"$T/same\""
+is "a session without a guest is closed" "$(ask close idle)" closed
+ok "what was to be its recording is as it was" cmp t1 same
+like "so is that of one that cannot be made" \
+	"$(ask "{\"id\":\"no\",\"memfile\":\"$T/mem.raw\",\"record\":\"$T/same\",\"trace\":\"$T/none\"}")" "^error: .*none"
+ok "as it was" cmp t1 same
+faults "replayed and recorded" "map auto 8M 0; HAND; touch seq count 1; sleep 1; touch random count 400 seed 5" \
+	",\"trace\":\"$T/same\",\"record\":\"$T/same\",\"prefetch\":\"off\""
+ok "it was replayed" test "$faults" -lt 40
+is "then it has what there were faults for" "$(sed -n '$p' same)" "end $(fact "$ran" .counters.demand)"
+is "nothing is left beside it" "$(find . -maxdepth 1 -name '.*.recording')" ""
+
 # A memfile that is cut under the replay: what can be read later is replayed later.
 cp mem.raw whole.raw
 session later whole.raw "$trace,\"prefetch\":\"off\""
@@ -57,7 +71,15 @@ dd if=mem.raw of=whole.raw bs=4K skip=1 seek=1 conv=notrunc status=none
 ok "a replay of what could not be read, every byte" wait $!
 is "was tried again" "$(fact later '.counters.faults < 40')" true
 
-# A recording over a session that replays, and a recording that cannot be written.
+# A recording is written while the guest lives, however long its handoff might have taken.
+session slow mem.raw ",\"record\":\"$T/slow\",\"handoff_timeout_ms\":600000"
+client -t 100 -f mem.raw -e "map auto 8M 0; handoff run/slow.sock; touch random count 400; sleep 30" >slow.out 2>&1 &
+guest_pid=$!
+has_400() { [ "$(tail -n 1 slow)" = "end 400" ]; }
+ok "a recording has what was touched" within 20 has_400
+kill -9 $guest_pid
+
+# A recording that cannot be written.
 like "a recording where none can be" \
 	"$(ask "{\"id\":\"dir\",\"memfile\":\"$T/mem.raw\",\"record\":\"$T/none/x\"}")" "^error: cannot record to '"
 if [ -c /dev/full ]; then

@@ -63,19 +63,31 @@ ok "a guest that waits for a page" within 20 waits gone
 kill -9 $guest_pid
 ok "is killed: its session ends" within 20 is_fact gone .state gone
 
+# --- another file in its place ---
+
+others() { # how often the log says that there is one
+	grep -c "other.raw' is another file now" solo.log
+}
+
 cut_session other
+ln other.raw kept.raw
 guest_of other "touch random len 1M; sleep 0.5; touch random threads 4; check"
 within 20 grep -q 'ok touch' other.out
 truncate -s 1M other.raw
 ok "the guest waits" within 20 waits other
+mkimage strange.raw 1024 0-1023:data=2
+mv strange.raw other.raw
+ok "another file of the same size is there: the log says so" within 20 grep -q "other: '.*/other.raw' is another file now" solo.log
+sleep 1.2
+ok "it is not taken: the guest waits" waits other
+is "the log says it once" "$(others)" 1
 cp mem.raw new.raw
-truncate -s +4K new.raw
 mv new.raw other.raw
 sleep 1.2
-ok "another file, of another size, is not taken" kill -0 $guest_pid
-cp mem.raw new.raw
-mv new.raw other.raw
-ok "one of the same size is" wait $guest_pid
+ok "nor is one with the same bytes" waits other
+mv -f kept.raw other.raw
+dd if=mem.raw of=other.raw bs=1M skip=1 seek=1 conv=notrunc status=none
+ok "the file itself is there again, and whole: every byte is right" wait $guest_pid
 
 quit_solo
 is "the sanitizers are content" "$(grep -E 'Sanitizer|runtime error' solo.log)" ""

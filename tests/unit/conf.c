@@ -29,6 +29,8 @@ static void test_values(void)
 	is_str(conf_get(conf, "guest web-1", "path"), "x", "a section of two words");
 	is_str(conf_get(conf, "store", "none"), NULL, "no such key");
 	is_str(conf_get(conf, "none", "path"), NULL, "no such section");
+	is_err(conf_refuse(conf, "store", "level", "a colour", &err), &err, -EINVAL,
+	       "%s:5: level in section [store]: '3' is not a colour", file);
 	is_str(conf_path(conf), file, "its path");
 	is_str(conf_get(NULL, "store", "path"), NULL, "no file has no values");
 	is_str(conf_path(NULL), NULL, "and no path");

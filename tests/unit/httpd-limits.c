@@ -320,6 +320,24 @@ static void test_rubbish(void)
 	end();
 }
 
+/* A client of ours is behind many who never end their requests. */
+static void test_many_halves(void)
+{
+	int fds[24];
+
+	begin(&(struct httpd_limits){.max_conns = 8, .request_ms = 600000, .idle_ms = 600000});
+	for (int i = 0; i < 24; i++) {
+		fds[i] = wire_connect(server.path);
+		wire_send(fds[i], "POST /body HTTP/1.1\r\nContent-Length: 100\r\n\r\n{");
+	}
+	ok(is_alive(), "half-sent requests make room, too");
+	for (int i = 0; i < 8; i++)
+		is_str(wire_rest(fds[i]), "", "half-sent request %d was told", i);
+	for (int i = 8; i < 24; i++)
+		close(fds[i]);
+	end();
+}
+
 /* Each request cut off after each of its bytes. */
 static void test_early_close(void)
 {
@@ -354,6 +372,7 @@ int main(void)
 	test_body_limit();
 	test_header_limit();
 	test_slow();
+	test_many_halves();
 	test_reader();
 	test_deferred_flood();
 	test_many();

@@ -68,10 +68,63 @@ static void test_syslog(void)
 	free(text);
 }
 
+static void test_event(void)
+{
+	char *text;
+
+	capture("event");
+	log_init("prog", LOG_LEVEL_INFO);
+	log_event(LOG_LEVEL_WARN, "moved", (struct log_field[]){
+		LOG_STR("from", "a"), LOG_STR("to", NULL), LOG_INT("n", -3), LOG_REAL("s", 0.5),
+		{0}});
+	log_event(LOG_LEVEL_DEBUG, "quiet", (struct log_field[]){{0}});
+	text = captured("event");
+	is_str(text, "prog: warning: moved: from a, n -3, s 0.5\n", "an event in words");
+	free(text);
+}
+
+/* What follows the time. */
+static const char *json_of(const char *event, const struct log_field *fields)
+{
+	static char line[256];
+
+	is_int(log_json(line, sizeof(line), "info", event, fields), strlen(line), "its length");
+	ok(strncmp(line, "{\"time\":\"2", 10) == 0, "an object with the time");
+	return strstr(line, "\"level\"");
+}
+
+static void test_json(void)
+{
+	char long_text[400], *text;
+
+	memset(long_text, 'x', sizeof(long_text) - 1);
+	long_text[sizeof(long_text) - 1] = '\0';
+	is_str(json_of("e", (struct log_field[]){LOG_STR("s", "a\"\\\n\x7f"), LOG_INT("n", 7),
+						 LOG_REAL("r", 0.25), LOG_STR("none", NULL), {0}}),
+	       "\"level\":\"info\",\"event\":\"e\","
+	       "\"s\":\"a\\\"\\\\\\u000a\\u007f\",\"n\":7,\"r\":0.25}",
+	       "fields, quoted");
+	is_str(json_of("e", (struct log_field[]){
+			LOG_STR("s", "\xc3\xa9 \xff \xc3 \xed\xa0\x80"), {0}}),
+	       "\"level\":\"info\",\"event\":\"e\",\"s\":\"\xc3\xa9 ? ? ???\"}", "only UTF-8");
+	is_str(json_of("e", (struct log_field[]){
+			LOG_STR("s", long_text), LOG_REAL("r", 1.0 / 0.0), {0}}),
+	       "\"level\":\"info\",\"event\":\"e\",\"r\":null}", "what does not fit is left out");
+	capture("json");
+	log_as_json();
+	log_error("b\"%d", 1);
+	text = captured("json");
+	ok(strstr(text, "\"level\":\"error\",\"event\":\"message\",\"message\":\"b\\\"1\"}\n"),
+	   "a sentence as JSON");
+	free(text);
+}
+
 int main(void)
 {
 	test_levels();
 	test_long();
+	test_event();
+	test_json();
 	test_syslog();
 	return tap_done();
 }

@@ -50,6 +50,15 @@ static int value(void)
 	return rc || out_close();
 }
 
+/* As the pager's times come, and a number for which 15 digits are too few. */
+static int numbers(void)
+{
+	int rc = out_json(json_pack("{s:f, s:f}", "t", 1795289310.123, "x", 0.1), &err);
+
+	rc = rc ? rc : out_json(json_pack("[f, {s:[f]}]", 0.5, "deep", 1.0 / 3), &err);
+	return rc || out_close();
+}
+
 static int array(void)
 {
 	struct out_array a;
@@ -105,6 +114,10 @@ int main(void)
 	is_str(printed(value),
 	       "{\n  \"z\": 1,\n  \"a\": [\n    \"x\\ny\"\n  ],\n  \"m\": null\n}\n",
 	       "keys stay in their order, two blanks a level");
+	is_str(printed(numbers),
+	       "{\n  \"t\": 1795289310.123,\n  \"x\": 0.1\n}\n"
+	       "[\n  0.5,\n  {\n    \"deep\": [\n      0.3333333333333333\n    ]\n  }\n]\n",
+	       "numbers have all their digits, and no more");
 	is_str(printed(array), "[\n  {\n    \"n\": 1\n  },\n  2,\n  3\n]", "an array, bit by bit");
 	is_str(printed(nested),
 	       "{\n  \"list\": [\n    [\n      1\n    ]\n  ],\n  \"none\": []\n}\n",

@@ -1,9 +1,33 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/pager/install.h"
 
+#include <stdarg.h>
+
 #include "tests/unit/session-fixture.h"
 
 #define NPAGES 64
+
+int __real_ioctl(int fd, unsigned long request, ...);
+int __wrap_ioctl(int fd, unsigned long request, ...);
+
+static const struct rig *looked_at;	/* or NULL */
+static unsigned seen;			/* the state of the page that was copied to last */
+
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, request);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	if (looked_at && request == UFFDIO_COPY) {
+		uint64_t addr = ((const struct uffdio_copy *)arg)->dst;
+
+		seen = rig_state(looked_at, (addr - (uintptr_t)looked_at->mem) / PAGE);
+	}
+	return __real_ioctl(fd, request, arg);
+}
 
 static int install(struct rig *rig, uint64_t page, uint64_t n, enum install_why why)
 {
@@ -52,6 +76,17 @@ static void test_ahead(struct rig *rig, bool shared)
 	       0, "zeros that somebody asks for");
 	is_int(rig_state(rig, 14), STATE_PRESENT, "are put there, or are there");
 	ok(rig_is_zero(rig, 14), "and are zero");
+}
+
+/* What a kill -9 in the middle would leave. */
+static void test_filling(struct rig *rig)
+{
+	looked_at = rig;
+	is_int(install(rig, 35, 1, INSTALL_DEMAND), 0, "a page");
+	is_int(seen, STATE_FILLING, "was being filled because somebody asked");
+	is_int(install(rig, 36, 1, INSTALL_REPLAY), 0, "another one");
+	is_int(seen, STATE_FILLING | STATE_AHEAD, "though nobody did");
+	looked_at = NULL;
 }
 
 static void test_exists(struct rig *rig)
@@ -117,6 +152,7 @@ static void test_all(bool shared)
 	       "it is known what it is");
 	test_demand(&rig);
 	test_ahead(&rig, shared);
+	test_filling(&rig);
 	test_exists(&rig);
 	if (!shared)
 		test_again(&rig);

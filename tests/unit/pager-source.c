@@ -1,47 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <dirent.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "src/pager/source.h"
-#include "store/base/io.h"
 #include "tests/fault.h"
-#include "tests/tap.h"
+#include "tests/unit/source-fixture.h"
 
-#define PAGE 4096u
-
-static uint8_t buf[64 * PAGE], want[64 * PAGE];
+static uint8_t want[64 * PAGE];
 
 /* ---- files ---- */
-
-/* A file of `len` bytes, each page full of its number and `salt`. */
-static const char *make(const char *name, size_t len, uint8_t salt)
-{
-	const char *path = tap_path(name);
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	for (size_t i = 0; i < len; i++)
-		buf[i] = (uint8_t)(i / PAGE + salt);
-	if (fd < 0 || io_pwrite_all(fd, buf, len, 0) < 0 || fsync(fd) < 0)
-		bail("cannot write '%s'", path);
-	close(fd);
-	memset(buf, 0xee, sizeof(buf));
-	return path;
-}
-
-static struct source *open_source(const char *path)
-{
-	struct source *s = NULL;
-	struct err err = {""};
-
-	if (source_open(path, &s, &err) < 0)
-		bail("%s", err.text);
-	return s;
-}
 
 /* How many of the file's first 64 pages. */
 static unsigned cached(int fd)
@@ -73,23 +40,6 @@ static bool forget_cache(const char *path)
 	}
 	close(fd);
 	return !any;
-}
-
-static void cut(const char *path, off_t len)
-{
-	if (truncate(path, len) < 0)
-		bail("cannot truncate '%s'", path);
-}
-
-static unsigned descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }
 
 /* ---- opening ---- */
@@ -400,88 +350,6 @@ static void test_stranger(void)
 	close(fd);
 }
 
-/* ---- reopening ---- */
-
-static void test_replaced(void)
-{
-	const char *path = make("now", 8 * PAGE, 1);
-	struct source *s = open_source(path);
-	unsigned before = descriptors();
-	struct err err = {""};
-
-	if (rename(make("next", 8 * PAGE, 101), path) < 0)
-		bail("cannot rename");
-	is_int(source_read(s, buf, PAGE, 0), 0, "a file that was replaced is still read");
-	is_int(buf[0], 1, "as it was");
-	is_int(source_reopen(s, &err), 0, "it is opened again");
-	is_int(source_read(s, buf, PAGE, 0), 0, "and read");
-	is_int(buf[0], 101, "as it is now");
-	is_int(source_try(s, buf, PAGE, 0), 0, "at once, too");
-	is_int(descriptors(), before, "with as many descriptors");
-
-	cut(path, 8 * PAGE + 1);
-	is_err(source_reopen(s, &err), &err, -EMEDIUMTYPE,
-	       "'%s' has 32769 bytes now, and had 32768", path);
-	unlink(path);
-	is_err(source_reopen(s, &err), &err, -ENOENT,
-	       "cannot open '%s': No such file or directory", path);
-	is_int(source_read(s, buf, PAGE, PAGE), 0, "what was open is read");
-	is_int(buf[0], 102, "as before");
-	is_int(descriptors(), before, "no descriptor is left");
-	source_close(s);
-}
-
-struct readers {
-	struct source *source;
-	_Atomic bool end;
-	_Atomic unsigned bad, seen[2];
-};
-
-/* Whatever happens to the name, a read gives the pages of one of the two files. */
-static void *read_on(void *arg)
-{
-	struct readers *r = arg;
-	uint8_t page[2 * PAGE];
-
-	for (unsigned i = 0; !r->end; i++) {
-		int rc = i & 1 ? source_try(r->source, page, 2 * PAGE, PAGE)
-			       : source_read(r->source, page, 2 * PAGE, PAGE);
-
-		if (rc == -EAGAIN)
-			continue;
-		if (rc < 0 || (page[0] != 2 && page[0] != 102) ||
-		    page[2 * PAGE - 1] != page[0] + 1)
-			r->bad++;
-		else
-			r->seen[page[0] == 102]++;
-	}
-	return NULL;
-}
-
-static void test_reopened_under_reads(void)
-{
-	const char *path = make("busy", 8 * PAGE, 1);
-	struct readers r = {.source = open_source(path)};
-	struct err err = {""};
-	unsigned failed = 0;
-	pthread_t t[2];
-
-	for (unsigned i = 0; i < 2; i++)
-		if (pthread_create(&t[i], NULL, read_on, &r) != 0)
-			bail("no thread");
-	for (unsigned i = 0; i < 300 || !r.seen[0] || !r.seen[1]; i++) {
-		if (rename(make("busy2", 8 * PAGE, i & 1 ? 1 : 101), path) < 0)
-			bail("cannot rename");
-		failed += source_reopen(r.source, &err) < 0;
-	}
-	r.end = true;
-	for (unsigned i = 0; i < 2; i++)
-		pthread_join(t[i], NULL);
-	is_int(failed, 0, "each time it is opened again");
-	is_int(r.bad, 0, "and no read fails or is of both");
-	source_close(r.source);
-}
-
 /* ---- a block device ---- */
 
 static bool losetup(const char *path, char dev[64])
@@ -538,8 +406,6 @@ int main(void)
 	test_sparse();
 	test_memfd();
 	test_stranger();
-	test_replaced();
-	test_reopened_under_reads();
 	test_block_device();
 	return tap_done();
 }

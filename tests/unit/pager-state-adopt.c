@@ -96,6 +96,7 @@ static void newer(struct state_head *h) { h->layout = STATE_LAYOUT + 1; }
 static void larger(struct state_head *h) { h->head_size++; }
 static void endless_id(struct state_head *h) { memset(h->id, 'x', sizeof(h->id)); }
 static void endless_reason(struct state_head *h) { memset(h->reason, 'x', sizeof(h->reason)); }
+static void endless_memfile(struct state_head *h) { memset(h->memfile, '/', sizeof(h->memfile)); }
 static void endless_config(struct state_head *h) { memset(h->config, ' ', sizeof(h->config)); }
 static void longer_config(struct state_head *h) { h->config_len = 3; }
 static void odd_phase(struct state_head *h) { h->phase = STATE_NPHASES; }
@@ -125,6 +126,7 @@ static const struct refusal {
 	{newer, -EPROTONOSUPPORT, "the session's state has layout 3, this program knows 2"},
 	{endless_id, -EBADMSG, "the session's state has an id without an end"},
 	{endless_reason, -EBADMSG, "session 'vm1': its reason has no end"},
+	{endless_memfile, -EBADMSG, "session 'vm1': its memfile's path has no end"},
 	{endless_config, -EBADMSG, "session 'vm1': its configuration is not 2 bytes long"},
 	{longer_config, -EBADMSG, "session 'vm1': its configuration is not 3 bytes long"},
 	{odd_phase, -EBADMSG, "session 'vm1': there is no phase 6"},
