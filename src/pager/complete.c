@@ -176,7 +176,7 @@ static void graduated(struct session *s)
 		log_warn("%s", err.text);
 	log_info("%s: graduated: %s populated in %s, %" PRIu64 " pages stay away", s->setup.id,
 		 fmt_size(size, g->bytes), fmt_duration(time, (double)g->ns / 1e9), g->holes);
-	session_end(s, STATE_GRADUATED, NULL);
+	session_end(s, STATE_GRADUATED, "");
 }
 
 void complete_resume(struct session *s)

@@ -1,16 +1,31 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stddef.h>
+#include <sys/epoll.h>
 
 #include "src/pager/care.h"
 #include "src/pager/dispatch.h"
 #include "src/pager/handoff.h"
 #include "src/pager/serve.h"
 #include "src/pager/sessions.h"
+#include "src/pager/uffd.h"
+#include "store/base/log.h"
 
-static void on_uffd(struct session *s, struct hand *hand)
+/* An error is all that the kernel says of one that blocks: somebody has made it so. */
+static void unblock(struct session *s)
+{
+	(void)uffd_unblock(s->fd[SESSION_UFFD]);
+	if (!s->blocked)
+		log_warn("%s: somebody takes O_NONBLOCK from its userfaultfd; it is put back",
+			 s->setup.id);
+	s->blocked = true;
+}
+
+static void on_uffd(struct session *s, struct hand *hand, uint32_t events)
 {
 	if (!session_enter_told(s))
 		return;
+	if (!s->ended && (events & EPOLLERR))
+		unblock(s);
 	if (!s->ended)
 		serve_turn(s, hand);
 	session_leave(s);
@@ -34,11 +49,10 @@ static void on_ready(void *ctx, struct hand *hand, uint64_t tag, uint32_t events
 {
 	struct session *s = sessions_by_bag(ctx, session_tag_bag(tag));
 
-	(void)events;
 	if (!s)
 		return;
 	if (session_tag_fd(tag) == SESSION_UFFD)
-		on_uffd(s, hand);
+		on_uffd(s, hand, events);
 	else
 		on_other(s, session_tag_fd(tag));
 	session_unref(s);

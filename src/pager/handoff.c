@@ -9,6 +9,7 @@
  * message.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -179,6 +180,37 @@ static int check(const struct message *m, struct err *err)
 	return uffd_check(m->fd[0], err);
 }
 
+/*
+ * What the JSON says, held against the memory itself; where that is not registered yet,
+ * or the kernel does not tell, it is believed.
+ */
+static int check_region(int fd, const struct region *r, unsigned i, struct err *err)
+{
+	uint64_t page_size;
+
+	if (uffd_wake(fd, (struct uffd_range){r->addr, r->size}) == -EINVAL)
+		return err_set(err, -EINVAL, "region %u: no process has the addresses from 0x%"
+			       PRIx64 " to 0x%" PRIx64 " ('base_host_virt_addr', 'size')", i,
+			       r->addr, r->addr + r->size);
+	page_size = uffd_page_size(fd, r->addr);
+	if (page_size && page_size != r->page_size)
+		return err_set(err, -EINVAL, "region %u: 'page_size' is %" PRIu32
+			       ", but its memory has pages of %" PRIu64 " bytes",
+			       i, r->page_size, page_size);
+	return 0;
+}
+
+static int parse(const struct session *s, const struct message *m, struct region *regions,
+		 struct err *err)
+{
+	int n = regions_parse(m->text, (size_t)m->len, source_size(s->source), regions, err);
+	int rc = n < 0 ? n : 0;
+
+	for (int i = 0; i < n && rc == 0; i++)
+		rc = check_region(m->fd[0], &regions[i], (unsigned)i, err);
+	return rc < 0 ? rc : n;
+}
+
 static int begin(struct session *s, const struct message *m, struct err *err)
 {
 	struct region *regions = calloc(REGIONS_MAX, sizeof(*regions));
@@ -186,7 +218,7 @@ static int begin(struct session *s, const struct message *m, struct err *err)
 
 	if (!regions)
 		return err_set(err, -ENOMEM, "out of memory");
-	n = regions_parse(m->text, (size_t)m->len, source_size(s->source), regions, err);
+	n = parse(s, m, regions, err);
 	rc = n < 0 ? n : session_keep(s, KEEP_UFFD, m->fd[0]);
 	if (n >= 0 && rc < 0)
 		err_sys(err, rc, "the keeper does not take the userfaultfd");

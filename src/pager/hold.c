@@ -8,6 +8,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static int check_file(int fd, const char *path, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, -errno, "cannot look at '%s'", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, -EMEDIUMTYPE, "cannot hold '%s': it is not a regular file",
+			       path);
+	return 0;
+}
+
 static bool is_named(int fd, const char *path)
 {
 	struct stat a, b;
@@ -32,7 +44,9 @@ static int lock_once(const char *path, struct err *err)
 
 	if (fd < 0)
 		return err_sys(err, -errno, "cannot open '%s' to hold it", path);
-	rc = lock_shared(fd, path, err);
+	rc = check_file(fd, path, err);
+	if (rc == 0)
+		rc = lock_shared(fd, path, err);
 	if (rc == 0 && is_named(fd, path))
 		return fd;
 	(void)close(fd);

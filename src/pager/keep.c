@@ -8,6 +8,7 @@
 
 #include <endian.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -305,6 +306,14 @@ int keep_table_drop(struct keep_table *t, uint32_t bag)
 	t->n--;
 	memmove(&t->v[i], &t->v[i + 1], (t->n - i) * sizeof(*t->v));
 	return 0;
+}
+
+char *keep_count(const struct keep_table *t, char out[KEEP_COUNT_LEN])
+{
+	size_t n = t->n - (keep_table_find(t, KEEP_BAG_PAGER) != NULL);
+
+	(void)snprintf(out, KEEP_COUNT_LEN, "%zu session%s", n, n == 1 ? "" : "s");
+	return out;
 }
 
 void keep_table_fini(struct keep_table *t)

@@ -120,6 +120,9 @@ const struct keep_bag *keep_table_find(const struct keep_table *t, uint32_t bag)
 /* The descriptor of a role, the first one of KEEP_HOLD; -ENOENT. */
 int keep_bag_fd(const struct keep_bag *bag, enum keep_role role);
 void keep_table_fini(struct keep_table *t);
+/* "1 session", "2 sessions": bags but the pager's own.  Returns `out`. */
+#define KEEP_COUNT_LEN 32
+char *keep_count(const struct keep_table *t, char out[KEEP_COUNT_LEN]);
 /* All bags as KEEP_BAG, then KEEP_READY. */
 int keep_table_send(const struct keep_table *t, int link);
 /* The other end of it: until KEEP_READY.  0, or -errno; bags that came stay in the table. */

@@ -159,14 +159,17 @@ static void on_end_signal(struct keeper *k)
 	if (k->ending)
 		return;
 	if (guests > 0 && notify_keeps()) {
-		log_info("ending; systemd keeps the descriptors of %zu guests", guests);
+		log_info("ending; systemd keeps the descriptors of %zu guest%s", guests,
+			 guests == 1 ? "" : "s");
 	} else if (guests > 0 && !k->refused) {
 		k->refused = true;
-		log_warn("not ending: %zu guests would hang for want of their memory; start a "
-			 "pager with --takeover, or signal once more", guests);
+		log_warn("not ending: %zu guest%s would hang for want of their memory; start a "
+			 "pager with --takeover, or signal once more", guests,
+			 guests == 1 ? "" : "s");
 		return;
 	} else if (guests > 0) {
-		log_warn("ending; %zu guests hang from now on", guests);
+		log_warn("ending; %zu guest%s from now on", guests,
+			 guests == 1 ? " hangs" : "s hang");
 	}
 	begin_to_end(k);
 }
@@ -235,8 +238,10 @@ static void stay(struct keeper *k)
 
 static void on_left(struct keeper *k)
 {
+	char count[KEEP_COUNT_LEN];
+
 	if (k->told.n)
-		log_warn("systemd was not told of %zu sessions: it does not listen", k->told.n);
+		log_warn("systemd does not listen: it was not told all");
 	if (k->ending) {
 		k->phase = KEEPER_DONE;
 		return;
@@ -245,7 +250,7 @@ static void on_left(struct keeper *k)
 		stay(k);
 		return;
 	}
-	log_info("another pager has taken over %zu sessions", k->bags.n ? k->bags.n - 1 : 0);
+	log_info("another pager has taken over %s", keep_count(&k->bags, count));
 	k->phase = KEEPER_DONE;
 }
 
@@ -522,6 +527,7 @@ int keeper_run(const struct keeper_config *config, struct keep_table *bags, int 
 /* What the worker still knows; and if it dies meanwhile, what it had said until then. */
 static void learn(struct keeper *k)
 {
+	char count[KEEP_COUNT_LEN];
 	int rc;
 
 	(void)keep_timeout(k->link, INHERIT_MS);
@@ -529,8 +535,7 @@ static void learn(struct keeper *k)
 	rc = keep_table_recv(&k->bags, k->link);
 	if (rc < 0)
 		log_error("cannot learn all sessions of the worker: %s", strerror(-rc));
-	log_warn("the keeper has died; this one keeps %zu sessions",
-		 k->bags.n ? k->bags.n - 1 : 0);
+	log_warn("the keeper has died; this one keeps %s", keep_count(&k->bags, count));
 }
 
 int keeper_inherit(const struct keeper *dead, int link, int pidfd)

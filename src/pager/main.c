@@ -148,6 +148,7 @@ static int lock(const struct start *s, struct err *err)
 static int look_for_other(struct start *s, struct err *err)
 {
 	struct keep_table theirs;
+	char count[KEEP_COUNT_LEN];
 	int rc;
 
 	if (!s->args->takeover) {
@@ -161,7 +162,7 @@ static int look_for_other(struct start *s, struct err *err)
 	s->stored = false;
 	keep_table_fini(&s->bags);	/* what systemd had are copies of these */
 	s->bags = theirs;
-	log_info("took over %zu sessions", theirs.n ? theirs.n - 1 : 0);
+	log_info("took over %s", keep_count(&theirs, count));
 	return 1;
 }
 
@@ -198,9 +199,10 @@ static int make_api(struct start *s, struct err *err)
 
 static int open_api(struct start *s, struct err *err)
 {
+	char count[KEEP_COUNT_LEN];
+
 	if (s->stored)
-		log_info("systemd has kept %zu sessions",
-			 s->bags.n - (s->bags.n && s->bags.v[0].id == KEEP_BAG_PAGER));
+		log_info("systemd has kept %s", keep_count(&s->bags, count));
 	return adopt_api(s) ? 0 : make_api(s, err);
 }
 

@@ -18,6 +18,7 @@
 const struct metrics_counter metrics_counters[METRICS_COUNTERS + 1] = {
 	COUNTER(faults, "faults_total", "Page faults of guests."),
 	COUNTER(write_faults, "write_faults_total", "Page faults that wanted to write."),
+	COUNTER(unanswered, "unanswered_faults_total", "Faults that cannot be answered here."),
 	COUNTER(removes, "removes_total", "Messages that a guest removed memory."),
 	COUNTER(present, "data_pages_total", "Pages installed with the memfile's bytes."),
 	COUNTER(zeroed, "zero_pages_total", "Pages installed as zeros."),

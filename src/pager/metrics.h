@@ -25,7 +25,7 @@ struct metrics_counter {
 	const char *help;
 };
 
-#define METRICS_COUNTERS 19
+#define METRICS_COUNTERS 20
 
 extern const struct metrics_counter metrics_counters[METRICS_COUNTERS + 1];
 

@@ -89,11 +89,22 @@ static void first_touch(struct session *s, uint64_t page)
 	fill_around(s, page);
 }
 
+/* A hypervisor registers what it likes, and in whatever mode. */
+static const char *unanswerable(const struct region *r, uint64_t flags)
+{
+	if (flags & UFFD_PAGEFAULT_FLAG_WP)
+		return "it is one of write protection, which is not this pager's";
+	if (flags & UFFD_PAGEFAULT_FLAG_MINOR)
+		return "it is a minor one: its page is there";
+	return r ? NULL : "it is in no region that was handed over";
+}
+
 static void fault(struct session *s, struct hand *hand, const struct uffd_msg *msg, uint64_t now)
 {
 	const struct state_head *head = s->state->head;
 	uint64_t addr = msg->arg.pagefault.address;
 	const struct region *r = regions_at(head->regions, head->nregions, addr);
+	const char *why;
 	uint64_t page;
 	int rc;
 
@@ -101,9 +112,9 @@ static void fault(struct session *s, struct hand *hand, const struct uffd_msg *m
 	if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE)
 		state_add(&s->state->head->count.write_faults, 1);
 	s->fault_ns = now;
-	if (!r) {
-		(void)uffd_wake(s->fd[SESSION_UFFD],
-				(struct uffd_range){addr & ~UINT64_C(4095), 4096});
+	why = unanswerable(r, msg->arg.pagefault.flags);
+	if (why) {
+		trouble_leave(s, addr, why);
 		return;
 	}
 	page = r->first + (addr - r->addr) / r->page_size;
@@ -136,6 +147,12 @@ static void act(struct session *s, struct hand *hand, struct uffd_msg *msg, uint
 	case UFFD_EVENT_UNMAP:
 		state_add(&s->state->head->count.removes, 1);
 		state_remove(s->state, msg->arg.remove.start, msg->arg.remove.end);
+		/* What was left waiting there can perhaps be answered now, or is SIGSEGV. */
+		if (s->state->head->count.unanswered)
+			(void)uffd_wake(s->fd[SESSION_UFFD],
+					(struct uffd_range){msg->arg.remove.start,
+							    msg->arg.remove.end -
+							    msg->arg.remove.start});
 		break;
 	case UFFD_EVENT_FORK:
 		log_warn("%s: the guest's process forked; its child is not served", s->setup.id);
@@ -185,6 +202,15 @@ static int read_error(int code)
 	return other ? -EIO : code;
 }
 
+/* Said of a page that could not be read before: of another one it would tell nothing. */
+static void tell_if_readable(struct session *s, int rc, bool again)
+{
+	if (rc == 0 && again && s->unreadable)
+		log_info("%s: '%s' can be read again", s->setup.id, s->setup.memfile);
+	if (rc < 0 || again)
+		s->unreadable = rc < 0;
+}
+
 /*
  * Reads the page without owning the session, and comes back as its owner.  The
  * data is in the hand's buffer.
@@ -201,6 +227,7 @@ static int read_away(struct session *s, struct hand *hand, uint64_t page)
 		(void)source_reopen(source, NULL);
 	rc = read_error(source_read(source, hand->buf, r->page_size, off));
 	session_back(s);
+	tell_if_readable(s, rc, again);
 	state_add(&s->state->head->count.read_bytes, rc == 0 ? r->page_size : 0);
 	return rc;
 }

@@ -494,8 +494,9 @@ int session_start(struct session *s, struct err *err)
 		end_again(s);
 		return 0;
 	}
+	/* While it waits its end is what the connection says: a message may be there still. */
 	for (enum session_fd i = 0; i < SESSION_NFDS && rc == 0; i++)
-		if (s->fd[i] >= 0)
+		if (s->fd[i] >= 0 && !(i == SESSION_PIDFD && phase == STATE_WAITING))
 			rc = session_watch(s, i, events_of(i, phase));
 	if (rc == 0 && s->fresh)
 		session_rescue(s);

@@ -71,6 +71,10 @@ struct session {
 	uint64_t conn_ns;		/* when it connected */
 	bool hung_up;			/* yet its memory lives */
 	bool stopped;			/* the stop policy has been applied */
+	bool unreadable;		/* what was last read of the memfile could not be */
+	bool blocked;			/* somebody has made the userfaultfd blocking */
+	uint64_t probe;			/* hung up: the page that is asked for next, */
+	uint64_t probed;		/* and how many before it were not registered */
 	uint64_t fault_ns;		/* when the last fault was read */
 	uint64_t flush_ns;		/* when the recording was written */
 	struct wants wants;		/* pages asked for and not yet installed */
@@ -135,7 +139,8 @@ void session_rescue(struct session *s);
 
 /*
  * The end, by the owner: nothing is watched any more, descriptors are closed,
- * the page bytes given back; the phase and the reason stay.  Not twice.
+ * the page bytes given back; the phase and the reason (NULL: what stands there) stay.
+ * Not twice.
  */
 void session_end(struct session *s, enum state_phase phase, const char *reason);
 

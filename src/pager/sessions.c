@@ -19,6 +19,11 @@
 
 #define BUSY_MS 10		/* until a session that has an owner is cared for */
 
+struct making {
+	const char *id;
+	const char *record;		/* or NULL */
+};
+
 struct sessions {
 	const struct session_env *env;
 	bool tally_kept;		/* by the keeper */
@@ -26,7 +31,7 @@ struct sessions {
 	/* Under lock. */
 	struct tally *tally;		/* itself from the start; numbers are those of bags */
 	VEC(struct session *) all;
-	VEC(const char *) creating;
+	VEC(struct making) creating;
 };
 
 struct sessions *sessions_new(const struct session_env *env)
@@ -99,23 +104,40 @@ static int find_id(const struct sessions *t, const char *id)
 static bool is_creating(const struct sessions *t, const char *id)
 {
 	for (size_t i = 0; i < t->creating.n; i++)
-		if (!strcmp(t->creating.v[i], id))
+		if (!strcmp(t->creating.v[i].id, id))
 			return true;
 	return false;
+}
+
+/* The id of the session that writes into the file `record`; NULL: none does. */
+static const char *find_writer(const struct sessions *t, const char *record)
+{
+	for (size_t i = 0; i < t->all.n; i++) {
+		const char *other = t->all.v[i]->setup.record;
+
+		if (other && !is_over(t->all.v[i]) && !strcmp(other, record))
+			return t->all.v[i]->setup.id;
+	}
+	for (size_t i = 0; i < t->creating.n; i++)
+		if (t->creating.v[i].record && !strcmp(t->creating.v[i].record, record))
+			return t->creating.v[i].id;
+	return NULL;
 }
 
 static void end_creating(struct sessions *t, const char *id)
 {
 	for (size_t i = 0; i < t->creating.n; i++) {
-		if (t->creating.v[i] != id)
+		if (t->creating.v[i].id != id)
 			continue;
 		t->creating.v[i] = t->creating.v[--t->creating.n];
 		return;
 	}
 }
 
-static int reserve(struct sessions *t, const char *id, uint32_t *ret_bag, struct err *err)
+static int reserve(struct sessions *t, const struct making *making, uint32_t *ret_bag,
+		   struct err *err)
 {
+	const char *id = making->id, *writer;
 	int at = find_id(t, id);
 
 	if (sessions_draining(t))
@@ -124,7 +146,11 @@ static int reserve(struct sessions *t, const char *id, uint32_t *ret_bag, struct
 		return err_set(err, -EEXIST, "session '%s' exists", id);
 	if (count_live(t) + t->creating.n >= SESSIONS_MAX)
 		return err_set(err, -EUSERS, "more than %d sessions", SESSIONS_MAX);
-	if (vec_push(&t->creating, id) < 0)
+	writer = making->record ? find_writer(t, making->record) : NULL;
+	if (writer)
+		return err_set(err, -ETXTBSY, "session '%s' records to '%s'", writer,
+			       making->record);
+	if (vec_push(&t->creating, *making) < 0)
 		return err_set(err, -ENOMEM, "out of memory");
 	*ret_bag = tally_number(t->tally);
 	return 0;
@@ -213,23 +239,23 @@ static int start(struct sessions *t, struct session *s, struct err *err)
 int sessions_create(struct sessions *t, struct setup *setup, struct session **ret,
 		    struct err *err)
 {
-	const char *id = setup->id;
+	const struct making making = {setup->id, setup->record};
 	struct session *s = NULL;
 	uint32_t bag = 0;
 	int rc;
 
 	pthread_mutex_lock(&t->lock);
-	rc = reserve(t, id, &bag, err);
+	rc = reserve(t, &making, &bag, err);
 	pthread_mutex_unlock(&t->lock);
 	if (rc < 0)
 		return rc;
 	rc = session_new(t->env, bag, setup, &s, err);
 	if (rc == 0) {
-		forget_graduated(t, id);
+		forget_graduated(t, making.id);
 		rc = start(t, s, err);
 	}
 	pthread_mutex_lock(&t->lock);
-	end_creating(t, id);
+	end_creating(t, making.id);
 	pthread_mutex_unlock(&t->lock);
 	if (rc < 0) {
 		session_unref(s);
@@ -411,12 +437,12 @@ static int close_one(struct session *s, bool force, struct err *err)
 		return 0;
 	}
 	if (!session_guest_lives(s)) {
-		session_end(s, STATE_GONE, NULL);
+		care_gone(s, CARE_ENDED);
 		return 0;
 	}
 	if (!force)
 		return err_set(err, -EBUSY, "session '%s' serves a guest that lives", s->setup.id);
-	rc = trouble_stop_guest(s);
+	rc = trouble_stop_guest(s, "stopped by force");
 	if (rc < 0)
 		return err_sys(err, rc, "cannot stop the guest of session '%s'", s->setup.id);
 	log_info("%s: closed by force: the guest is stopped", s->setup.id);

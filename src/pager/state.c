@@ -354,7 +354,8 @@ void state_end(struct state *state, enum state_phase phase, const char *reason)
 {
 	struct state_head *head = state->head;
 
-	(void)snprintf(head->reason, sizeof(head->reason), "%s", reason ? reason : "");
+	if (reason)
+		(void)snprintf(head->reason, sizeof(head->reason), "%s", reason);
 	if (is_end(phase)) {
 		atomic_store(&head->ended_ms, now_ms());
 		atomic_store(&head->ended_boot_ns, now_boot_ns());

@@ -65,6 +65,7 @@ enum state_page {
 struct state_counters {
 	_Atomic uint64_t faults;	/* messages of the kind */
 	_Atomic uint64_t write_faults;
+	_Atomic uint64_t unanswered;	/* of these, faults that are left to wait */
 	_Atomic uint64_t removes;	/* messages of the kind */
 	_Atomic uint64_t present;	/* pages installed from the memfile, now or ever */
 	_Atomic uint64_t zeroed;	/* pages installed as zeros */
@@ -119,7 +120,7 @@ struct state_head {
 	char memfile[STATE_PATH_MAX];	/* its path without links */
 	struct state_file recording[2];	/* the last ones, the last one last (touch.c) */
 	char id[STATE_ID_MAX];
-	char reason[512];		/* of STATE_FAILED; written before the phase */
+	char reason[512];		/* of the end; written before the phase that is one */
 	struct region regions[REGIONS_MAX];
 	struct uffd_msg slots[STATE_SLOTS];	/* .event 0: empty */
 	struct state_counters count;
@@ -153,7 +154,10 @@ void state_close(struct state *state);
 int state_begin(struct state *state, const struct region *regions, unsigned n,
 		uint64_t memfile_size, struct err *err);
 
-/* Writes the reason (NULL: none), the time if it is an end, and then the phase. */
+/*
+ * Writes the reason (NULL: what stands there stays), the time if it is an end, and then
+ * the phase.
+ */
 void state_end(struct state *state, enum state_phase phase, const char *reason);
 /* After the end: returns the memory of the page bytes, which read missing then. */
 void state_give_back(struct state *state);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "src/pager/care.h"
 #include "src/pager/install.h"
 #include "src/pager/session.h"
 #include "src/pager/trouble.h"
@@ -12,7 +14,7 @@
 void trouble_uffd(struct session *s, int code)
 {
 	if (code == -ESRCH)
-		session_end(s, STATE_GONE, NULL);
+		care_gone(s, CARE_ENDED);
 }
 
 static void tell(struct session *s, uint64_t page, int code, const char *what)
@@ -71,22 +73,41 @@ static int poison(struct session *s, uint64_t page, int code)
 	return 0;
 }
 
-int trouble_stop_guest(struct session *s)
+int trouble_stop_guest(struct session *s, const char *why)
 {
+	struct state_head *head = s->state->head;
 	int rc = s->env->link ? keep_stop(s->env->link, s->bag, s->setup.id, s->pid) : -EOPNOTSUPP;
 
-	if (rc == 0)
-		s->stopped = true;
-	return rc;
+	if (rc < 0)
+		return rc;
+	if (!*head->reason)
+		(void)snprintf(head->reason, sizeof(head->reason), "%s", why);
+	s->stopped = true;
+	return 0;
+}
+
+void trouble_leave(struct session *s, uint64_t addr, const char *why)
+{
+	_Atomic uint64_t *count = &s->state->head->count.unanswered;
+
+	if (!atomic_load(count))
+		log_warn("%s: a fault at address 0x%" PRIx64 " cannot be answered: %s; "
+			 "who waits there is left waiting, and others are only counted",
+			 s->setup.id, addr, why);
+	state_add(count, 1);
 }
 
 static void stop(struct session *s, uint64_t page, int code)
 {
+	struct err why;
 	int rc;
 
 	if (s->stopped)
 		return;
-	rc = trouble_stop_guest(s);
+	err_set(&why, code, "stopped, because offset %" PRIu64 " of '%s' cannot be read: %s",
+		region_offset(session_region(s, page), page), s->setup.memfile,
+		source_strerror(code));
+	rc = trouble_stop_guest(s, why.text);
 	if (rc == 0)
 		tell(s, page, code, "the guest is stopped");
 	else
@@ -108,11 +129,26 @@ static void apply(struct session *s, uint64_t page, int code)
 	park(s, wants_find(&s->wants, page), loop_now_ns());
 }
 
+/* Only memory that was registered, or mapped anew, after the handoff. */
+static bool is_of_other_pages(const struct session *s, uint64_t page)
+{
+	const struct region *r = session_region(s, page);
+	uint64_t page_size = uffd_page_size(s->fd[SESSION_UFFD], region_addr(r, page));
+
+	return page_size && page_size != r->page_size;
+}
+
 void trouble_page(struct session *s, uint64_t page, int code)
 {
 	struct want *w = wants_find(&s->wants, page);
 	uint64_t now = loop_now_ns();
 
+	if (code == -EINVAL && is_of_other_pages(s, page)) {
+		trouble_leave(s, region_addr(session_region(s, page), page),
+			      "its memory has pages of another size than was handed over");
+		wants_drop(&s->wants, page);
+		return;
+	}
 	if (code == -ESRCH || code == -ENOENT) {
 		if (code == -ENOENT)
 			install_wake(s, page);

@@ -21,8 +21,17 @@ struct session;
  */
 void trouble_page(struct session *s, uint64_t page, int code);
 
-/* Stops the hypervisor: the configured command or signal.  -errno of keep_stop(). */
-int trouble_stop_guest(struct session *s);
+/*
+ * Stops the hypervisor: the configured command or signal.  `why` becomes the reason of the
+ * session's end.  -errno of keep_stop().
+ */
+int trouble_stop_guest(struct session *s, const char *why);
+
+/*
+ * A fault, with why it cannot be answered: whoever waits is left waiting, because waking
+ * would raise it again at once.  The first of a session is logged, all are counted.
+ */
+void trouble_leave(struct session *s, uint64_t addr, const char *why);
 
 /* What a code of the userfaultfd means for the session when nobody waits for the page. */
 void trouble_uffd(struct session *s, int code);

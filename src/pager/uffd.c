@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* Younger than the headers of some distributions (Linux 6.6). */
@@ -21,9 +22,12 @@ struct uffdio_poison {
 
 #define PAGE 4096u
 
+#define HUGE_LEN (UINT64_C(2) << 20)
+#define GIGA_LEN (UINT64_C(1) << 30)
+
 /* An aligned piece of address space that any process may have, at any page size. */
-#define ANYWHERE (UINT64_C(1) << 30)
-#define ANY_LEN (UINT64_C(2) << 20)
+#define ANYWHERE GIGA_LEN
+#define ANY_LEN HUGE_LEN
 
 /*
  * Whether the kernel itself made this file: what a FUSE daemon or a driver has
@@ -50,11 +54,13 @@ static bool polls_error(int fd)
 	return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
 }
 
-static int set_nonblocking(int fd)
+int uffd_unblock(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
 
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+	if (flags < 0)
+		return -errno;
+	if (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return -errno;
 	return 0;
 }
@@ -75,16 +81,53 @@ int uffd_check(int fd, struct err *err)
 				       "the userfaultfd's API was never agreed on (UFFDIO_API)");
 		return err_set(err, -EINVAL, "the descriptor is not a userfaultfd");
 	}
-	if (set_nonblocking(fd) < 0)
+	if (uffd_unblock(fd) < 0)
 		return err_set(err, -EINVAL, "the userfaultfd cannot be made non-blocking");
 	return 0;
 }
 
+/*
+ * What UFFDIO_CONTINUE leaves: -ENOENT where nothing is registered, -EINVAL where pages are
+ * larger than `len`, or anonymous ones of 4 KiB, -EFAULT where a page is missing.  0: it
+ * was not looked at (before Linux 5.13, or while a removal is pending).
+ */
+static int64_t resume(int fd, uint64_t addr, uint64_t len)
+{
+	struct uffdio_continue arg = {.range = {addr, len}};
+
+	return ioctl(fd, UFFDIO_CONTINUE, &arg) < 0 ? arg.mapped : 1;
+}
+
 bool uffd_is_anonymous(int fd, uint64_t addr)
 {
-	struct uffdio_continue arg = {.range = {addr, 4096}};
+	return resume(fd, addr, PAGE) == -EINVAL;
+}
 
-	return ioctl(fd, UFFDIO_CONTINUE, &arg) < 0 && arg.mapped == -EINVAL;
+bool uffd_is_registered(int fd, uint64_t addr)
+{
+	return resume(fd, addr, PAGE) != -ENOENT;
+}
+
+static bool is_unknown(int64_t resumed)
+{
+	return resumed == 0 || resumed == -ENOENT || resumed == -ESRCH || resumed == -EAGAIN;
+}
+
+uint64_t uffd_page_size(int fd, uint64_t addr)
+{
+	static const uint64_t huge[] = {HUGE_LEN, GIGA_LEN};
+	int64_t rc = resume(fd, addr, PAGE);
+
+	if (is_unknown(rc))
+		return 0;
+	if (rc != -EINVAL)
+		return PAGE;
+	for (unsigned i = 0; i < sizeof(huge) / sizeof(huge[0]); i++) {
+		rc = resume(fd, addr - addr % huge[i], huge[i]);
+		if (rc != -EINVAL && !is_unknown(rc))
+			return huge[i];
+	}
+	return PAGE;
 }
 
 static bool is_event(const struct uffd_msg *msg)
@@ -106,13 +149,24 @@ static void close_fork(struct uffd_msg *msg)
 	msg->arg.fork.ufd = UINT32_MAX;
 }
 
+/* Without waiting, and without believing the flags, which are whoever's has the file, too. */
+static ssize_t read_now(int fd, struct uffd_msg *slots, unsigned n)
+{
+	struct iovec io = {slots, n * sizeof(*slots)};
+	ssize_t len = preadv2(fd, &io, 1, -1, RWF_NOWAIT);
+
+	if (len >= 0 || errno != EOPNOTSUPP)
+		return len;
+	return uffd_unblock(fd) < 0 ? -1 : read(fd, slots, n * sizeof(*slots));
+}
+
 int uffd_read(int fd, struct uffd_msg *slots, unsigned n)
 {
 	unsigned got;
 	ssize_t len;
 
 	do
-		len = read(fd, slots, n * sizeof(*slots));
+		len = read_now(fd, slots, n);
 	while (len < 0 && errno == EINTR);
 	if (len < 0)
 		return errno == EAGAIN ? 0 : -errno;
@@ -220,14 +274,22 @@ int uffd_wake(int fd, struct uffd_range r)
 	return ask(fd, UFFDIO_WAKE, r);
 }
 
-bool uffd_gone(int fd, uint64_t addr)
+/* Lifting a write protection that nobody has set is refused without effect. */
+static int unprotect(int fd, uint64_t addr)
 {
-	/* Lifting a write protection that nobody has set is refused without effect. */
 	struct uffdio_writeprotect arg = {
 		.range = {addr, PAGE}, .mode = UFFDIO_WRITEPROTECT_MODE_DONTWAKE,
 	};
 
-	return ioctl(fd, UFFDIO_WRITEPROTECT, &arg) < 0 && errno == ESRCH;
+	return ioctl(fd, UFFDIO_WRITEPROTECT, &arg) < 0 ? -errno : 0;
+}
+
+bool uffd_gone(int fd, uint64_t addr)
+{
+	int rc = unprotect(fd, addr);
+
+	/* Addresses that no process has are refused before anybody looks for the process. */
+	return (rc == -EINVAL ? unprotect(fd, ANYWHERE) : rc) == -ESRCH;
 }
 
 /*

@@ -39,10 +39,18 @@ struct uffd_range {
 int uffd_check(int fd, struct err *err);
 
 /*
- * Reads up to `n` messages straight into `slots`.  Returns how many, 0 when
- * there are none, -errno (-EBADMSG for what is no message; all slots are empty
- * then).  A fork's new userfaultfd is closed at once: children are not served,
- * and a number of a descriptor means nothing to the next worker.
+ * Makes it non-blocking, if it is not: whoever has the same open file may take that away.
+ * The kernel then says EPOLLERR in place of EPOLLIN.  -errno.
+ */
+int uffd_unblock(int fd);
+
+/*
+ * Reads up to `n` messages straight into `slots`, without waiting, whatever was made of
+ * the file's flags (before Linux 6.10 somebody who takes O_NONBLOCK away at the wrong
+ * moment makes it wait).  Returns how many, 0 when there are none, -errno (-EBADMSG for
+ * what is no message; all slots are empty then).  A fork's new userfaultfd is closed at
+ * once: children are not served, and a number of a descriptor means nothing to the next
+ * worker.
  */
 int uffd_read(int fd, struct uffd_msg *slots, unsigned n);
 
@@ -55,16 +63,23 @@ int uffd_zero(int fd, struct uffd_range r, uint64_t *ret_done);
  * the kernel knows no memory failures.  -EINVAL before Linux 6.6.
  */
 int uffd_poison(int fd, struct uffd_range r, uint64_t *ret_done);
-/* Whoever waits in the range tries again. */
+/* Whoever waits in the range tries again.  -EINVAL: no process has such addresses. */
 int uffd_wake(int fd, struct uffd_range r);
 /* -ENOENT when nothing is mapped there; what is not registered is passed over. */
 int uffd_unregister(int fd, struct uffd_range r);
+
 /*
- * Whether the page at `addr` (of 4 KiB, registered) is of private anonymous memory:
- * UFFDIO_CONTINUE is refused there, whatever the page's state; on shared memory
- * it finds no page, or maps one that is there, as the guest's own access would.
+ * What is asked by UFFDIO_CONTINUE, whose refusals tell one memory from another.  Where it
+ * is granted (shared memory whose page is there and not mapped) it maps the page, as the
+ * guest's own access would.  `addr` is a multiple of 4096.
  */
+
+/* Whether it is private anonymous memory of 4 KiB pages; only where uffd_page_size() is 4096. */
 bool uffd_is_anonymous(int fd, uint64_t addr);
+/* Of the memory that is registered there; 0: none is, or it cannot be known. */
+uint64_t uffd_page_size(int fd, uint64_t addr);
+/* Where it cannot be known, true. */
+bool uffd_is_registered(int fd, uint64_t addr);
 
 /* Whether the guest's process is gone.  `addr` is any page's; nothing is changed. */
 bool uffd_gone(int fd, uint64_t addr);

@@ -187,6 +187,21 @@ int io_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *re
 	return rc;
 }
 
+int io_read_regular(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len)
+{
+	int fd = open_retry(dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0), rc;
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		rc = -errno;
+	else
+		rc = S_ISREG(st.st_mode) ? slurp(fd, max, ret, ret_len) : -EMEDIUMTYPE;
+	close(fd);
+	return rc;
+}
+
 static int write_new_file(int dirfd, const char *path, const void *data, size_t len)
 {
 	int fd = open_retry(dirfd, path, O_WRONLY | O_CREAT | O_TRUNC, 0666), rc;

@@ -28,6 +28,8 @@ int io_mkdirs(const char *path, unsigned mode, struct err *err);
 
 /* The whole of a small file, NUL-terminated, malloc'd.  -EFBIG above `max`. */
 int io_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len);
+/* The same; -EMEDIUMTYPE for what is no regular file: no FIFO or terminal is waited for. */
+int io_read_regular(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len);
 
 /* Writes NAME.tmp, fsyncs, renames over `path`, fsyncs the directory. */
 int io_replace_file(int dirfd, const char *path, const void *data, size_t len);

@@ -226,10 +226,12 @@ int trace_load(const char *path, struct trace *ret, struct err *err)
 {
 	char *text;
 	size_t len;
-	int rc = io_read_file(AT_FDCWD, path, TRACE_TEXT_MAX, &text, &len);
+	int rc = io_read_regular(AT_FDCWD, path, TRACE_TEXT_MAX, &text, &len);
 
 	if (rc == -EFBIG)
 		return err_set(err, rc, "trace '%s' has more than %u bytes", path, TRACE_TEXT_MAX);
+	if (rc == -EMEDIUMTYPE)
+		return err_set(err, rc, "trace '%s' is not a regular file", path);
 	if (rc < 0)
 		return err_sys(err, rc, "cannot read trace '%s'", path);
 	rc = trace_parse(text, len, ret, err);

@@ -61,6 +61,14 @@ done <<'END'
 422|{"id":"a","memfile":"$T/mem.raw","record":"$T/nosuch/r"}|cannot record to
 422|{"id":"a","memfile":"$T/mem.raw","socket":"$T/nosuch/s"}|cannot listen on
 END
+session writes mem.raw ",\"record\":\"$T/rec\""
+asks "a second recording into one file" 422 POST /sessions "{\"id\":\"a\",\"memfile\":\"$T/mem.raw\",\"record\":\"$T/rec\"}"
+is "is told" "$(error_text)" "session 'writes' records to '$T/rec'"
+request POST /sessions/writes/close
+session writes mem.raw ",\"record\":\"$T/rec\""
+is "when the first has ended, it may" "$status" 201
+request POST /sessions/writes/close
+request POST /sessions/writes/close
 cp mem.raw kept
 asks "a recording over a file" 422 POST /sessions \
 	"{\"id\":\"a\",\"memfile\":\"$T/mem.raw\",\"record\":\"$T/kept\",\"trace\":\"$T/nosuch\"}"

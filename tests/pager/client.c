@@ -22,6 +22,7 @@
  *	hangup [SECONDS]		waits for the pager to close the socket
  *	close | closefd			our end of the socket, our copy of the userfaultfd
  *	unmap OFF			the region that shows OFF
+ *	odd ...				odd.h
  *	json | stats | sleep SECONDS | hold | exit [STATUS]
  *
  * `hold` goes on until standard input ends.  After -t SECONDS it ends with
@@ -44,6 +45,7 @@
 #include "tests/pager/churn.h"
 #include "tests/pager/hand.h"
 #include "tests/pager/mem.h"
+#include "tests/pager/odd.h"
 #include "tests/pager/script.h"
 #include "tests/pager/tool.h"
 #include "tests/pager/touch.h"
@@ -301,6 +303,11 @@ static void cmd_unmap(struct client *c, struct words *w)
 	printf("ok unmap\n");
 }
 
+static void cmd_odd(struct client *c, struct words *w)
+{
+	odd_command(&c->mem, c->uffd, w);
+}
+
 static void cmd_json(struct client *c, struct words *w)
 {
 	char *json = true_json(c);
@@ -493,7 +500,7 @@ static const struct {
 	{"expect", cmd_expect}, {"file", cmd_file}, {"flood", cmd_flood},
 	{"handoff", cmd_handoff}, {"hangup", cmd_hangup}, {"hold", cmd_hold},
 	{"json", cmd_json}, {"latency", cmd_latency}, {"map", cmd_map},
-	{"punch", cmd_punch}, {"remove", cmd_remove}, {"sleep", cmd_sleep},
+	{"odd", cmd_odd}, {"punch", cmd_punch}, {"remove", cmd_remove}, {"sleep", cmd_sleep},
 	{"stats", cmd_stats}, {"syscall", cmd_syscall}, {"touch", cmd_touch},
 	{"uffd", cmd_uffd}, {"unmap", cmd_unmap}, {"write", cmd_write},
 };

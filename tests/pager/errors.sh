@@ -48,6 +48,8 @@ wait $stopping
 guest_end stop
 is "stop: the guest is stopped" $? 137
 ok "stop: the session ends" within 10 is_state stop gone
+is "stop: which says why" "$(fact stop .reason)" \
+	"stopped, because offset 7340032 of '$T/stop.raw' cannot be read: $(sed -n 's/.* stop: .*: \(.*\): the guest is stopped/\1/p' pager.log)"
 like "stop: logged" "$(grep stop: pager.log)" "offset 7340032 of '$T/stop.raw': .*: the guest is stopped"
 ok "wait: the guest still waits" kill -0 $waiting
 ok "wait: for the next worker, too" kill_worker
@@ -55,6 +57,7 @@ ok "wait: which tries again" within 10 retries wait
 ok "wait: still" kill -0 $waiting
 dd if=mem.raw of=wait.raw bs=1M conv=notrunc status=none
 ok "wait: the file is whole again: the guest goes on" wait $waiting || cat wait.does
+is "wait: the log says that it can be read" "$(grep -c "wait: '.*/wait.raw' can be read again" pager.log)" 1
 ok "wait: with the right bytes" guest_does wait "touch random" check
 ok "poison: is for ever" guest_does poison "expect bus 6M 4K"
 dd if=mem.raw of=poison.raw bs=1M conv=notrunc status=none

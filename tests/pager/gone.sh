@@ -39,7 +39,7 @@ for i in {1..8}; do
 	eval "kill -9 \$guest_pid_k$i"
 done
 ok "guests that are killed: their sessions end" within 10 is_count gone 8
-is "without a complaint" "$(curl -s --unix-socket "$sock" http://pager/sessions | jq -c '[.[].reason] | unique')" "[null]"
+is "and say why" "$(curl -s --unix-socket "$sock" http://pager/sessions | jq -c '[.[].reason] | unique')" '["the hypervisor ended"]'
 is "no socket is left" "$(find run -name 'k?.sock')" ""
 wait 2>/dev/null "$guest_pid_k1"
 one_page_each() { [ "$(states)" -le $((8 * 64)) ]; } # of the head
@@ -60,6 +60,7 @@ ok "which looks itself" within 10 hung_up
 ok "its pages are right" guest_does h check
 guest_end h
 ok "when it ends, the session does" within 10 is_state h gone
+is "and says why" "$(fact h .reason)" "the hypervisor ended"
 
 session u mem.raw
 guest_begin u mem.raw
@@ -83,6 +84,7 @@ ok "the session ends" within 10 is_state c gone
 guest_end c
 is "because the guest was killed by the signal" $? 137
 is "and says that it was stopped" "$(fact c .stopped)" true
+is "and why" "$(fact c .reason)" "stopped by force"
 ok "by the command-line tool" lamina pager close -S "$sock" c
 is "it is forgotten" "$(state_of c)" none
 

@@ -159,8 +159,12 @@ ok "one that says nothing yet" guest_does w "map auto 1M 0" "handoff run/w299.so
 ok "is not served" is_state w299 waiting
 ok "by the next worker either" kill_worker
 ok "but it still waits for its word" is_state w299 waiting
-guest_end w
-ok "and sees its end" within 10 is_state w299 failed
+guest_does w "odd fork" # the connection is its child's
+wait "$guest_pid_w"
+sleep 0.3
+ok "also when the process that connected has ended, and left it to another" is_state w299 waiting
+echo exit >&"$guest_fd_w"
+ok "and sees its end" within 20 is_state w299 failed
 ok "one of them serves" client -t 60 -f mem.raw -e "map auto 8M 0; handoff run/w7.sock; touch random threads 4; check"
 
 # --- nothing is left ---

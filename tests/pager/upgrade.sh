@@ -81,7 +81,7 @@ session z mem.raw
 guest_begin z mem.raw
 guest_does z "map auto 4M 0" "handoff run/z.sock" "touch seq count 10"
 kill "$pager_pid"
-told() { grep -q "not ending: 1 guests would hang" pager.log; }
+told() { grep -q "not ending: 1 guest would hang" pager.log; }
 ok "it does not end while guests depend on it" within 10 told
 ok "and serves" guest_does z "touch random threads 2" check
 guest_end z

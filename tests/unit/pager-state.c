@@ -130,6 +130,8 @@ static void test_end(void)
 	is_int(second->head->phase, STATE_FAILED, "this is one");
 	is_str(second->head->reason, "the memfile is gone", "for a reason");
 	ok(second->head->ended_ms >= second->head->handoff_ms, "at some time");
+	state_end(state, STATE_GONE, NULL);
+	is_str(second->head->reason, "the memfile is gone", "which stays when no other is given");
 	memset(text, 'y', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
 	state_end(state, STATE_GONE, text);

@@ -4,11 +4,13 @@
 #include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/uio.h>
 
 #include "tests/tap.h"
 #include "tests/unit/uffd-guest.h"
 
 #define NPAGES 16
+#define BEYOND (UINT64_C(1) << 56)	/* of any address space */
 
 static struct err err;
 static uint64_t done;
@@ -69,6 +71,21 @@ static void answer(unsigned n, const struct answer *list)
 	asked = 0;
 }
 
+/* ---- a kernel that has no RWF_NOWAIT here ---- */
+
+static bool old_kernel;
+
+ssize_t __real_preadv64v2(int fd, const struct iovec *iov, int n, off_t off, int flags);
+ssize_t __wrap_preadv64v2(int fd, const struct iovec *iov, int n, off_t off, int flags);
+
+ssize_t __wrap_preadv64v2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	if (!old_kernel)
+		return __real_preadv64v2(fd, iov, n, off, flags);
+	errno = EOPNOTSUPP;
+	return -1;
+}
+
 /* ---- tests ---- */
 
 static struct uffd_range at(const struct guest *g, uint64_t off, uint64_t len)
@@ -107,11 +124,43 @@ static void test_faults(struct guest *g)
 	is_int(do_it(g, READ, 4 * PAGE + 1, 0), 0, "beside it are zeros");
 }
 
+/* The guest has the file, too. */
+static void make_blocking(const struct guest *g)
+{
+	if (fcntl(g->uffd, F_SETFL, 0) < 0)
+		bail("F_SETFL");
+}
+
+static void test_blocking(struct guest *g)
+{
+	struct uffd_msg slots[4];
+	struct pollfd p = {.fd = g->uffd, .events = POLLIN};
+
+	make_blocking(g);
+	alarm(20);
+	is_int(uffd_read(g->uffd, slots, 4), 0, "one that blocks does not block us");
+	is_int(poll(&p, 1, 0) == 1 ? p.revents : 0, POLLERR, "an error is all that poll says");
+	is_int(uffd_unblock(g->uffd), 0, "it is made non-blocking again");
+	is_int(poll(&p, 1, 0), 0, "and is quiet");
+	make_blocking(g);
+	old_kernel = true;
+	is_int(uffd_read(g->uffd, slots, 4), 0, "nor on an older kernel");
+	ok(fcntl(g->uffd, F_GETFL) & O_NONBLOCK, "which has to be told");
+	tell(g, READ, 6 * PAGE, 0);
+	is_int(next(g).event, UFFD_EVENT_PAGEFAULT, "it reads there, too");
+	old_kernel = false;
+	alarm(0);
+	is_int(uffd_copy(g->uffd, at(g, 6 * PAGE, PAGE), src, &done), 0, "an answer");
+	is_int(hear(g), src[0], "is heard");
+}
+
 static void test_wake(struct guest *g)
 {
 	tell(g, READ, 5 * PAGE, 0);
 	(void)next(g);
 	is_int(uffd_wake(g->uffd, at(g, 0, g->len)), 0, "a wake");
+	is_int(uffd_wake(g->uffd, (struct uffd_range){BEYOND, PAGE}), -EINVAL,
+	       "not of addresses that no process has");
 	ok((next(g).arg.pagefault.address & ~(PAGE - 1)) == g->addr + 5 * PAGE,
 	   "makes the kernel raise the fault again");
 	is_int(uffd_copy(g->uffd, at(g, 5 * PAGE, PAGE), src, &done), 0, "it is answered");
@@ -231,7 +280,13 @@ static void test_poison(struct guest *g)
 
 static void test_unregister(struct guest *g)
 {
+	is_int(uffd_page_size(g->uffd, g->addr), 4096, "pages of 4 KiB");
+	ok(uffd_is_anonymous(g->uffd, g->addr), "of its own");
+	ok(uffd_is_registered(g->uffd, g->addr + 12 * PAGE), "that are registered");
 	is_int(uffd_unregister(g->uffd, at(g, 15 * PAGE, PAGE)), 0, "a page is unregistered");
+	ok(!uffd_is_registered(g->uffd, g->addr + 15 * PAGE), "and then it is not");
+	ok(uffd_is_registered(g->uffd, g->addr + 14 * PAGE), "the one before is");
+	is_int(uffd_page_size(g->uffd, g->addr + 15 * PAGE), 0, "its size is not known then");
 	is_int(uffd_copy(g->uffd, at(g, 15 * PAGE, PAGE), src, &done), -ENOENT, "no copy there");
 	is_int(uffd_zero(g->uffd, at(g, 15 * PAGE, PAGE), &done), -ENOENT, "and no zeros");
 	is_int(uffd_poison(g->uffd, at(g, 15 * PAGE, PAGE), &done), -ENOENT, "and no poison");
@@ -247,11 +302,13 @@ static void test_unregister(struct guest *g)
 static void test_gone(struct guest *g)
 {
 	ok(!uffd_gone(g->uffd, g->addr), "the guest lives");
+	ok(!uffd_gone(g->uffd, BEYOND), "also when asked for what no process has");
 	is_int(do_it(g, READ, 0, 0) >= 0, 1, "and was not changed by the question");
 	kill(g->pid, SIGKILL);
 	waitpid(g->pid, NULL, 0);
 	g->pid = 0;
 	ok(uffd_gone(g->uffd, g->addr), "the guest is gone");
+	ok(uffd_gone(g->uffd, BEYOND), "wherever one asks");
 	is_int(uffd_copy(g->uffd, at(g, 0, PAGE), src, &done), -ESRCH, "no copy");
 	is_int(done, 0, "nothing done");
 	is_int(uffd_zero(g->uffd, at(g, 0, PAGE), &done), -ESRCH, "no zeros");
@@ -267,6 +324,7 @@ static void test_anonymous(void)
 
 	start(&g, ANON, NPAGES * PAGE);
 	test_faults(&g);
+	test_blocking(&g);
 	test_wake(&g);
 	test_exists(&g);
 	test_remove(&g);
@@ -283,12 +341,18 @@ static void test_memfd(void)
 	struct guest g;
 
 	start(&g, MEMFD, NPAGES * PAGE);
+	is_int(uffd_page_size(g.uffd, g.addr + PAGE), 4096, "shared memory has pages of 4 KiB");
+	ok(uffd_is_registered(g.uffd, g.addr) && !uffd_is_anonymous(g.uffd, g.addr),
+	   "that are registered");
 	is_int(uffd_zero(g.uffd, at(&g, 0, 2 * PAGE), &done), 0, "zeros into a memfd");
 	is_int(done, 2 * PAGE, "two pages");
 	is_int(do_it(&g, READ, PAGE, 0), 0, "are read by the guest");
 	is_int(uffd_copy(g.uffd, at(&g, 2 * PAGE, PAGE), src, &done), 0, "a page into a memfd");
 	is_int(do_it(&g, READ, 2 * PAGE + 9, 0), src[9], "is read by the guest");
 	is_int(uffd_zero(g.uffd, at(&g, PAGE, 2 * PAGE), &done), -EEXIST, "they are there now");
+	ok(uffd_is_registered(g.uffd, g.addr + 2 * PAGE), "the question is answered there, too");
+	is_int(do_it(&g, UNMAP, 0, g.len), 0, "the guest unmaps all");
+	ok(!uffd_is_registered(g.uffd, g.addr), "nothing is registered");
 	guest_end(&g);
 }
 
@@ -405,6 +469,9 @@ static void test_huge(void)
 		tap_skip(reason ? reason : "huge pages: the guest cannot map them");
 		return;
 	}
+	is_int(uffd_page_size(g.uffd, g.addr), HUGE_PAGE, "pages of 2 MiB");
+	is_int(uffd_page_size(g.uffd, g.addr + HUGE_PAGE + PAGE), HUGE_PAGE, "also inside");
+	ok(uffd_is_registered(g.uffd, g.addr + PAGE), "and registered");
 	tell(&g, READ, HUGE_PAGE + 12345, 0);
 	(void)next(&g);
 	is_int(uffd_copy(g.uffd, at(&g, HUGE_PAGE, HUGE_PAGE), src, &done), 0, "a huge page");
@@ -418,6 +485,8 @@ static void test_huge(void)
 	is_int(uffd_zero(g.uffd, at(&g, 0, HUGE_PAGE), &done), -EINVAL, "there are no huge zeros");
 	pool_set(2);
 	is_int(uffd_copy(g.uffd, at(&g, 0, HUGE_PAGE), src, &done), 0, "a page more in the pool");
+	is_int(do_it(&g, UNMAP, 0, g.len), 0, "the guest unmaps all");
+	ok(!uffd_is_registered(g.uffd, g.addr), "nothing is registered");
 	guest_end(&g);
 	pool_restore();
 }

@@ -2,9 +2,11 @@
 #include "src/pager/unixsock.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "tests/tap.h"
 
@@ -113,8 +115,42 @@ static void test_peer(void)
 	close(file);
 }
 
+/* One that another process might have made, and whose name may be somebody else's by now. */
+static void test_is_at(void)
+{
+	char *path = strdup(tap_path("at")), *link = strdup(tap_path("link"));
+	int fd = unixsock_replace(path, STREAM, 0600, &err), peer, status = 0;
+	pid_t child;
+
+	ok(unixsock_is_at(fd, path), "a socket is at its name");
+	ok(symlink(path, link) == 0 && unixsock_is_at(fd, link), "and at a link to it");
+	peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	close(peer);
+	close(accept4(fd, NULL, NULL, SOCK_CLOEXEC));
+	peer = unixsock_connect(path, STREAM);
+	ok(unixsock_is_at(fd, path), "also while somebody waits there");
+	is_int(write(peer, "x", 1), 1, "who goes on to wait");
+	close(peer);
+	for (int i = 0; i < 200; i++)	/* as many as the backlog takes */
+		(void)unixsock_connect(path, STREAM | SOCK_NONBLOCK);
+	ok(unixsock_is_at(fd, path), "or very many do");
+	child = fork();
+	if (child == 0)
+		_exit(unixsock_replace(path, STREAM, 0600, &err) < 0 || raise(SIGSTOP));
+	(void)waitpid(child, &status, WUNTRACED);
+	ok(WIFSTOPPED(status) && !unixsock_is_at(fd, path), "not when the name is another's");
+	(void)kill(child, SIGKILL);
+	(void)waitpid(child, NULL, 0);
+	(void)unlink(path);
+	ok(!unixsock_is_at(fd, path), "nor when nobody has it");
+	close(fd);
+	free(link);
+	free(path);
+}
+
 int main(void)
 {
+	test_is_at();
 	test_claim();
 	test_claim_refused();
 	test_replace();

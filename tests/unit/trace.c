@@ -200,6 +200,16 @@ static void test_load(void)
 
 	is_err(trace_load(path, &t, &err), &err, -ENOENT,
 	       "cannot read trace '%s': No such file or directory", path);
+	is_err(trace_load("/dev/zero", &t, &err), &err, -EMEDIUMTYPE,
+	       "trace '/dev/zero' is not a regular file");
+	if (mkfifo(path, 0600) < 0)
+		bail("no FIFO");
+	alarm(20);
+	is_err(trace_load(path, &t, &err), &err, -EMEDIUMTYPE,
+	       "trace '%s' is not a regular file", path);
+	alarm(0);
+	if (unlink(path) < 0)
+		bail("a FIFO stays");
 	write_file(path, HEAD "1 2\nend 2\n");
 	is_int(trace_load(path, &t, &err), 0, "a file");
 	is_int(t.npages, 2, "is read");
