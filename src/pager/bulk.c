@@ -17,7 +17,7 @@
  *
  * Locks: the session's comes before this one's.
  */
-#include "src/pager/bulk.h"
+#include "src/pager/bulk-private.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -30,55 +30,17 @@
 #include <unistd.h>
 
 #include "src/pager/install.h"
-#include "src/pager/session.h"
 
-#define READERS_MAX 4
+#define READERS 4		/* threads: most of them wait for what is not cached */
 #define JOIN_PAGES 8		/* a gap of so few pages is read too */
 #define TRIES 3			/* of a read that fails */
 #define TRY_MS 200
-#define GUARD_MS 100
 #define NICE 10			/* of the threads: whoever serves faults comes first */
-#define BURST_NS 10000000	/* a rate may be exceeded for so long */
-
-enum step { STEP_FREE, STEP_READING, STEP_READY };
-
-struct bulk {
-	struct session *s;
-	struct source *source;
-	struct bulk_limits limits;
-	uint64_t buf_len;
-	_Atomic unsigned refs;
-
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	/* All below under lock. */
-	bool stop;
-	bool looking;			/* one thread asks the file for the next run */
-	uint32_t region;		/* the place: in this region */
-	uint64_t pos;			/* so many bytes in */
-	uint64_t run_end;		/* of the same region; at most pos: not known */
-	bool run_hole;
-	uint64_t gone;			/* bytes of the regions before */
-	uint64_t next_number;
-	uint64_t due_ns;		/* by the rate, of what is read next */
-	uint64_t guard_ns;		/* when the guard was asked last */
-	uint64_t held_ns;		/* since when it holds; 0: it does not */
-	int code;
-	struct err err;
-	struct bulk_block block[BULK_BLOCKS];
-};
-
-static const struct region *region_now(const struct bulk *b)
-{
-	const struct state_head *head = b->s->state->head;
-
-	return b->region < head->nregions ? &head->regions[b->region] : NULL;
-}
 
 /* ---- waiting ---- */
 
 /* Under lock: for a change, at most until `ns`; 0: however long. */
-static void wait_until(struct bulk *b, uint64_t ns)
+void bulk_wait_until(struct bulk *b, uint64_t ns)
 {
 	struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
 
@@ -88,12 +50,12 @@ static void wait_until(struct bulk *b, uint64_t ns)
 		(void)pthread_cond_wait(&b->changed, &b->lock);
 }
 
-static void wait_ms(struct bulk *b, uint64_t ms)
+void bulk_wait_ms(struct bulk *b, uint64_t ms)
 {
 	uint64_t end = loop_now_ns() + ms * 1000000;
 
 	while (!b->stop && loop_now_ns() < end)
-		wait_until(b, end);
+		bulk_wait_until(b, end);
 }
 
 static void tell_owner(struct bulk *b)
@@ -102,7 +64,7 @@ static void tell_owner(struct bulk *b)
 }
 
 /* Under lock. */
-static void fail(struct bulk *b, int code, const struct err *err)
+void bulk_fail(struct bulk *b, int code, const struct err *err)
 {
 	if (!b->code) {
 		b->code = code;
@@ -112,24 +74,17 @@ static void fail(struct bulk *b, int code, const struct err *err)
 	tell_owner(b);
 }
 
-static bool is_ending(const struct bulk *b)
-{
-	return b->stop || b->code;
-}
-
 /* ---- reading that may fail ---- */
 
-typedef int try_fn(struct bulk *b, void *arg);
-
 /* Without lock.  A file that cannot be read may be another one by now: a new mount. */
-static int try_hard(struct bulk *b, try_fn *fn, void *arg)
+int bulk_try(struct bulk *b, bulk_try_fn *fn, void *arg)
 {
 	int rc = fn(b, arg);
 
 	for (int i = 1; i < TRIES && rc < 0; i++) {
 		state_add(&b->s->state->head->count.retries, 1);
 		pthread_mutex_lock(&b->lock);
-		wait_ms(b, TRY_MS);
+		bulk_wait_ms(b, TRY_MS);
 		pthread_mutex_unlock(&b->lock);
 		(void)source_reopen(b->source, NULL);
 		rc = fn(b, arg);
@@ -137,171 +92,10 @@ static int try_hard(struct bulk *b, try_fn *fn, void *arg)
 	return rc;
 }
 
-static int unreadable(struct err *err, const struct bulk *b, uint64_t off, int code)
+int bulk_unreadable(struct err *err, const struct bulk *b, uint64_t off, int code)
 {
 	return err_set(err, -EIO, "offset %" PRIu64 " of '%s' cannot be read: %s", off,
 		       source_path(b->source), source_strerror(code));
-}
-
-struct run {
-	uint64_t off;
-	uint64_t max;
-	bool hole;
-	uint64_t len;
-};
-
-static int ask_run(struct bulk *b, void *arg)
-{
-	struct run *run = arg;
-
-	if (source_absent(b->source))
-		(void)source_reopen(b->source, NULL);
-	return source_run(b->source, run->off, run->max, &run->hole, &run->len);
-}
-
-/* Under lock, which it leaves meanwhile: in which run the place lies. */
-static void look(struct bulk *b, const struct region *r)
-{
-	struct run run = {.off = r->off + b->pos, .max = r->size - b->pos};
-	struct err err;
-	int rc;
-
-	b->looking = true;
-	pthread_mutex_unlock(&b->lock);
-	rc = try_hard(b, ask_run, &run);
-	pthread_mutex_lock(&b->lock);
-	b->looking = false;
-	if (rc < 0) {
-		fail(b, unreadable(&err, b, run.off, rc), &err);
-		return;
-	}
-	b->run_hole = run.hole;
-	b->run_end = b->pos + run.len;
-	pthread_cond_broadcast(&b->changed);
-}
-
-/* ---- pace ---- */
-
-/* Under lock.  False: it has left the lock meanwhile. */
-static bool ask_guard(struct bulk *b)
-{
-	uint64_t now = loop_now_ns();
-	struct err err;
-	int rc;
-
-	if (!b->limits.guard.min_available && !(b->limits.guard.max_pressure > 0))
-		return true;
-	if (!b->held_ns && now - b->guard_ns < UINT64_C(1000000) * GUARD_MS)
-		return true;
-	b->guard_ns = now;
-	pthread_mutex_unlock(&b->lock);
-	rc = guard_check(&b->limits.guard, &err);
-	pthread_mutex_lock(&b->lock);
-	if (rc == 0)
-		b->held_ns = 0;
-	else if (!b->held_ns)
-		b->held_ns = now;
-	if (rc == 0)
-		return false;		/* the place may be another one by now */
-	if (now - b->held_ns >= UINT64_C(1000000) * BULK_HELD_MS)
-		fail(b, -ENOMEM, &err);
-	else
-		wait_ms(b, GUARD_MS);
-	return false;
-}
-
-/* The same. */
-static bool in_time(struct bulk *b)
-{
-	uint64_t now = loop_now_ns();
-
-	if (!b->limits.rate || b->due_ns <= now + BURST_NS)
-		return true;
-	wait_until(b, b->due_ns);
-	return false;
-}
-
-static void pay(struct bulk *b, uint64_t len)
-{
-	uint64_t now = loop_now_ns();
-
-	if (!b->limits.rate)
-		return;
-	if (b->due_ns < now)
-		b->due_ns = now;
-	b->due_ns += (uint64_t)((double)len * 1e9 / (double)b->limits.rate);
-}
-
-/* ---- the place ---- */
-
-/* Under lock: over a hole; a huge page of which only a part is one is data. */
-static bool skip_hole(struct bulk *b, const struct region *r)
-{
-	uint64_t len = (b->run_end - b->pos) / r->page_size * r->page_size;
-
-	if (!b->run_hole || !len)
-		return false;
-	b->pos += len;
-	return true;
-}
-
-static void next_region(struct bulk *b, const struct region *r)
-{
-	b->gone += r->size;
-	b->region++;
-	b->pos = 0;
-	b->run_end = 0;
-}
-
-static struct bulk_block *free_block(struct bulk *b)
-{
-	for (unsigned i = 0; i < BULK_BLOCKS; i++)
-		if (b->block[i].step == STEP_FREE)
-			return &b->block[i];
-	return NULL;
-}
-
-/* Under lock: a whole block, behind a short run too: small holes are sooner read than found. */
-static void take(struct bulk *b, const struct region *r, struct bulk_block *block)
-{
-	uint64_t ps = r->page_size;
-	uint64_t max = ps > BULK_LEN ? ps : BULK_LEN;
-	uint64_t len = r->size - b->pos;
-
-	len = len < max ? len : max;
-	block->step = STEP_READING;
-	block->page = r->first + b->pos / ps;
-	block->n = len / ps;
-	block->at = 0;
-	block->number = b->next_number++;
-	b->pos += len;
-	pay(b, len);
-}
-
-/* Under lock, which it may leave meanwhile: what is to be read next; NULL: nothing any more. */
-static struct bulk_block *claim(struct bulk *b)
-{
-	const struct region *r;
-
-	while (!is_ending(b) && (r = region_now(b))) {
-		struct bulk_block *block;
-
-		if (b->looking) {
-			wait_until(b, 0);
-		} else if (b->pos >= r->size) {
-			next_region(b, r);
-		} else if (b->pos >= b->run_end) {
-			look(b, r);
-		} else if (skip_hole(b, r)) {
-			continue;
-		} else if (!(block = free_block(b))) {
-			wait_until(b, 0);
-		} else if (ask_guard(b) && in_time(b)) {
-			take(b, r, block);
-			return block;
-		}
-	}
-	return NULL;
 }
 
 /* ---- blocks ---- */
@@ -342,19 +136,25 @@ static uint64_t next_stretch(const struct bulk_block *block, uint64_t *from)
 	return end - *from;
 }
 
-static int read_block(struct bulk *b, void *arg)
+typedef int read_fn(struct source *source, void *buf, size_t len, uint64_t off);
+
+static int read_with(struct bulk *b, struct bulk_block *block, read_fn *read)
 {
-	struct bulk_block *block = arg;
 	const struct region *r = session_region(b->s, block->page);
 	uint64_t n, off = region_offset(r, block->page);
 	int rc = 0;
 
 	for (uint64_t i = 0; rc == 0 && (n = next_stretch(block, &i)); i += n) {
-		rc = source_read(b->source, block->buf + i * r->page_size, n * r->page_size,
-				 off + i * r->page_size);
+		rc = read(b->source, block->buf + i * r->page_size, n * r->page_size,
+			  off + i * r->page_size);
 		state_add(&b->s->state->head->count.read_bytes, rc == 0 ? n * r->page_size : 0);
 	}
 	return rc;
+}
+
+static int read_block(struct bulk *b, void *arg)
+{
+	return read_with(b, arg, source_read);
 }
 
 static void find_zeros(struct bulk *b, struct bulk_block *block)
@@ -366,13 +166,25 @@ static void find_zeros(struct bulk *b, struct bulk_block *block)
 			block->what[i] = BULK_ZERO;
 }
 
+/* Without lock: what is cached.  -EAGAIN: it is not; or another error. */
+static int try_block(struct bulk *b, struct bulk_block *block)
+{
+	int rc = choose(b, block) ? read_with(b, block, source_try) : 0;
+
+	if (rc == 0)
+		find_zeros(b, block);
+	return rc;
+}
+
 /* Without lock. */
 static int fill_block(struct bulk *b, struct bulk_block *block, struct err *err)
 {
-	int rc = choose(b, block) ? try_hard(b, read_block, block) : 0;
+	int rc;
 
+	source_warm(b->source, block->warm_off, block->warm_len);
+	rc = bulk_try(b, read_block, block);
 	if (rc < 0)
-		return unreadable(err, b,
+		return bulk_unreadable(err, b,
 				  region_offset(session_region(b->s, block->page), block->page),
 				  rc);
 	find_zeros(b, block);
@@ -393,6 +205,31 @@ static void bulk_unref(struct bulk *b)
 	free(b);
 }
 
+/* Under lock, which it leaves meanwhile.  Only so many do that at once: see `copying`. */
+static int copy_block(struct bulk *b, struct bulk_block *block)
+{
+	int rc;
+
+	b->copying++;
+	pthread_mutex_unlock(&b->lock);
+	rc = try_block(b, block);
+	pthread_mutex_lock(&b->lock);
+	b->copying--;
+	pthread_cond_broadcast(&b->changed);
+	return rc;
+}
+
+/* The same for what is not cached: mostly it sleeps. */
+static int wait_for_block(struct bulk *b, struct bulk_block *block, struct err *err)
+{
+	int rc;
+
+	pthread_mutex_unlock(&b->lock);
+	rc = fill_block(b, block, err);
+	pthread_mutex_lock(&b->lock);
+	return rc;
+}
+
 static void *reader(void *arg)
 {
 	struct bulk *b = arg;
@@ -402,13 +239,13 @@ static void *reader(void *arg)
 
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
 	pthread_mutex_lock(&b->lock);
-	while ((block = claim(b))) {
-		pthread_mutex_unlock(&b->lock);
-		rc = fill_block(b, block, &err);
-		pthread_mutex_lock(&b->lock);
+	while ((block = bulk_place_claim(b))) {
+		rc = copy_block(b, block);
+		if (rc < 0)
+			rc = wait_for_block(b, block, &err);
 		block->step = STEP_READY;
 		if (rc < 0)
-			fail(b, rc, &err);
+			bulk_fail(b, rc, &err);
 		else if (!b->stop)
 			tell_owner(b);
 	}
@@ -442,12 +279,13 @@ static int start_thread(struct bulk *b)
 	return -rc;
 }
 
-static unsigned readers(void)
+/* But the owner's. */
+static unsigned cores(void)
 {
 	cpu_set_t set;
-	int n = sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : CPU_COUNT(&set);
+	int n = sched_getaffinity(0, sizeof(set), &set) < 0 ? 2 : CPU_COUNT(&set);
 
-	return n < READERS_MAX ? (unsigned)n : READERS_MAX;
+	return n > 2 ? (unsigned)n - 1 : 1;
 }
 
 static int start_threads(struct bulk *b, struct err *err)
@@ -455,7 +293,7 @@ static int start_threads(struct bulk *b, struct err *err)
 	unsigned n = 0;
 	int rc = 0;
 
-	while (n < readers() && (rc = start_thread(b)) == 0)
+	while (n < READERS && (rc = start_thread(b)) == 0)
 		n++;
 	return n ? 0 : err_sys(err, rc, "no thread can be made to read the memfile");
 }
@@ -500,6 +338,7 @@ int bulk_new(struct session *s, const struct bulk_limits *limits, struct bulk **
 	b->s = session_ref(s);
 	b->source = s->source;
 	b->limits = *limits;
+	b->cores = cores();
 	pthread_mutex_init(&b->lock, NULL);
 	init_cond(&b->changed);
 	rc = make_blocks(b, err);
@@ -534,14 +373,38 @@ static bool survey(struct bulk *b, struct bulk_block **ret)
 	for (unsigned i = 0; i < BULK_BLOCKS; i++) {
 		struct bulk_block *block = &b->block[i];
 
-		reading |= block->step == STEP_READING;
+		reading |= block->step == STEP_READING || block->step == STEP_LEFT;
 		if (block->step == STEP_READY && (!*ret || block->number < (*ret)->number))
 			*ret = block;
 	}
 	return reading;
 }
 
-enum bulk_state bulk_next(struct bulk *b, struct bulk_block **ret)
+/*
+ * The owner, who has nothing to install: the threads do not keep up, or have no core to
+ * themselves.  What is in the page cache he reads himself, and finds it in his own core's.
+ */
+static struct bulk_block *read_now(struct bulk *b)
+{
+	struct bulk_block *block;
+	int rc;
+
+	pthread_mutex_lock(&b->lock);
+	block = bulk_place_claim_now(b);
+	b->owner_reads = block;
+	pthread_mutex_unlock(&b->lock);
+	if (!block)
+		return NULL;
+	rc = try_block(b, block);
+	pthread_mutex_lock(&b->lock);
+	block->step = rc == 0 ? STEP_READY : STEP_LEFT;
+	b->owner_reads = false;
+	pthread_cond_broadcast(&b->changed);
+	pthread_mutex_unlock(&b->lock);
+	return rc == 0 ? block : NULL;
+}
+
+static enum bulk_state look_for(struct bulk *b, struct bulk_block **ret)
 {
 	enum bulk_state state = BULK_READING;
 	bool reading;
@@ -553,9 +416,18 @@ enum bulk_state bulk_next(struct bulk *b, struct bulk_block **ret)
 		state = BULK_FAILED;
 	else if (*ret)
 		state = BULK_READY;
-	else if (!reading && !b->looking && !region_now(b))
+	else if (!reading && !b->looking && !bulk_region(b))
 		state = BULK_OVER;
 	pthread_mutex_unlock(&b->lock);
+	return state;
+}
+
+enum bulk_state bulk_next(struct bulk *b, struct bulk_block **ret)
+{
+	enum bulk_state state = look_for(b, ret);
+
+	if (state == BULK_READING && (*ret = read_now(b)))
+		state = BULK_READY;
 	return state;
 }
 

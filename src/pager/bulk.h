@@ -33,6 +33,8 @@ struct bulk_block {
 	uint64_t n;
 	uint64_t at;			/* of these, done by the owner */
 	uint8_t *buf;
+	uint64_t warm_off;		/* bulk.c's: of what comes behind it the kernel is told */
+	uint64_t warm_len;
 	uint8_t what[BULK_PAGES];	/* enum bulk_what, of each */
 	int step;			/* bulk.c's */
 	uint64_t number;		/* in the order in which they are to be installed */
