@@ -5,7 +5,8 @@
 #
 # The guests of a series, their RAM served by lamina-pager from mounted layers (see
 # paged-ram.c): each answers as at its capture, also when its pages are replayed from a
-# trace, when the pager's worker or the mount dies in the middle, and beside another one.
+# trace, when the pager's worker or the mount dies in the middle, when it graduates, and
+# beside another one.
 # GUEST_SERIES=DIR names a finished series of two generations or more to use instead of
 # recording one. Part of `make check-guest`, and a program of its own (TAP).
 
@@ -148,6 +149,20 @@ ok "the guest goes on" wait "$running"
 answers "and is right" orphan 1
 within 10 is_state orphan gone
 row orphan "lamina-fuse killed and mounted again"
+
+# --- a guest that needs its pager no more ---
+
+session weaned 1 '{"detachable": true}'
+resume weaned 1 &
+running=$!
+within 60 counted weaned faults $((touched / 4))
+request POST /sessions/weaned/complete '{}'
+is "a guest graduates while it runs" "$status" 200
+is "the pager lets go of it" "$(look weaned .state)" graduated
+kill_worker
+ok "it comes through without its pager" wait "$running"
+answers "and is right" weaned 1
+row weaned "graduated in the middle"
 
 # --- two of one layer ---
 
