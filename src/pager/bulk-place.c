@@ -96,7 +96,7 @@ static bool in_time(struct bulk *b)
 	return false;
 }
 
-static void pay(struct bulk *b, uint64_t len)
+void bulk_place_pay(struct bulk *b, uint64_t len)
 {
 	uint64_t now = loop_now_ns();
 
@@ -164,7 +164,6 @@ static void take(struct bulk *b, const struct region *r, struct bulk_block *bloc
 	block->at = 0;
 	block->number = b->next_number++;
 	b->pos += len;
-	pay(b, len);
 }
 
 /* Under lock, which it may leave meanwhile: what is to be read next; NULL: nothing any more. */

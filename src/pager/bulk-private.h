@@ -70,6 +70,9 @@ void bulk_fail(struct bulk *b, int code, const struct err *err);
 struct bulk_block *bulk_place_claim(struct bulk *b);
 struct bulk_block *bulk_place_claim_now(struct bulk *b);
 
+/* So much of what was read is to be populated: what comes next waits as the rate says. */
+void bulk_place_pay(struct bulk *b, uint64_t len);
+
 /* Without lock: fn(b, arg), up to TRIES times, with the file opened again in between. */
 typedef int bulk_try_fn(struct bulk *b, void *arg);
 int bulk_try(struct bulk *b, bulk_try_fn *fn, void *arg);

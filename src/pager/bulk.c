@@ -166,6 +166,17 @@ static void find_zeros(struct bulk *b, struct bulk_block *block)
 			block->what[i] = BULK_ZERO;
 }
 
+/* Under lock: for the owner to install. */
+static void ready(struct bulk *b, struct bulk_block *block)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < block->n; i++)
+		n += block->what[i] == BULK_DATA;
+	bulk_place_pay(b, n * session_region(b->s, block->page)->page_size);
+	block->step = STEP_READY;
+}
+
 /* Without lock: what is cached.  -EAGAIN: it is not; or another error. */
 static int try_block(struct bulk *b, struct bulk_block *block)
 {
@@ -243,7 +254,7 @@ static void *reader(void *arg)
 		rc = copy_block(b, block);
 		if (rc < 0)
 			rc = wait_for_block(b, block, &err);
-		block->step = STEP_READY;
+		ready(b, block);
 		if (rc < 0)
 			bulk_fail(b, rc, &err);
 		else if (!b->stop)
@@ -397,7 +408,10 @@ static struct bulk_block *read_now(struct bulk *b)
 		return NULL;
 	rc = try_block(b, block);
 	pthread_mutex_lock(&b->lock);
-	block->step = rc == 0 ? STEP_READY : STEP_LEFT;
+	if (rc == 0)
+		ready(b, block);
+	else
+		block->step = STEP_LEFT;
 	b->owner_reads = false;
 	pthread_cond_broadcast(&b->changed);
 	pthread_mutex_unlock(&b->lock);

@@ -147,5 +147,5 @@ as_before() {
 }
 ok "no descriptor is left" within 10 as_before ||
 	diag "keeper $keeper_fds, $(fds_of "$(keeper_pid)"); worker $worker_fds, $(fds_of "$(worker_pid)")"
-is "nor a socket" "$(find run -name '*.sock' | sort | xargs -n1 basename | paste -sd' ')" "api.sock keeper.sock"
+is "nor a socket" "$(find run -name '*.sock' | sort | xargs -n1 basename | paste -sd' ')" "api.sock keeper.sock pager.sock"
 done_testing

@@ -157,6 +157,29 @@ is "the guest is served" "$(fact guard .state)" serving
 ok "a host with memory" graduates guard '{"min_available":1}'
 ok "every byte is right" wait $guest_pid
 
+# A guest that may have no more memory.  (With version 2 of cgroups the kernel would kill it.)
+group=/sys/fs/cgroup/memory/lamina-test-$$
+if mkdir $group 2>/dev/null && [ -e $group/memory.oom_control ]; then
+	at_exit "rmdir $group"
+	echo 1 >$group/memory.oom_control
+	echo 4M >$group/memory.limit_in_bytes
+	session memory mem.raw ',"prefetch":"off"'
+	(
+		echo $BASHPID >$group/cgroup.procs
+		exec client -t 100 -f mem.raw -e "map auto 8M 0; handoff run/memory.sock; hangup 60; check"
+	) >memory.out 2>&1 &
+	guest_pid=$!
+	within 20 is_fact memory .state serving
+	fails "a guest that gets no memory" ENOMEM "gets no more memory" memory
+	is "is served" "$(fact memory .state)" serving
+	echo 64M >$group/memory.limit_in_bytes
+	ok "with more memory it graduates" graduates memory
+	ok "every byte is right" wait $guest_pid || sed 's/^/# /' memory.out
+else
+	rmdir $group 2>/dev/null
+	skip "no memory cgroup of version 1" 6
+fi
+
 # --- huge pages ---
 
 if take_pool 8; then
