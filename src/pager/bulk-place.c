@@ -69,9 +69,12 @@ static bool ask_guard(struct bulk *b)
 	if (!b->held_ns && now - b->guard_ns < UINT64_C(1000000) * GUARD_MS)
 		return true;
 	b->guard_ns = now;
+	b->asking = true;
 	pthread_mutex_unlock(&b->lock);
 	rc = guard_check(&b->limits.guard, &err);
 	pthread_mutex_lock(&b->lock);
+	b->asking = false;
+	pthread_cond_broadcast(&b->changed);
 	if (rc == 0)
 		b->held_ns = 0;
 	else if (!b->held_ns)
@@ -181,7 +184,7 @@ struct bulk_block *bulk_place_claim(struct bulk *b)
 		r = bulk_region(b);
 		if (!r && !b->owner_reads)
 			break;
-		if (!r || b->looking || b->copying >= b->cores) {
+		if (!r || b->looking || b->asking || b->copying >= b->cores) {
 			bulk_wait_until(b, 0);
 		} else if (b->pos >= r->size) {
 			next_region(b, r);

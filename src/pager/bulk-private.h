@@ -25,6 +25,7 @@ struct bulk {
 	bool stop;
 	unsigned copying;		/* threads that need a core; at most `cores` */
 	bool owner_reads;		/* a block, which he may leave to the threads */
+	bool asking;			/* one thread asks the guard */
 	bool looking;			/* one thread asks the file for the next run */
 	uint32_t region;		/* the place: in this region */
 	uint64_t pos;			/* so many bytes in */

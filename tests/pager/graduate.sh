@@ -32,8 +32,10 @@ completes() { # ID [JSON]
 slow='{"rate":4194304}'
 for how in the_worker the_keeper both_in_turn takeover; do
 	session $how mem.raw ',"prefetch":"off"'
-	ok "$how: a guest" guest_of $how "churn 2 $seed threads 4; check; hangup 100; check"
-	complete $how '{"rate":524288}'
+	ok "$how: a guest" guest_of $how "touch random count 100
+		sleep 6; churn 1 $seed threads 4; check; hangup 100; check"
+	within 20 grep -q '^ok touch' $how.out
+	complete $how '{"rate":1048576}'
 	within 20 is_state $how completing
 	case $how in
 	the_worker) kill_worker ;;
