@@ -2,9 +2,9 @@
 /*
  * commit: images in, one sealed layer out.
  *
- * Takes the writer's lock for its whole duration.  Everything is appended to
- * packs and synced first, then published in one transaction; until then
- * nothing is visible and after a failure the packs are cut back.
+ * Takes the writer's lock for its whole duration, unless the caller has it.  Everything is
+ * appended to packs and synced first, then published in one transaction; until then nothing is
+ * visible and after a failure the packs are cut back.
  */
 #ifndef LAMINA_COMMIT_H
 #define LAMINA_COMMIT_H
@@ -17,6 +17,7 @@
 #include "store/base/err.h"
 #include "store/digest.h"
 #include "store/format.h"
+#include "store/index.h"
 #include "store/input.h"
 #include "store/progress.h"
 
@@ -28,6 +29,16 @@ struct commit_image {
 	enum input_mode mode;
 	const struct input_range *ranges;	/* INPUT_DIRTY */
 	size_t nranges;
+	/* Or NULL; instead of path, mode and ranges: a DIFF, or FULL if the parent lacks it. */
+	const struct input_source *source;
+};
+
+/* What else is decided with the layer, in the same transaction (or, if it existed, after). */
+struct commit_also {
+	/* Kind, key and value, which stay until commit_run() returns. */
+	int (*decision)(void *ctx, const struct digest *id, struct index_decision *ret,
+			struct err *err);
+	void *ctx;
 };
 
 struct commit_opts {
@@ -40,6 +51,7 @@ struct commit_opts {
 	bool dry_run;			/* counts, writes nothing */
 	unsigned threads;		/* 0: as many as cores, at most 8 */
 	uint64_t lock_wait_ms;
+	const struct commit_also *also;	/* or NULL */
 	struct progress progress;
 };
 

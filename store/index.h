@@ -159,6 +159,7 @@ enum decision_kind {
 	DECISION_REMOVE = 2,	/* key: 32 bytes layer id; value: empty; counts if seq > layer's */
 	DECISION_ATTRS = 3,	/* key: 32 bytes layer id; value: attrs.h */
 	DECISION_TRACE = 4,	/* key: 32 bytes layer id, name; value: traces.h; none: removed */
+	DECISION_LIVE = 5,	/* key: a live image's name; value: live-row.h; none: removed */
 };
 struct index_decision {
 	uint8_t kind;

@@ -33,6 +33,20 @@ struct input;
  */
 int input_open(const char *path, enum input_mode mode, const struct input_range *ranges,
 	       size_t nranges, struct input **ret, struct err *err);
+/*
+ * One whose pages come from somewhere else (live-commit.c), as a DIFF does: what it says
+ * nothing of is the parent's, and behind the parent's end zero.
+ */
+struct input_source {
+	uint64_t size;		/* bytes */
+	uint64_t expect;	/* about how many will be read */
+	/* The first page >= `page` to be read or zero, or UINT64_MAX. */
+	uint64_t (*next)(void *ctx, uint64_t page);
+	/* As input_read(). */
+	int (*read)(void *ctx, uint64_t frame, uint8_t *buf, uint8_t kind[512], struct err *err);
+	void *ctx;		/* outlives the input */
+};
+int input_from(const struct input_source *source, struct input **ret, struct err *err);
 void input_close(struct input *in);	/* NULL is fine */
 uint64_t input_size(const struct input *in);	/* bytes */
 /* About how many bytes will be read: for progress. */

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * live-commit: what was sealed of a live image becomes a layer: a child of the one that it stands
+ * on.  Reads what was written and nothing else, from the sealed deltas, beside whoever goes on
+ * writing above them (any process).
+ *
+ *	ioctl(LIVE_IOC_SEAL) on MNT/live/NAME, or live_open(), live_seal(), live_close()
+ *	live_commit()
+ *	ioctl(LIVE_IOC_FOLD), or nothing: the next to open it does
+ */
+#ifndef LAMINA_LIVE_COMMIT_H
+#define LAMINA_LIVE_COMMIT_H
+
+#include <linux/ioctl.h>
+#include <stdint.h>
+
+#include "store/commit.h"
+
+/*
+ * What lamina-fuse answers on the directory MNT/live/NAME, to root and to its own user (else
+ * EPERM).  SEAL: seals, and tells the sequence number up to which (without it) is sealed.
+ * FOLD: as live_fold().  Errors as those of live_open(), live_seal(), live_fold().
+ */
+#define LIVE_IOC_SEAL _IOR('L', 0x40, uint64_t)
+#define LIVE_IOC_FOLD _IO('L', 0x41)
+
+struct live_commit_opts {
+	const char *name;
+	uint64_t upto;			/* deltas below this sequence number */
+	const char *tag;		/* these as in commit.h */
+	const struct attrs *attrs;
+	bool dry_run;
+	unsigned threads;
+	uint64_t lock_wait_ms;
+	struct progress progress;
+};
+
+/*
+ * All images of the live image are in it.  The row moves in the same transaction.  ret->image
+ * is in the order of the row's images.  -ENOENT: no such live image; -EALREADY: all below
+ * `upto` is in a layer already (somebody else committed); others as commit_run() and
+ * delta_open().  After a failure all is as before, and the sealed deltas wait for the next
+ * commit.  With a full disk the store's reserve is lent.
+ */
+int live_commit(struct store *store, const struct live_commit_opts *opts,
+		struct commit_result *ret, struct err *err);
+
+#endif
