@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "src/cli/cli.h"
-#include "src/cli/out.h"
+#include "src/cli/committed.h"
+#include "src/cli/meta.h"
 #include "src/cli/ranges.h"
-#include "src/cli/table.h"
 #include "store/attrs.h"
 #include "store/commit.h"
 #include "store/decide.h"
@@ -146,26 +146,6 @@ static int add_dirty(struct commit *c, const char *text)
 	return 0;
 }
 
-static int add_meta(struct commit *c, const char *text)
-{
-	const char *eq = strchr(text, '=');
-	char key[72];
-	int rc;
-
-	(void)snprintf(key, sizeof(key), "%.*s", eq ? (int)(eq - text) : 0, text);
-	if (!eq || eq - text > 64 || !attrs_key_ok(key))
-		return cli_usage(c->cli, "--meta: '%s' is not KEY=VALUE with 1 to 64 of a-z 0-9 "
-				 ". _ - in KEY", text);
-	if (!strncmp(key, "lamina.", strlen("lamina.")))
-		return cli_usage(c->cli, "--meta: '%s': keys that begin with 'lamina.' are "
-				 "commit's own", key);
-	rc = attrs_set(&c->attrs, key, eq + 1);
-	if (rc == -EINVAL)
-		return err_set(&c->cli->err, rc, "--meta %s: the value is not UTF-8, or all "
-			       "metadata is more than %u KiB", key, META_MAX >> 10);
-	return rc < 0 ? err_set(&c->cli->err, rc, "out of memory") : 0;
-}
-
 static int set_images(struct commit *c, const struct args *args)
 {
 	int rc = 0;
@@ -190,8 +170,8 @@ static int set_opts(struct commit *c, const struct args *args)
 
 	if (rc == 0 && args->tag && !decide_tag_name_ok(args->tag))
 		return cli_usage(c->cli, "--tag: '%s' is no name for a tag", args->tag);
-	for (size_t i = 0; rc == 0 && i < args->meta.n; i++)
-		rc = add_meta(c, args->meta.v[i].text);
+	if (rc == 0)
+		rc = meta_add_all(c->cli, &args->meta, &c->attrs);
 	c->o.images = c->image;
 	c->o.tag = args->tag;
 	c->o.attrs = &c->attrs;
@@ -214,96 +194,6 @@ static uint64_t size_of(const char *path)
 
 /* --- the result --- */
 
-static json_t *counts_json(const struct commit_counts *n)
-{
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "pages", (json_int_t)n->pages, "zero", (json_int_t)n->zero,
-			 "same", (json_int_t)n->same, "known", (json_int_t)n->known,
-			 "new", (json_int_t)n->fresh, "frames", (json_int_t)n->frames,
-			 "frames_touched", (json_int_t)n->frames_touched,
-			 "read_bytes", (json_int_t)n->read_bytes,
-			 "stored_bytes", (json_int_t)n->stored_bytes);
-}
-
-static json_t *images_json(const struct commit *c)
-{
-	json_t *list = json_array(), *item;
-
-	for (size_t i = 0; i < c->o.nimages; i++) {
-		item = json_pack("{s:s, s:I}", "name", c->name[i], "size",
-				 (json_int_t)c->size[i]);
-		(void)json_object_update_new(item, counts_json(&c->result.image[i]));
-		if (json_array_append_new(list, item) < 0)
-			break;
-	}
-	return list;
-}
-
-static int print_json(const struct commit *c)
-{
-	const struct commit_result *r = &c->result;
-
-	return out_json(json_pack("{s:o, s:b, s:b, s:o, s:o, s:f, s:I, s:I, s:o, s:o}",
-				  "layer", c->o.dry_run ? json_null() : out_id(&r->id),
-				  "existed", r->existed, "dry_run", c->o.dry_run,
-				  "parent", c->o.parent ? out_id(c->o.parent) : json_null(),
-				  "tag", c->o.tag ? json_string(c->o.tag) : json_null(),
-				  "seconds", r->seconds,
-				  "bytes_stored", (json_int_t)r->stored_bytes,
-				  "frames_touched", (json_int_t)r->total.frames_touched,
-				  "images", images_json(c), "total", counts_json(&r->total)),
-			&c->cli->err);
-}
-
-static void add_row(const struct commit *c, struct table *t, const char *name,
-		    const struct commit_counts *n)
-{
-	const uint64_t pages[] = {n->pages, n->zero, n->same, n->known, n->fresh};
-	char size[FMT_SIZE_LEN];
-
-	table_cell(t, "%s", name);
-	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
-		table_cell(t, "%llu", (unsigned long long)pages[i]);
-	table_cell(t, "%s", cli_size(c->cli, size, n->stored_bytes));
-	table_cell(t, "%llu of %llu", (unsigned long long)n->frames_touched,
-		   (unsigned long long)n->frames);
-}
-
-static int print_text(const struct commit *c)
-{
-	static const struct table_col cols[] = {
-		{"image", false}, {"pages", true}, {"zero", true}, {"same", true},
-		{"known", true}, {"new", true}, {"stored", true}, {"frames touched", true},
-	};
-	const struct commit_result *r = &c->result;
-	struct table t = TABLE(cols);
-	char hex[DIGEST_HEX_LEN], size[FMT_SIZE_LEN], time[FMT_SIZE_LEN];
-
-	if (!c->o.dry_run)
-		printf("layer %s%s\n", fmt_hex(hex, r->id.b, DIGEST_LEN),
-		       r->existed ? " (was there already)" : "");
-	for (size_t i = 0; i < c->o.nimages; i++)
-		add_row(c, &t, c->name[i], &r->image[i]);
-	if (c->o.nimages > 1)
-		add_row(c, &t, "total", &r->total);
-	printf("%s %s in %s\n", c->o.dry_run ? "would store" : "stored",
-	       cli_size(c->cli, size, r->stored_bytes), fmt_duration(time, r->seconds));
-	return table_print(&t, stdout);
-}
-
-static int print(const struct commit *c)
-{
-	char hex[DIGEST_HEX_LEN];
-
-	if (c->cli->json)
-		return print_json(c);
-	if (!c->cli->quiet)
-		return print_text(c);
-	if (!c->o.dry_run)
-		puts(fmt_hex(hex, c->result.id.b, DIGEST_LEN));
-	return 0;
-}
-
 /* What was said before of the same layer, perhaps by somebody else, is not lost unheard. */
 static void tell_attrs(const struct commit *c)
 {
@@ -324,18 +214,20 @@ static void tell_attrs(const struct commit *c)
 	}
 }
 
-/* What is to be known of a commit even if nothing can be printed. */
-static void tell(const struct commit *c)
+/* What it did, beginning with what is to be known even if nothing can be printed. */
+static int tell(const struct commit *c)
 {
-	struct cli *cli = c->cli;
-	char hex[DIGEST_HEX_LEN];
+	struct committed done = {.result = &c->result, .parent = c->o.parent, .tag = c->o.tag,
+				 .dry_run = c->o.dry_run};
 
-	if (c->o.dry_run)
-		return;
-	(void)snprintf(cli->done, sizeof(cli->done), "layer %s is committed",
-		       fmt_hex(hex, c->result.id.b, DIGEST_LEN));
-	if (c->result.existed)
+	for (size_t i = 0; i < c->o.nimages; i++) {
+		done.names[i] = c->name[i];
+		done.size[i] = c->size[i];
+	}
+	committed_note(c->cli, &done);
+	if (c->result.existed && !c->o.dry_run)
 		tell_attrs(c);
+	return committed_print(c->cli, &done);
 }
 
 static int commit(struct commit *c, const struct args *args)
@@ -356,10 +248,7 @@ static int commit(struct commit *c, const struct args *args)
 	c->o.progress = cli_progress(cli);
 	rc = commit_run(cli->store, &c->o, &c->result, &cli->err);
 	meter_end(&cli->meter);
-	if (rc < 0)
-		return rc;
-	tell(c);
-	return print(c);
+	return rc < 0 ? rc : tell(c);
 }
 
 static int run(struct cli *cli, int argc, char **argv)

@@ -7,6 +7,7 @@
 #include "src/cli/cli.h"
 #include "src/cli/out.h"
 #include "src/cli/table.h"
+#include "src/cli/verb.h"
 #include "store/base/trace.h"
 #include "store/decide.h"
 #include "store/traces.h"
@@ -409,61 +410,19 @@ static int run_rm(struct cli *cli, int argc, char **argv)
 
 /* ---- verbs ---- */
 
-struct verb {
-	const char *name;
-	const char *operands;
-	const char *task;
-	int min, max;
-	int (*run)(struct cli *cli, int argc, char **argv);
-};
-
 static const struct verb verbs[] = {
-	{"import", "LAYER FILE...", "import the trace", 2, CMD_ANY, run_import},
-	{"ls", "[LAYER]", "list traces", 0, 1, run_ls},
-	{"show", "LAYER [NAME], or a FILE with a '/' in its path", "show the trace", 1, 2,
-	 run_show},
-	{"rm", "LAYER NAME", "remove the trace", 2, 2, run_rm},
+	{"import", "LAYER FILE...", 2, CMD_ANY, "import the trace", " name merge wait ",
+	 run_import},
+	{"ls", "[LAYER]", 0, 1, "list traces", "", run_ls},
+	{"show", "LAYER [NAME], or a FILE with a '/' in its path", 1, 2, "show the trace",
+	 " runs ", run_show},
+	{"rm", "LAYER NAME", 2, 2, "remove the trace", " wait ", run_rm},
+	{.name = NULL}
 };
-
-static const struct verb *find_verb(const char *name)
-{
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-		if (!strcmp(verbs[i].name, name))
-			return &verbs[i];
-	return NULL;
-}
-
-/* The option that this verb has not, or NULL. */
-static const char *needless(const struct args *args, const char *verb)
-{
-	bool import = !strcmp(verb, "import"), rm = !strcmp(verb, "rm");
-
-	if (args->name && !import)
-		return "name";
-	if (args->merge && !import)
-		return "merge";
-	if (args->runs && strcmp(verb, "show") != 0)
-		return "runs";
-	return args->wait && !import && !rm ? "wait" : NULL;
-}
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	static struct cmd cmd;		/* cmd_trace, with the verb's task */
-	const struct verb *verb = find_verb(argv[0]);
-	const char *opt;
-
-	if (!verb)
-		return cli_usage(cli, "'%s' is not import, ls, show or rm", argv[0]);
-	if (argc - 1 < verb->min || argc - 1 > verb->max)
-		return cli_usage(cli, "trace %s wants %s", verb->name, verb->operands);
-	opt = needless(cli->args, verb->name);
-	if (opt)
-		return cli_usage(cli, "trace %s has no --%s", verb->name, opt);
-	cmd = *cli->cmd;
-	cmd.task = verb->task;
-	cli->cmd = &cmd;
-	return verb->run(cli, argc - 1, argv + 1);
+	return verb_run(cli, verbs, argc, argv);
 }
 
 const struct cmd cmd_trace = {

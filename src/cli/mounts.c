@@ -34,40 +34,88 @@ static uid_t parse_user(const char *tail)
 	return word ? (uid_t)strtoul(word + strlen(",user_id="), NULL, 10) : 0;
 }
 
-static bool parse_line(char *line, const char *path, struct mounts_entry *ret)
+/* *ret_path is malloc'd. */
+static bool parse_line(char *line, char **ret_path, struct mounts_entry *ret)
 {
 	char *tail = strstr(line, " - "), *point = NULL;
 	unsigned maj, min;
-	bool good = tail && sscanf(line, "%*d %*d %u:%u %*s %ms", &maj, &min, &point) == 3 &&
-		    !strcmp(unescape(point), path) &&
-		    sscanf(tail, " - %63s %255s", ret->type, ret->source) == 2;
 
-	free(point);
-	if (good) {
-		(void)unescape(ret->source);
-		ret->dev = makedev(maj, min);
-		ret->user = parse_user(tail);
+	if (!tail || sscanf(line, "%*d %*d %u:%u %*s %ms", &maj, &min, &point) != 3 ||
+	    sscanf(tail, " - %63s %4095s", ret->type, ret->source) != 2) {
+		free(point);
+		return false;
 	}
-	return good;
+	(void)unescape(ret->source);
+	ret->dev = makedev(maj, min);
+	ret->user = parse_user(tail);
+	*ret_path = unescape(point);
+	return true;
 }
 
-int mounts_find(const char *path, struct mounts_entry *ret)
+static int each(int (*fn)(void *ctx, const char *path, const struct mounts_entry *entry),
+		void *ctx)
 {
 	FILE *file = fopen("/proc/self/mountinfo", "re");
 	struct mounts_entry one;
-	char *line = NULL;
+	char *line = NULL, *path;
 	size_t size = 0;
-	int rc = -ENOENT;
+	int rc = 0;
 
 	if (!file)
 		return -errno;
-	while (getline(&line, &size, file) > 0) {
-		if (!parse_line(line, path, &one))
+	while (rc == 0 && getline(&line, &size, file) > 0) {
+		if (!parse_line(line, &path, &one))
 			continue;
-		*ret = one;
-		rc = 0;
+		rc = fn(ctx, path, &one);
+		free(path);
 	}
 	free(line);
 	(void)fclose(file);
 	return rc;
+}
+
+struct ours {
+	int (*fn)(void *ctx, const char *path, const struct mounts_entry *entry);
+	void *ctx;
+};
+
+static int if_ours(void *ctx, const char *path, const struct mounts_entry *entry)
+{
+	struct ours *o = ctx;
+
+	return strcmp(entry->type, MOUNTS_OURS) == 0 ? o->fn(o->ctx, path, entry) : 0;
+}
+
+int mounts_each(int (*fn)(void *ctx, const char *path, const struct mounts_entry *entry),
+		void *ctx)
+{
+	struct ours o = {fn, ctx};
+
+	return each(if_ours, &o);
+}
+
+struct search {
+	const char *path;
+	struct mounts_entry *ret;
+	int found;
+};
+
+/* The last one hides the others. */
+static int match(void *ctx, const char *path, const struct mounts_entry *entry)
+{
+	struct search *s = ctx;
+
+	if (strcmp(path, s->path) == 0) {
+		*s->ret = *entry;
+		s->found = 1;
+	}
+	return 0;
+}
+
+int mounts_find(const char *path, struct mounts_entry *ret)
+{
+	struct search s = {.path = path, .ret = ret};
+	int rc = each(match, &s);
+
+	return rc < 0 ? rc : s.found ? 0 : -ENOENT;
 }

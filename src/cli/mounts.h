@@ -11,11 +11,14 @@
 
 struct mounts_entry {
 	char type[64];
-	char source[256];
+	char source[4096];
 	dev_t dev;
 	uid_t user;		/* who mounted it, if it is FUSE's; else 0 */
 };
 
+/* Every one of type MOUNTS_OURS, in the order of mounting, until `fn` returns non-zero: that. */
+int mounts_each(int (*fn)(void *ctx, const char *path, const struct mounts_entry *entry),
+		void *ctx);
 /* What is on top at `path`, an absolute one.  -ENOENT: nothing; -errno of /proc. */
 int mounts_find(const char *path, struct mounts_entry *ret);
 
