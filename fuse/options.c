@@ -23,7 +23,7 @@ static const char help[] =
 "\n"
 "Options:\n"
 "  -c, --config FILE     read FILE as lamina.conf(5) (default: $LAMINA_CONF,\n"
-"                        else /etc/lamina/lamina.conf)\n"
+"                        else " CONF_DEFAULT_PATH ")\n"
 "  -f, --foreground      stay in the foreground and log to standard error\n"
 "  -o, --options LIST    mount options, separated by commas\n"
 "  -p, --pidfile FILE    write the daemon's process id to FILE\n"

@@ -237,6 +237,9 @@ const struct cmd cmd_pager = {
 		 "upgrade: pagers that are older than another one drain and end with their last "
 		 "session; with --takeover, a new program takes the place of each that is older "
 		 "than it.",
+	.exits = "Exit status: 0 done, 1 failed (refused, or there is no such session), 2 wrong "
+		 "usage, 4 the id is in use or the session serves a guest that lives, 130 "
+		 "graduate was interrupted by Ctrl-C.",
 	.opts = opts,
 	.args_size = sizeof(struct pager_args),
 	.min = 1,

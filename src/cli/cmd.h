@@ -22,6 +22,7 @@ struct cmd {
 	const char *task;	/* "list layers": what a failure says it cannot do */
 	const char *interrupted;	/* what to know after Ctrl-C, or NULL */
 	const char *notes;	/* more paragraphs for --help, or NULL */
+	const char *exits;	/* its exit statuses for --help; NULL: those of lamina(1) */
 	const struct opt *opts;	/* or NULL */
 	size_t args_size;	/* of the struct that opts fill, zeroed before */
 	int min, max;		/* operands */
@@ -41,6 +42,7 @@ extern const struct cmd cmd_export;
 extern const struct cmd cmd_gc;
 extern const struct cmd cmd_help;
 extern const struct cmd cmd_init;
+extern const struct cmd cmd_live;
 extern const struct cmd cmd_log;
 extern const struct cmd cmd_ls;
 extern const struct cmd cmd_map;

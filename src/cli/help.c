@@ -85,7 +85,7 @@ void help_command(FILE *out, const struct cmd *cmd, const struct opt *globals)
 		wrap(out, cmd->notes, 0, 0);
 	}
 	fputc('\n', out);
-	wrap(out, exit_status, 0, 0);
+	wrap(out, cmd->exits ? cmd->exits : exit_status, 0, 0);
 }
 
 void help_program(FILE *out, const struct cmd *const *cmds, const struct opt *globals)

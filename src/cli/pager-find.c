@@ -103,7 +103,7 @@ size_t pager_answering(const struct pagers *pagers)
 const struct pagers_entry *pager_silent(const struct pagers *pagers)
 {
 	for (size_t i = pager_answering(pagers); pagers->n > 1 && i < pagers->n; i++)
-		if (pagers->v[i].code != -ECONNREFUSED && pagers->v[i].code != -ENOENT)
+		if (!pagers_has_ended(pagers->v[i].code))
 			return &pagers->v[i];
 	return NULL;
 }

@@ -25,28 +25,44 @@
 
 /* ---- what is asked for ---- */
 
-static int put_number(struct cli *cli, json_t *body, const char *name, uint64_t value)
+/* A value of an option, and what it is in the request. */
+struct limit {
+	const char *option;
+	const char *text;
+	const char *name;
+	const char *want;
+};
+
+static int put_number(struct cli *cli, json_t *body, const struct limit *l, uint64_t value)
 {
 	if (value > INT64_MAX)
-		return cli_usage(cli, "what is too large for '%s' is as good as none", name);
-	if (json_object_set_new(body, name, json_integer((json_int_t)value)) < 0)
+		return cli_usage(cli, "--%s: '%s' is too large", l->option, l->text);
+	if (json_object_set_new(body, l->name, json_integer((json_int_t)value)) < 0)
 		return err_set(&cli->err, -ENOMEM, "out of memory");
 	return 0;
 }
 
-static int put_size(struct cli *cli, json_t *body, const char *name, const char *text)
+static int not_wanted(struct cli *cli, const struct limit *l)
 {
+	return cli_usage(cli, "--%s: '%s' is not %s", l->option, l->text, l->want);
+}
+
+static int put_size(struct cli *cli, json_t *body, const char *text)
+{
+	const struct limit l = {"min-available", text, "min_available",
+				"a size such as 512M or 2G"};
 	uint64_t bytes;
 
 	if (fmt_parse_size(text, &bytes) < 0)
-		return cli_usage(cli, "'%s' is not a size such as 512M or 2G", text);
-	return put_number(cli, body, name, bytes);
+		return not_wanted(cli, &l);
+	return put_number(cli, body, &l, bytes);
 }
 
-/* "200M" or "200M/s". */
 static int put_rate(struct cli *cli, json_t *body, const char *text)
 {
+	const struct limit l = {"rate", text, "rate", "a size a second such as 200M or 200M/s"};
 	size_t len = strlen(text);
+	uint64_t bytes;
 	char *size;
 	int rc;
 
@@ -55,9 +71,9 @@ static int put_rate(struct cli *cli, json_t *body, const char *text)
 	size = strndup(text, len);
 	if (!size)
 		return err_set(&cli->err, -ENOMEM, "out of memory");
-	rc = put_size(cli, body, "rate", size);
+	rc = fmt_parse_size(size, &bytes);
 	free(size);
-	return rc;
+	return rc < 0 ? not_wanted(cli, &l) : put_number(cli, body, &l, bytes);
 }
 
 static int put_percent(struct cli *cli, json_t *body, const char *text)
@@ -74,11 +90,12 @@ static int put_percent(struct cli *cli, json_t *body, const char *text)
 
 static int put_timeout(struct cli *cli, json_t *body, const char *text)
 {
+	const struct limit l = {"timeout", text, "timeout_ms", "a duration such as 30s or 10m"};
 	uint64_t ms;
 
 	if (fmt_parse_duration_ms(text, &ms) < 0)
-		return cli_usage(cli, "--timeout: '%s' is not a duration such as 30s or 10m", text);
-	return put_number(cli, body, "timeout_ms", ms);
+		return not_wanted(cli, &l);
+	return put_number(cli, body, &l, ms);
 }
 
 static int put_all(struct cli *cli, json_t *body)
@@ -87,7 +104,7 @@ static int put_all(struct cli *cli, json_t *body)
 	int rc = args->rate ? put_rate(cli, body, args->rate) : 0;
 
 	if (rc == 0 && args->min_available)
-		rc = put_size(cli, body, "min_available", args->min_available);
+		rc = put_size(cli, body, args->min_available);
 	if (rc == 0 && args->max_pressure)
 		rc = put_percent(cli, body, args->max_pressure);
 	if (rc == 0 && args->timeout)
@@ -240,18 +257,20 @@ static int ask_each(struct cli *cli, const struct pagers *pagers, struct call *c
 
 static int ask_who_has_it(struct cli *cli, const char *pager, struct call *call)
 {
-	const struct pagers *pagers;
-	int rc;
+	const struct pagers_entry *owner = NULL;
+	const struct pagers *pagers = NULL;
+	int rc = pager ? 0 : pager_found(cli, &pagers);
 
-	if (pager) {
-		call->socket = pager;
-		return ask_until_answered(cli, call);
+	if (pagers)
+		rc = pager_owner(cli, pagers, call->session, &owner);
+	if (rc < 0) {
+		call->err = cli->err;
+		return rc;
 	}
-	rc = pager_found(cli, &pagers);
-	if (rc == 0)
+	if (!pager && !owner)
 		return ask_each(cli, pagers, call);
-	call->err = cli->err;
-	return rc;
+	call->socket = pager ? pager : owner->socket;
+	return ask_until_answered(cli, call);
 }
 
 /* ---- what it came to ---- */

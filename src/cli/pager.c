@@ -51,6 +51,61 @@ int pager_ask_at(struct cli *cli, const char *socket, const struct pager_request
 
 /* ---- which one ---- */
 
+/* Whether it has a session there that has not ended; one that does not tell has none. */
+static bool is_owner(struct cli *cli, const struct pagers_entry *pager, const char *path)
+{
+	static const char *const ended[] = {"graduated", "gone", "failed"};
+	struct err before = cli->err;
+	json_t *session = NULL;
+	bool is = pager_ask_at(cli, pager->socket, &(struct pager_request){"GET", path, NULL},
+			       &session, NULL) == 0;
+
+	for (size_t i = 0; is && i < sizeof(ended) / sizeof(ended[0]); i++)
+		is = strcmp(pager_text(session, "state"), ended[i]) != 0;
+	json_decref(session);
+	cli->err = before;
+	return is;
+}
+
+static int find_owner(struct cli *cli, const struct pagers *pagers, const char *path,
+		      const struct pagers_entry **ret)
+{
+	const struct pagers_entry *owner = NULL;
+
+	for (size_t i = 0; i < pager_answering(pagers); i++) {
+		const struct pagers_entry *e = &pagers->v[i];
+
+		if (!is_owner(cli, e, path))
+			continue;
+		if (owner)
+			return err_set(&cli->err, -EEXIST, "sessions of that id are on two pagers, "
+				       "'%s' and '%s': --socket says which one is meant",
+				       owner->socket, e->socket);
+		owner = e;
+	}
+	*ret = owner;
+	return 0;
+}
+
+int pager_owner(struct cli *cli, const struct pagers *pagers, const char *path,
+		const struct pagers_entry **ret)
+{
+	size_t len = strlen("/sessions/");
+	char *session;
+	int rc;
+
+	if (pager_answering(pagers) < 2) {
+		*ret = NULL;
+		return 0;
+	}
+	session = strndup(path, len + strcspn(path + len, "/?"));
+	if (!session)
+		return err_set(&cli->err, -ENOMEM, "out of memory");
+	rc = find_owner(cli, pagers, session, ret);
+	free(session);
+	return rc;
+}
+
 /* The newest first, until one knows it. */
 static int ask_each(struct cli *cli, const struct pagers *pagers,
 		    const struct pager_request *request, json_t **ret, int *ret_status)
@@ -96,6 +151,19 @@ static int ask_one(struct cli *cli, const struct pagers *pagers,
 	return pager_ask_at(cli, one->socket, request, ret, ret_status);
 }
 
+static int ask_owner(struct cli *cli, const struct pagers *pagers,
+		     const struct pager_request *request, json_t **ret, int *ret_status)
+{
+	const struct pagers_entry *owner;
+	int rc = pager_owner(cli, pagers, request->path, &owner);
+
+	if (rc < 0)
+		return rc;
+	if (owner)
+		return pager_ask_at(cli, owner->socket, request, ret, ret_status);
+	return ask_each(cli, pagers, request, ret, ret_status);
+}
+
 int pager_ask(struct cli *cli, const struct pager_request *request, json_t **ret, int *ret_status)
 {
 	const struct pagers *pagers;
@@ -108,7 +176,7 @@ int pager_ask(struct cli *cli, const struct pager_request *request, json_t **ret
 	if (!pager_answering(pagers))
 		return pager_silence(cli, &pagers->v[0]);
 	if (strncmp(request->path, "/sessions/", 10) == 0)
-		return ask_each(cli, pagers, request, ret, ret_status);
+		return ask_owner(cli, pagers, request, ret, ret_status);
 	return ask_one(cli, pagers, request, ret, ret_status);
 }
 

@@ -63,11 +63,20 @@ const struct pagers_entry *pager_silent(const struct pagers *pagers);
 int pager_silence(struct cli *cli, const struct pagers_entry *pager);
 
 /*
+ * Which of several pagers has a session at `path` ("/sessions/ID", and what may follow) that
+ * has not ended; NULL: none, or there is but one pager.  -EEXIST, with a sentence: more than one
+ * have.
+ */
+int pager_owner(struct cli *cli, const struct pagers *pagers, const char *path,
+		const struct pagers_entry **ret);
+
+/*
  * Asks the pager.  0 and its answer (the caller's); or what went wrong, its own
  * sentence in cli->err: -ENOENT for 404, -EBUSY for 409, ...  `ret_status` may be NULL.
  *
- * Of several pagers below the root that one which has the session when the path names one,
- * and the newest for a session that is to be made.  Other requests want --socket then.
+ * Of several pagers below the root that one which has the session when the path names one
+ * (pager_owner()), else the newest that knows it; and the newest for a session that is to be
+ * made.  Other requests want --socket then.
  */
 struct pager_request {
 	const char *method;

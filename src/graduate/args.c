@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stddef.h>
 
+#include "store/base/conf.h"
 #include "store/base/option.h"
 
 static const char help[] =
@@ -13,7 +14,7 @@ static const char help[] =
 "\n"
 "Options:\n"
 "  -c, --config FILE     read FILE as lamina.conf(5) (default: $LAMINA_CONF,\n"
-"                        else /etc/lamina/lamina.conf)\n"
+"                        else " CONF_DEFAULT_PATH ")\n"
 "  -f, --foreground      stay in the foreground and log to standard error\n"
 "  -j, --json            with --dry-run: print JSON\n"
 "  -n, --dry-run         only print what would be done, and why\n"

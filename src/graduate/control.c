@@ -26,7 +26,6 @@
 #include "src/graduate/show.h"
 #include "store/base/log.h"
 
-#define ASK_MS 2000		/* that a pager may take to answer a question */
 #define MS UINT64_C(1000000)
 
 static uint64_t now_ns(void)
@@ -49,7 +48,7 @@ static double wall_seconds(void)
  * What failed is not tried again before the next scan_interval, even without a
  * backoff: the round that follows its end is for the others.
  */
-static struct rules_limits limits_of(const struct settings *s)
+struct rules_limits control_limits(const struct settings *s)
 {
 	uint64_t backoff_ms = s->failure_backoff_ms;
 
@@ -69,7 +68,7 @@ static struct rules_limits limits_of(const struct settings *s)
  */
 static struct rules_limits limits_now(const struct control *c, uint64_t now)
 {
-	struct rules_limits limits = limits_of(&c->settings);
+	struct rules_limits limits = control_limits(&c->settings);
 
 	if (c->began_ns) {
 		limits.min_age_ns += now - c->began_ns;
@@ -126,9 +125,28 @@ static void collect(struct control *c)
 
 /* ---- what there is ---- */
 
+/* Whether it was told by us to end with its last session, in the version that was seen last. */
+static bool was_drained(const struct control *c, const char *socket)
+{
+	const char *seen = watch_last(&c->pagers, socket), *told = watch_last(&c->others, socket);
+
+	return seen && told && strcmp(seen, told) == 0;
+}
+
+static void log_absent(const struct scan_pager *p, bool drained)
+{
+	bool ended = scan_has_ended(p);
+
+	log_event(ended && drained ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
+		  ended ? "pager_ended" : "pager_silent",
+		  (struct log_field[]){LOG_STR("pager", p->socket),
+				       LOG_STR("error", p->err.text), {0}});
+}
+
 static void log_pager(struct control *c, const struct scan_pager *p)
 {
 	const char *text = p->version ? p->version : p->err.text;
+	bool drained = was_drained(c, p->socket);
 
 	if (!watch_changed(&c->pagers, p->socket, text))
 		return;
@@ -138,9 +156,7 @@ static void log_pager(struct control *c, const struct scan_pager *p)
 					       LOG_STR("version", p->version),
 					       LOG_INT("sessions", p->sessions), {0}});
 	else
-		log_event(LOG_LEVEL_WARN, "pager_silent",
-			  (struct log_field[]){LOG_STR("pager", p->socket),
-					       LOG_STR("error", p->err.text), {0}});
+		log_absent(p, drained);
 }
 
 static void log_pagers(struct control *c, const struct scan *scan)
@@ -166,7 +182,7 @@ static void drain(struct control *c, const struct scan_pager *p)
 
 	if (!p->replaced || (p->draining && last && strcmp(last, p->version) == 0))
 		return;
-	rc = work_drain(p->socket, ASK_MS, &err);
+	rc = work_drain(p->socket, CONTROL_ASK_MS, &err);
 	if (!watch_changed(&c->others, p->socket, rc < 0 ? err.text : p->version))
 		return;
 	log_event(rc < 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, rc < 0 ? "drain_failed" : "drain",
@@ -214,6 +230,7 @@ static void publish(struct control *c, const struct show *show, double seconds)
 	board_decisions(c->board, show_json(show));
 	t = board_lock(c->board);
 	tally_scan(t, show->scan);
+	c->silent = t->silent;
 	tally_decisions(t, show->decisions, n);
 	t->last_scan = show->scanned;
 	t->last_scan_seconds = seconds;
@@ -269,7 +286,7 @@ static int look(struct control *c, struct err *err)
 {
 	struct show show = {.enabled = true, .scanned = wall_seconds()};
 	struct scan scan;
-	int rc = scan_take(c->settings.runtime_dir, ASK_MS, &scan, err);
+	int rc = scan_take(c->settings.runtime_dir, CONTROL_ASK_MS, &scan, err);
 
 	if (rc < 0)
 		return rc;
@@ -297,6 +314,28 @@ static int round_of(struct control *c, struct err *err)
 
 /* ---- settings ---- */
 
+static void log_settings(const struct settings *s, const char *event)
+{
+	char *socket = settings_socket(s);
+
+	log_event(LOG_LEVEL_INFO, event, (struct log_field[]){
+		LOG_BOOL("enabled", s->enabled),
+		LOG_STR("runtime_dir", s->runtime_dir),
+		LOG_STR("metrics_socket", socket),
+		LOG_REAL("min_session_age_seconds", (double)s->min_session_age_ms / 1e3),
+		LOG_INT("max_concurrent", s->max_concurrent),
+		LOG_INT("max_active_sessions", s->max_active_sessions),
+		LOG_REAL("scan_interval_seconds", (double)s->scan_interval_ms / 1e3),
+		LOG_REAL("completion_timeout_seconds", (double)s->completion_timeout_ms / 1e3),
+		LOG_REAL("failure_backoff_seconds", (double)s->failure_backoff_ms / 1e3),
+		LOG_INT("rate", s->rate),
+		LOG_INT("min_available", s->min_available),
+		LOG_REAL("max_pressure", s->max_pressure),
+		{0},
+	});
+	free(socket);
+}
+
 static void show_settings(struct control *c, const char *event)
 {
 	const struct settings *s = &c->settings;
@@ -306,15 +345,7 @@ static void show_settings(struct control *c, const char *event)
 	board_unlock(c->board);
 	if (!s->enabled || !c->board->decisions)
 		board_decisions(c->board, show_json(&nothing));
-	log_event(LOG_LEVEL_INFO, event, (struct log_field[]){
-		LOG_STR("enabled", s->enabled ? "true" : "false"),
-		LOG_STR("runtime_dir", s->runtime_dir),
-		LOG_REAL("min_session_age_seconds", (double)s->min_session_age_ms / 1e3),
-		LOG_INT("max_concurrent", s->max_concurrent),
-		LOG_INT("max_active_sessions", s->max_active_sessions),
-		LOG_REAL("scan_interval_seconds", (double)s->scan_interval_ms / 1e3),
-		{0},
-	});
+	log_settings(s, event);
 }
 
 static bool same(const char *a, const char *b)
@@ -470,58 +501,4 @@ int control_once(struct control *c, struct err *err)
 	} while (!c->stop);
 	end(c);
 	return err_set(err, -EINTR, "ended by a signal");
-}
-
-/* ---- dry run ---- */
-
-static int print_json(const struct show *show, struct err *err)
-{
-	json_t *json = show_json(show);
-	int rc;
-
-	if (!json)
-		return err_set(err, -ENOMEM, "out of memory");
-	rc = json_dumpf(json, stdout, JSON_INDENT(2));
-	json_decref(json);
-	if (rc < 0 || putchar('\n') == EOF)
-		return err_set(err, -EIO, "cannot write");
-	return 0;
-}
-
-static void print_table(const struct show *show, const char *root)
-{
-	const struct scan *scan = show->scan;
-
-	for (size_t i = 0; i < scan->npagers; i++)
-		if (!scan->pagers[i].version)
-			fprintf(stderr, "lamina-graduator: %s\n", scan->pagers[i].err.text);
-	if (scan->npagers == 0)
-		fprintf(stderr, "lamina-graduator: there is no pager below '%s'\n", root);
-	if (!show->enabled)
-		fputs("lamina-graduator: graduation is not enabled; if it were:\n", stderr);
-	show_table(show, stdout);
-}
-
-int control_dry_run(const struct settings *s, bool json, struct err *err)
-{
-	struct control nothing = {.settings = *s};
-	struct show show = {.enabled = s->enabled, .scanned = wall_seconds()};
-	struct rules_decision *v;
-	struct scan scan;
-	int rc = scan_take(s->runtime_dir, ASK_MS, &scan, err);
-
-	if (rc < 0)
-		return rc;
-	v = decide(&nothing, &scan);
-	show.scan = &scan;
-	show.decisions = v;
-	if (!v)
-		rc = err_set(err, -ENOMEM, "out of memory");
-	else if (json)
-		rc = print_json(&show, err);
-	else
-		print_table(&show, s->runtime_dir);
-	free(v);
-	scan_fini(&scan);
-	return rc;
 }

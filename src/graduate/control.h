@@ -17,6 +17,8 @@
 #include "src/graduate/watch.h"
 #include "src/graduate/work.h"
 
+#define CONTROL_ASK_MS 2000	/* that a pager may take to answer a question */
+
 struct control {
 	const char *config;		/* as settings_load() takes it */
 	const char *runtime_dir;	/* wins over the settings; or NULL */
@@ -30,6 +32,7 @@ struct control {
 	uint64_t next_ns;		/* when to look again */
 	uint64_t began_ns;		/* control_once() did; 0: it is not that */
 	unsigned failures;		/* completions */
+	uint64_t silent;		/* pagers, at the last scan */
 	bool more;			/* somebody waits for another to end */
 	bool stop;
 };
@@ -45,12 +48,12 @@ void control_run(struct control *c);
 
 /*
  * Graduates all that are to be graduated by now, max_concurrent at a time, each
- * tried once; returns when the last has ended.  -errno: it could not look at
- * the pagers; -EINTR: a signal ended it.
+ * tried once; returns when the last has ended: then `failures` and `silent` tell what
+ * was not done.  -errno: it could not look at the pagers; -EINTR: a signal ended it.
  */
 int control_once(struct control *c, struct err *err);
 
-/* Looks once, prints what it would do, and why. */
-int control_dry_run(const struct settings *settings, bool json, struct err *err);
+/* The rules' limits, for one scan after the other. */
+struct rules_limits control_limits(const struct settings *settings);
 
 #endif

@@ -5,18 +5,19 @@
  */
 #include "config.h"
 
-#include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "src/graduate/api.h"
 #include "src/graduate/args.h"
 #include "src/graduate/control.h"
+#include "src/graduate/dry-run.h"
+#include "src/graduate/peer.h"
 #include "store/base/detach.h"
 #include "store/base/io.h"
 #include "store/base/log.h"
@@ -65,11 +66,11 @@ static int take_runtime_dir(struct start *s, bool make, struct err *err)
 		free(*dir);
 		*dir = given;
 	}
-	if (!make)
-		return 0;
-	if (io_mkdirs(*dir, 0755, err) < 0)
+	if (make && io_mkdirs(*dir, 0755, err) < 0)
 		return -EIO;
 	real = realpath(*dir, NULL);
+	if (!real && !make)
+		return 0;
 	if (!real)
 		return err_sys(err, -errno, "cannot use '%s'", *dir);
 	free(*dir);
@@ -88,35 +89,12 @@ static int load(struct start *s, bool make, struct err *err)
 
 /* ---- one of a kind ---- */
 
-static int lock(const char *dir, struct err *err)
-{
-	char *path;
-	int fd, rc = 0;
-
-	if (asprintf(&path, "%s/graduator.lock", dir) < 0)
-		return err_set(err, -ENOMEM, "out of memory");
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		rc = err_sys(err, -errno, "cannot open '%s'", path);
-	else if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-		rc = err_set(err, -EBUSY, "another lamina-graduator runs for '%s'", dir);
-	free(path);
-	if (rc == 0)
-		return fd;
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
 static int open_api(struct start *s, struct api **ret, struct err *err)
 {
-	const char *given = s->settings.metrics_socket;
-	char *path = NULL;
+	char *path = settings_socket(&s->settings);
 	int rc;
 
-	if (given)
-		return api_new(given, &s->board, ret, err);
-	if (asprintf(&path, "%s/graduator.sock", s->settings.runtime_dir) < 0)
+	if (!path)
 		return err_set(err, -ENOMEM, "out of memory");
 	rc = api_new(path, &s->board, ret, err);
 	free(path);
@@ -181,6 +159,21 @@ static int run_daemon(struct start *s, struct err *err)
 	return rc;
 }
 
+/* Whether all was done that --once is for. */
+static int judge(const struct control *c, struct err *err)
+{
+	char failed[64] = "", silent[96] = "";
+
+	if (!c->failures && !c->silent)
+		return 0;
+	if (c->failures)
+		(void)snprintf(failed, sizeof(failed), "%u of the graduations failed", c->failures);
+	if (c->silent)
+		(void)snprintf(silent, sizeof(silent), "%" PRIu64 " of the pagers did not answer: "
+			       "nothing was done for their sessions", c->silent);
+	return err_set(err, -EIO, "%s%s%s", failed, *failed && *silent ? "; " : "", silent);
+}
+
 static int run_once(struct start *s, struct err *err)
 {
 	struct control c = {.config = s->config};
@@ -194,8 +187,8 @@ static int run_once(struct start *s, struct err *err)
 	if (rc < 0)
 		return rc;
 	rc = control_once(&c, err);
-	if (rc == 0 && c.failures)
-		rc = err_set(err, -EIO, "%u of the graduations failed", c.failures);
+	if (rc == 0)
+		rc = judge(&c, err);
 	control_fini(&c);
 	return rc;
 }
@@ -210,7 +203,7 @@ static int run_alone(struct start *s, struct err *err)
 		if (rc < 0)
 			return rc;
 	}
-	fd = lock(s->settings.runtime_dir, err);
+	fd = peer_lock(s->settings.runtime_dir, err);
 	if (fd < 0)
 		return fd;
 	block_signals();
@@ -233,7 +226,7 @@ static int run(const struct args *args)
 		log_as_json();
 	rc = load(&s, !dry, &err);
 	if (rc == 0 && dry)
-		rc = control_dry_run(&s.settings, args->json, &err);
+		rc = dry_run(&s.settings, args->json, &err);
 	else if (rc == 0)
 		rc = run_alone(&s, &err);
 	if (rc < 0 && dry)

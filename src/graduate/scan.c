@@ -156,12 +156,21 @@ static int ask_sessions(struct scan *scan, struct scan_pager *p, int timeout_ms,
 	return rc < 0 ? err_set(err, rc, "out of memory") : 0;
 }
 
-/* Of a pager that stops to answer in the middle, nothing counts. */
+/*
+ * Of a pager that stops to answer in the middle, nothing counts.  One that hangs up may have
+ * ended, which another try tells.
+ */
 static int ask(struct scan *scan, struct scan_pager *p, int timeout_ms)
 {
 	size_t before = scan->sessions.n;
-	int rc = ask_sessions(scan, p, timeout_ms, &p->err);
+	int rc = -ECONNRESET;
 
+	for (int i = 0; i < PAGERS_TRIES && rc == -ECONNRESET; i++) {
+		drop_behind(scan, before);
+		p->sessions = 0;
+		rc = ask_sessions(scan, p, timeout_ms, &p->err);
+	}
+	p->code = rc;
 	if (rc == 0)
 		return 0;
 	drop_behind(scan, before);
@@ -185,6 +194,7 @@ static int take_pager(const struct pagers *found, const struct pagers_entry *e,
 		return -ENOMEM;
 	p->draining = e->draining;
 	p->err = e->err;
+	p->code = e->code;
 	p->is = (struct rules_pager){p->socket, p->version, e->version && e->outdated};
 	p->replaced = p->is.outdated && newest &&
 		      pagers_version_cmp(newest->version, p->version) > 0;
@@ -224,6 +234,11 @@ int scan_take(const char *root, int timeout_ms, struct scan *ret, struct err *er
 	}
 	*ret = scan;
 	return 0;
+}
+
+bool scan_has_ended(const struct scan_pager *pager)
+{
+	return pagers_has_ended(pager->code);
 }
 
 void scan_fini(struct scan *scan)

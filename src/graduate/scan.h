@@ -21,6 +21,7 @@ struct scan_pager {
 	bool replaced;		/* outdated, and a newer one takes new sessions */
 	size_t sessions;	/* that have not ended */
 	struct err err;		/* why it does not answer */
+	int code;		/* the same as -errno; 0: it answers */
 };
 
 struct scan {
@@ -36,6 +37,9 @@ struct scan {
  */
 int scan_take(const char *root, int timeout_ms, struct scan *ret, struct err *err);
 void scan_fini(struct scan *scan);
+
+/* Nobody listens any more: that is no silence. */
+bool scan_has_ended(const struct scan_pager *pager);
 
 /*
  * Reads one session of a pager's GET /sessions; `ret->id` is borrowed from `json`.

@@ -2,6 +2,7 @@
 #include "src/graduate/settings.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,6 +166,15 @@ int settings_load(const char *path, struct settings *ret, struct err *err)
 	else
 		settings_fini(&s);
 	return rc;
+}
+
+char *settings_socket(const struct settings *s)
+{
+	char *path;
+
+	if (s->metrics_socket)
+		return strdup(s->metrics_socket);
+	return asprintf(&path, "%s/graduator.sock", s->runtime_dir) < 0 ? NULL : path;
 }
 
 void settings_fini(struct settings *s)

@@ -29,6 +29,8 @@ struct settings {
 
 /* From the file that conf_open() takes.  -EINVAL with file, line and key. */
 int settings_load(const char *path, struct settings *ret, struct err *err);
+/* Where the API is; to be freed.  NULL: out of memory. */
+char *settings_socket(const struct settings *s);
 void settings_fini(struct settings *s);
 
 #endif

@@ -2,7 +2,6 @@
 #include "src/graduate/tally.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,7 +30,7 @@ static struct tally_version *version_of(struct tally *t, const char *name)
 void tally_scan(struct tally *t, const struct scan *scan)
 {
 	t->scans++;
-	t->silent = 0;
+	t->silent = t->ended = 0;
 	for (size_t i = 0; i <= TALLY_VERSIONS; i++)
 		t->versions[i].pagers = t->versions[i].sessions = 0;
 	for (size_t i = 0; i < scan->npagers; i++) {
@@ -39,7 +38,8 @@ void tally_scan(struct tally *t, const struct scan *scan)
 		struct tally_version *v;
 
 		if (!p->version) {
-			t->silent++;
+			t->ended += scan_has_ended(p);
+			t->silent += !scan_has_ended(p);
 			continue;
 		}
 		v = version_of(t, p->version);
@@ -59,8 +59,10 @@ void tally_result(struct tally *t, const struct work_result *r)
 	struct tally_version *v = version_of(t, r->version);
 
 	v->outcome[r->outcome]++;
-	v->pages += r->pages;
-	v->bytes += r->bytes;
+	if (r->outcome == WORK_GRADUATED) {	/* those of its failed attempts included */
+		v->pages += r->pages;
+		v->bytes += r->bytes;
+	}
 	t->completions++;
 	t->seconds += r->seconds;
 	for (size_t i = 0; i < TALLY_BUCKETS; i++)
@@ -69,28 +71,16 @@ void tally_result(struct tally *t, const struct work_result *r)
 
 /* ---- the text ---- */
 
-__attribute__((format(printf, 2, 3))) static void put(struct buf *out, const char *fmt, ...)
-{
-	char line[512];
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	buf_bytes(out, line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1);
-}
-
 static void head(struct buf *out, const char *name, const char *type, const char *help)
 {
-	put(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, help, name, type);
+	buf_printf(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, help, name, type);
 }
 
 static void single(struct buf *out, const char *name, const char *type, double value,
 		   const char *help)
 {
 	head(out, name, type, help);
-	put(out, PREFIX "%s %.15g\n", name, value);
+	buf_printf(out, PREFIX "%s %.15g\n", name, value);
 }
 
 /* As the value of a label. */
@@ -110,7 +100,7 @@ static const char *quote(char out[2 * TALLY_VERSION_LEN], const char *text)
 static void put_state(const struct tally *t, const char *version, struct buf *out)
 {
 	head(out, "info", "gauge", "Always 1; the version is a label.");
-	put(out, PREFIX "info{version=\"%s\"} 1\n", version);
+	buf_printf(out, PREFIX "info{version=\"%s\"} 1\n", version);
 	single(out, "enabled", "gauge", t->enabled, "1 if it graduates sessions.");
 	single(out, "running", "gauge", (double)t->running, "Completions under way.");
 	single(out, "reloads_total", "counter", (double)t->reloads,
@@ -131,21 +121,24 @@ static void put_scans(const struct tally *t, struct buf *out)
 	single(out, "last_scan_seconds", "gauge", t->last_scan_seconds, "How long it took.");
 	single(out, "silent_pagers", "gauge", (double)t->silent,
 	       "Pagers that did not answer at the last scan.");
+	single(out, "ended_pagers", "gauge", (double)t->ended,
+	       "Sockets of pagers at which nobody listened at the last scan.");
 	head(out, "decisions_total", "counter", "Decisions on sessions, one a session and scan.");
 	for (int i = 0; i < RULES_NREASONS; i++)
-		put(out, PREFIX "decisions_total{reason=\"%s\"} %" PRIu64 "\n",
-		    rules_word((enum rules_reason)i), t->decisions[i]);
+		buf_printf(out, PREFIX "decisions_total{reason=\"%s\"} %" PRIu64 "\n",
+			   rules_word((enum rules_reason)i), t->decisions[i]);
 }
 
 static void put_histogram(const struct tally *t, struct buf *out)
 {
 	head(out, "completion_seconds", "histogram", "How long completions took, failed ones too.");
 	for (size_t i = 0; i < TALLY_BUCKETS; i++)
-		put(out, PREFIX "completion_seconds_bucket{le=\"%g\"} %" PRIu64 "\n", edges[i],
-		    t->bucket[i]);
-	put(out, PREFIX "completion_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n", t->completions);
-	put(out, PREFIX "completion_seconds_sum %.9g\n", t->seconds);
-	put(out, PREFIX "completion_seconds_count %" PRIu64 "\n", t->completions);
+		buf_printf(out, PREFIX "completion_seconds_bucket{le=\"%g\"} %" PRIu64 "\n",
+			   edges[i], t->bucket[i]);
+	buf_printf(out, PREFIX "completion_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n",
+		   t->completions);
+	buf_printf(out, PREFIX "completion_seconds_sum %.9g\n", t->seconds);
+	buf_printf(out, PREFIX "completion_seconds_count %" PRIu64 "\n", t->completions);
 }
 
 static uint64_t failures_of(const struct tally_version *v)
@@ -185,9 +178,9 @@ static void put_outcomes(const struct tally *t, struct buf *out)
 	head(out, "completions_total", "counter", "Completions that ended, by how.");
 	for (const struct tally_version *v = t->versions; v <= &t->versions[TALLY_VERSIONS]; v++)
 		for (int i = 0; *v->name && i < WORK_NOUTCOMES; i++)
-			put(out, PREFIX "completions_total{result=\"%s\",version=\"%s\"} %" PRIu64
-			    "\n", work_word((enum work_outcome)i), quote(label, v->name),
-			    v->outcome[i]);
+			buf_printf(out, PREFIX "completions_total{result=\"%s\",version=\"%s\"} %"
+				   PRIu64 "\n", work_word((enum work_outcome)i),
+				   quote(label, v->name), v->outcome[i]);
 }
 
 static void put_versions(const struct tally *t, struct buf *out)
@@ -211,8 +204,9 @@ static void put_versions(const struct tally *t, struct buf *out)
 		head(out, series[i].name, series[i].type, series[i].help);
 		for (; v <= &t->versions[TALLY_VERSIONS]; v++)
 			if (*v->name)
-				put(out, PREFIX "%s{version=\"%s\"} %" PRIu64 "\n", series[i].name,
-				    quote(label, v->name), series[i].of(v));
+				buf_printf(out, PREFIX "%s{version=\"%s\"} %" PRIu64 "\n",
+					   series[i].name, quote(label, v->name),
+					   series[i].of(v));
 	}
 }
 

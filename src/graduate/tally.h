@@ -39,6 +39,7 @@ struct tally {
 	double last_scan;		/* when, in seconds since 1970; 0: never */
 	double last_scan_seconds;	/* how long it took */
 	uint64_t silent;		/* pagers, at the last scan */
+	uint64_t ended;			/* sockets at which nobody listens, at the last scan */
 	uint64_t decisions[RULES_NREASONS];
 	uint64_t bucket[TALLY_BUCKETS];	/* of completions, by how long they took */
 	uint64_t completions;

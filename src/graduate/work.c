@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "src/rpc/http.h"
+#include "store/base/thread.h"
 
 #define TRIES 6
 #define PAUSE_MS 100		/* before the second try; each further one twice as long */
@@ -282,7 +283,6 @@ static void *run(void *arg)
 int work_new(struct work **ret, struct err *err)
 {
 	struct work *w = calloc(1, sizeof(*w));
-	pthread_condattr_t monotonic;
 
 	if (!w)
 		return err_set(err, -ENOMEM, "out of memory");
@@ -294,10 +294,7 @@ int work_new(struct work **ret, struct err *err)
 		return err_sys(err, rc, "cannot make an eventfd");
 	}
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&w->ended, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	thread_cond_init(&w->ended);
 	*ret = w;
 	return 0;
 }

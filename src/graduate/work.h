@@ -48,7 +48,7 @@ struct work_result {
 	char *id;
 	uint64_t number;
 	enum work_outcome outcome;
-	uint64_t pages;		/* that were populated, also in vain */
+	uint64_t pages;		/* that were populated, by all attempts so far */
 	uint64_t bytes;
 	double seconds;
 	struct err err;		/* a sentence, where it has not graduated */

@@ -129,9 +129,9 @@ static json_t *good_json(const struct api_job *job)
 {
 	const struct complete_report *r = &job->report;
 
-	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:f, s:f}", "id", id_of(job),
-			 "state", state_of(job), "already", r->already, "pages",
-			 (json_int_t)r->pages, "bytes", (json_int_t)r->bytes, "zero_pages",
+	return json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:f, s:f}", "id", id_of(job),
+			 "state", state_of(job), "already", r->already, "durable", r->durable,
+			 "pages", (json_int_t)r->pages, "bytes", (json_int_t)r->bytes, "zero_pages",
 			 (json_int_t)r->zero, "hole_pages", (json_int_t)r->holes, "seconds",
 			 (double)r->ns / 1e9, "unregister_seconds", (double)r->unregister_ns / 1e9);
 }
@@ -197,7 +197,7 @@ void api_complete_post(struct httpd_call *call, void *ctx)
 	struct complete_want want = {0};
 	struct api_job *job;
 
-	if (!take_want(call, &want))
+	if (api_has_params(call, api_no_params) || !take_want(call, &want))
 		return;
 	job = new_job(ctx, call, API_COMPLETE);
 	if (!job)
@@ -217,7 +217,7 @@ static void cancel(struct api_job *job)
 	if (!job->session)
 		job->rc = look_up(job);
 	else
-		job->rc = complete_stop(job->session, "it was called off") == 0;
+		job->rc = complete_stop(job->session, "graduation was called off") == 0;
 }
 
 static void answer_cancel(struct api_job *job)
@@ -234,7 +234,7 @@ void api_complete_delete(struct httpd_call *call, void *ctx)
 {
 	struct api_job *job;
 
-	if (api_has_fields(call))
+	if (api_has_params(call, api_no_params) || api_has_fields(call))
 		return;
 	job = new_job(ctx, call, API_CANCEL);
 	if (!job)

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "store/base/thread.h"
+
 static const struct {
 	unsigned most;		/* at once; each may hang with its file */
 	const char *doing;
@@ -168,20 +170,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static int make_thread(struct api_job *job)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-	int rc = pthread_attr_init(&attr);
-
-	if (rc)
-		return -rc;
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	rc = pthread_create(&thread, &attr, run, job);
-	pthread_attr_destroy(&attr);
-	return -rc;
-}
-
 static int begin(struct api_job *job)
 {
 	struct api *api = job->api;
@@ -189,7 +177,7 @@ static int begin(struct api_job *job)
 
 	pthread_mutex_lock(&api->lock);
 	add_running(job);
-	rc = make_thread(job);
+	rc = thread_detached(run, job);
 	if (rc < 0)
 		remove_running(job);
 	pthread_mutex_unlock(&api->lock);

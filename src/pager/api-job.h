@@ -23,7 +23,7 @@ struct api_job {
 	enum api_kind kind;
 	struct setup setup;		/* of a creation */
 	struct session *session;	/* that was made, or is being closed or completed */
-	char *id;			/* of one that there is not */
+	char *id;			/* that was asked for; there may be no session */
 	struct complete_call complete;
 	struct complete_report report;
 	bool force;
@@ -63,7 +63,11 @@ void api_job_hear_hangup(struct api_job *job);
 /* No more answers; completions are cancelled.  Jobs end by themselves. */
 void api_job_close_all(struct api *api);
 
-/* api.c: True: it has some, and is answered. */
+/* api.c; true: it has some, and is answered. */
 bool api_has_fields(struct httpd_call *call);
+/* Parameters but these (ends with NULL). */
+bool api_has_params(struct httpd_call *call, const char *const *but);
+/* None at all is fine. */
+extern const char *const api_no_params[];
 
 #endif

@@ -125,6 +125,17 @@ static void get_metrics(struct httpd_call *call, void *ctx)
 	buf_fini(&text);
 }
 
+const char *const api_no_params[] = {NULL};
+
+bool api_has_params(struct httpd_call *call, const char *const *but)
+{
+	const char *name = httpd_query_other(call, but);
+
+	if (name)
+		httpd_fail(call, 400, "'%s' is no parameter of this request", name);
+	return name;
+}
+
 bool api_has_fields(struct httpd_call *call)
 {
 	json_t *body = httpd_body(call);
@@ -156,10 +167,13 @@ static bool get_exit(struct httpd_call *call, const json_t *body, bool *ret)
 static void post_drain(struct httpd_call *call, void *ctx)
 {
 	struct api *api = ctx;
-	json_t *body = httpd_body(call);
+	json_t *body;
 	bool exits = false;
 	size_t left;
 
+	if (api_has_params(call, api_no_params))
+		return;
+	body = httpd_body(call);
 	if (!body || !get_exit(call, body, &exits))
 		return;
 	left = sessions_drain(api->sessions, exits);
@@ -214,6 +228,12 @@ static bool is_state(const char *name)
 
 static bool get_filter(struct httpd_call *call, struct filter *f)
 {
+	static const char *const names[] = {
+		"state", "phase", "after", "limit", "histogram", NULL,
+	};
+
+	if (api_has_params(call, names))
+		return false;
 	*f = (struct filter){.limit = UINT64_MAX};
 	f->state = httpd_query(call, "state");
 	if (!f->state)
@@ -266,11 +286,12 @@ static void no_session(struct httpd_call *call)
 
 static void get_session(struct httpd_call *call, void *ctx)
 {
+	static const char *const names[] = {"histogram", NULL};
 	struct api *api = ctx;
 	struct facts_want want = {.regions = true};
 	struct session *s;
 
-	if (!get_switch(call, "histogram", &want.histogram))
+	if (api_has_params(call, names) || !get_switch(call, "histogram", &want.histogram))
 		return;
 	s = sessions_by_id(api->sessions, httpd_arg(call, 0));
 	if (!s) {
@@ -326,11 +347,14 @@ static void answer_create(struct api_job *job)
 static void post_sessions(struct httpd_call *call, void *ctx)
 {
 	struct api *api = ctx;
-	json_t *body = httpd_body(call);
 	struct api_job *job;
 	struct err err = {""};
+	json_t *body;
 	int rc;
 
+	if (api_has_params(call, api_no_params))
+		return;
+	body = httpd_body(call);
 	if (!body)
 		return;
 	job = api_job_new(api, call, API_CREATE);
@@ -351,8 +375,7 @@ static void post_sessions(struct httpd_call *call, void *ctx)
 
 static void close_session(struct api_job *job)
 {
-	job->rc = sessions_close(job->api->sessions, job->session->state->head->id, job->force,
-				 &job->err);
+	job->rc = sessions_close(job->api->sessions, job->id, job->force, &job->err);
 }
 
 /* -ESRCH: its process has ended already, and its memory is about to go. */
@@ -383,29 +406,31 @@ static void answer_close(struct api_job *job)
 		httpd_fail(job->call, status, "%s", job->err.text);
 	else
 		httpd_json(job->call, status,
-			   json_pack("{s:s, s:s}", "id", job->session->state->head->id, "state",
-				     facts_state(job->session)));
+			   json_pack("{s:s, s:s}", "id", job->id, "state",
+				     job->session ? facts_state(job->session)
+						  : state_phase_name(STATE_GRADUATED)));
 }
 
 static void post_close(struct httpd_call *call, void *ctx)
 {
+	static const char *const names[] = {"force", NULL};
 	struct api *api = ctx;
 	struct api_job *job;
 	bool force;
 
-	if (!get_switch(call, "force", &force) || api_has_fields(call))
+	if (api_has_params(call, names) || !get_switch(call, "force", &force) ||
+	    api_has_fields(call))
 		return;
 	job = api_job_new(api, call, API_CLOSE);
-	if (!job) {
+	if (job)
+		job->id = strdup(httpd_arg(call, 0));
+	if (!job || !job->id) {
 		httpd_fail(call, 500, "out of memory");
+		if (job)
+			api_job_free(job);
 		return;
 	}
-	job->session = sessions_by_id(api->sessions, httpd_arg(call, 0));
-	if (!job->session) {
-		no_session(call);
-		api_job_free(job);
-		return;
-	}
+	job->session = sessions_by_id(api->sessions, job->id);
 	job->force = force;
 	job->work = close_session;
 	job->answer = answer_close;

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "src/pager/install.h"
+#include "store/base/thread.h"
 
 #define READERS 4		/* threads: most of them wait for what is not cached */
 #define JOIN_PAGES 8		/* a gap of so few pages is read too */
@@ -100,11 +101,6 @@ int bulk_unreadable(struct err *err, const struct bulk *b, uint64_t off, int cod
 
 /* ---- blocks ---- */
 
-static bool is_missing(uint8_t state)
-{
-	return (state & STATE_PAGE) == STATE_MISSING || (state & STATE_PAGE) == STATE_FILLING;
-}
-
 /* What of it is to be read: whether there is any. */
 static bool choose(struct bulk *b, struct bulk_block *block)
 {
@@ -112,7 +108,7 @@ static bool choose(struct bulk *b, struct bulk_block *block)
 
 	for (uint64_t i = 0; i < block->n; i++) {
 		uint8_t state = state_get(b->s->state, block->page + i);
-		bool wanted = is_missing(state) && !(state & STATE_HOLE);
+		bool wanted = state_is_missing(state) && !(state & STATE_HOLE);
 
 		block->what[i] = wanted ? BULK_DATA : BULK_SKIP;
 		any |= wanted;
@@ -157,6 +153,25 @@ static int read_block(struct bulk *b, void *arg)
 	return read_with(b, arg, source_read);
 }
 
+/*
+ * What is wanted of it, in pages of the file, where a longer read has failed: what lies between
+ * may be all that cannot be read.  In *ret_off the first that cannot be.
+ */
+static int read_singly(struct bulk *b, struct bulk_block *block, uint64_t *ret_off)
+{
+	const struct region *r = session_region(b->s, block->page);
+	uint64_t off = region_offset(r, block->page);
+	int rc = 0;
+
+	for (uint64_t at = 0; rc == 0 && at < block->n * r->page_size; at += 4096) {
+		if (block->what[at / r->page_size] == BULK_SKIP)
+			continue;
+		rc = source_read(b->source, block->buf + at, 4096, off + at);
+		*ret_off = off + at;
+	}
+	return rc;
+}
+
 static void find_zeros(struct bulk *b, struct bulk_block *block)
 {
 	uint64_t ps = session_region(b->s, block->page)->page_size;
@@ -190,14 +205,15 @@ static int try_block(struct bulk *b, struct bulk_block *block)
 /* Without lock. */
 static int fill_block(struct bulk *b, struct bulk_block *block, struct err *err)
 {
+	uint64_t off = 0;
 	int rc;
 
 	source_warm(b->source, block->warm_off, block->warm_len);
 	rc = bulk_try(b, read_block, block);
 	if (rc < 0)
-		return bulk_unreadable(err, b,
-				  region_offset(session_region(b->s, block->page), block->page),
-				  rc);
+		rc = read_singly(b, block, &off);
+	if (rc < 0)
+		return bulk_unreadable(err, b, off, rc);
 	find_zeros(b, block);
 	return 0;
 }
@@ -272,22 +288,16 @@ static void *reader(void *arg)
 
 static int start_thread(struct bulk *b)
 {
-	pthread_attr_t attr;
-	pthread_t thread;
-	int rc = pthread_attr_init(&attr);
+	int rc;
 
-	if (rc)
-		return -rc;
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	atomic_fetch_add(&b->refs, 1);
 	(void)session_lend(b->s);
-	rc = pthread_create(&thread, &attr, reader, b);
-	pthread_attr_destroy(&attr);
-	if (rc) {
+	rc = thread_detached(reader, b);
+	if (rc < 0) {
 		session_return(b->s);
 		atomic_fetch_sub(&b->refs, 1);
 	}
-	return -rc;
+	return rc;
 }
 
 /* But the owner's. */
@@ -327,16 +337,6 @@ static int make_blocks(struct bulk *b, struct err *err)
 	return 0;
 }
 
-static void init_cond(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 int bulk_new(struct session *s, const struct bulk_limits *limits, struct bulk **ret,
 	     struct err *err)
 {
@@ -351,7 +351,7 @@ int bulk_new(struct session *s, const struct bulk_limits *limits, struct bulk **
 	b->limits = *limits;
 	b->cores = cores();
 	pthread_mutex_init(&b->lock, NULL);
-	init_cond(&b->changed);
+	thread_cond_init(&b->changed);
 	rc = make_blocks(b, err);
 	if (rc == 0)
 		rc = start_threads(b, err);

@@ -62,7 +62,8 @@ enum bulk_state bulk_next(struct bulk *bulk, struct bulk_block **ret);
 void bulk_done(struct bulk *bulk, struct bulk_block *block);
 
 /*
- * Why it failed: -EIO and others for the memfile, with its name and the offset;
+ * Why it failed: -EIO and others for the memfile, with its name and the offset of a page
+ * that cannot be read, of those read at once the first;
  * -ENOMEM when the guard has held it for BULK_HELD_MS.
  */
 #define BULK_HELD_MS 10000

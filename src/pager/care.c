@@ -10,6 +10,7 @@
  * and when it is not there all others are, a part of them at a time.
  */
 #include "src/pager/care.h"
+#include "src/pager/complete.h"
 #include "src/pager/handoff.h"
 #include "src/pager/replay.h"
 #include "src/pager/session.h"
@@ -96,7 +97,9 @@ unsigned care_tick(struct session *s, uint64_t now_ns)
 {
 	unsigned ms = handoff_age(s, now_ns);
 
-	if (s->ended || !session_serves(s))
+	if (s->ended)
+		return complete_remember(s);
+	if (!session_serves(s))
 		return ms;
 	if (s->hung_up) {
 		care_hang_up(s);
@@ -107,7 +110,7 @@ unsigned care_tick(struct session *s, uint64_t now_ns)
 	ms = sooner(ms, unpark(s, now_ns));
 	ms = sooner(ms, fill_age(s, now_ns));
 	ms = sooner(ms, flush(s, now_ns));
-	if (replay_any(s))
+	if (replay_any(s) || s->fill.n)		/* put off when no thread could be spared */
 		session_work_later(s);
 	return ms;
 }

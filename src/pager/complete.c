@@ -26,14 +26,15 @@
 
 #include "src/pager/bulk.h"
 #include "src/pager/graduated.h"
+#include "src/pager/huge.h"
 #include "src/pager/install.h"
 #include "src/pager/metrics.h"
-#include "src/pager/pool.h"
 #include "src/pager/session.h"
 #include "src/pager/trouble.h"
 #include "src/pager/unregister.h"
 #include "store/base/fmt.h"
 #include "store/base/log.h"
+#include "store/base/thread.h"
 
 #define PIECE_LEN (UINT64_C(16) << 10)
 #define PIECE_QUIET_LEN (UINT64_C(128) << 10)	/* when no fault has come for a while */
@@ -43,10 +44,8 @@ struct complete {
 	/* The owner's. */
 	struct bulk *bulk;
 	unsigned callers;
-	uint64_t begin_pages;		/* what had been counted when it began */
-	uint64_t begin_bytes;
 	uint64_t begin_ns;
-	uint64_t zero;
+	uint64_t past_ns;		/* that earlier attempts have taken */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -82,19 +81,23 @@ static uint64_t holes_of(const struct state_head *head)
 	return p.missing + p.removed;
 }
 
+static uint64_t time_taken(const struct complete *c)
+{
+	return c->past_ns + (loop_now_ns() - c->begin_ns);
+}
+
 static void report(const struct session *s, struct complete_report *ret)
 {
 	const struct state_head *head = s->state->head;
-	const struct complete *c = s->complete;
 
 	*ret = (struct complete_report){
-		.pages = head->count.completed - c->begin_pages,
-		.bytes = head->count.completed_bytes - c->begin_bytes,
-		.zero = c->zero,
+		.pages = head->count.completed,
+		.bytes = head->count.completed_bytes,
+		.zero = head->graduation.zero,
 		.holes = holes_of(head),
-		.ns = loop_now_ns() - c->begin_ns,
+		.ns = time_taken(s->complete),
 	};
-	ret->at = bulk_at(c->bulk, &ret->held);
+	ret->at = bulk_at(s->complete->bulk, &ret->held);
 }
 
 static void report_done(const struct session *s, struct complete_report *ret)
@@ -104,7 +107,7 @@ static void report_done(const struct session *s, struct complete_report *ret)
 	*ret = (struct complete_report){
 		.pages = g->pages, .bytes = g->bytes, .zero = g->zero, .holes = g->holes,
 		.at = metrics_pages(s->state->head).bytes, .ns = g->ns,
-		.unregister_ns = g->unregister_ns,
+		.unregister_ns = g->unregister_ns, .durable = g->durable,
 	};
 }
 
@@ -123,10 +126,13 @@ static void end(struct session *s, int code, const struct err *err)
 	struct complete *c = s->complete;
 	struct complete_report last;
 
-	if (code == 0)
+	if (code == 0) {
 		report_done(s, &last);
-	else
+	} else {
 		report(s, &last);
+		s->state->head->graduation.ns = last.ns;
+		huge_drop(s);
+	}
 	bulk_free(c->bulk);
 	s->complete = NULL;
 	pthread_mutex_lock(&c->lock);
@@ -148,6 +154,13 @@ static void give_up(struct session *s, int code, const struct err *err)
 	end(s, code, err);
 }
 
+static int has_ended(const struct state_head *head, struct err *err)
+{
+	return err_set(err, -ESRCH, "session '%s' is %s%s%s", head->id,
+		       state_phase_name((enum state_phase)head->phase),
+		       *head->reason ? ": " : "", head->reason);
+}
+
 void complete_over(struct session *s)
 {
 	const struct state_head *head = s->state->head;
@@ -157,84 +170,90 @@ void complete_over(struct session *s)
 	if (!s->complete)
 		return;
 	if (head->phase != STATE_GRADUATED)
-		rc = err_set(&err, -ESRCH, "session '%s': the guest is gone%s%s", head->id,
-			     *head->reason ? ": " : "", head->reason);
+		rc = has_ended(head, &err);
 	end(s, rc, rc < 0 ? &err : NULL);
 }
 
 /* ---- graduated ---- */
 
+/* Beyond the pager's life. */
+static int write_down(struct session *s, struct err *err)
+{
+	struct complete_report done;
+	int rc;
+
+	s->remember_ns = loop_now_ns();
+	report_done(s, &done);
+	rc = graduated_put(s->env->runtime_dir, s->setup.id, &done, err);
+	if (rc == 0)
+		s->state->head->graduation.durable = 1;
+	return rc;
+}
+
+unsigned complete_remember(struct session *s)
+{
+	const struct state_head *head = s->state->head;
+	uint64_t pause = UINT64_C(1000000) * COMPLETE_REMEMBER_MS;
+	struct err err;
+
+	if (head->phase != STATE_GRADUATED || head->graduation.durable)
+		return 0;
+	if (loop_now_ns() - s->remember_ns < pause)
+		return COMPLETE_REMEMBER_MS;
+	if (write_down(s, &err) < 0)
+		return COMPLETE_REMEMBER_MS;
+	log_info("%s: that it has graduated is written down now", s->setup.id);
+	return 0;
+}
+
+void complete_forget(struct session *s)
+{
+	s->state->head->graduation.durable = 1;
+}
+
 static void graduated(struct session *s)
 {
 	const struct state_graduation *g = &s->state->head->graduation;
 	char size[FMT_SIZE_LEN], time[FMT_SIZE_LEN];
-	struct complete_report done;
 	struct err err;
 
-	report_done(s, &done);
-	if (graduated_put(s->env->runtime_dir, s->setup.id, &done, &err) < 0)
-		log_warn("%s", err.text);
+	if (write_down(s, &err) < 0) {
+		log_warn("%s: that it has graduated ends with this pager: %s", s->setup.id,
+			 err.text);
+		loop_tick_in(s->env->loop, COMPLETE_REMEMBER_MS);
+	}
 	log_info("%s: graduated: %s populated in %s, %" PRIu64 " pages stay away", s->setup.id,
 		 fmt_size(size, g->bytes), fmt_duration(time, (double)g->ns / 1e9), g->holes);
 	session_end(s, STATE_GRADUATED, "");
 }
 
-void complete_resume(struct session *s)
+/* 0 and -ESRCH: the session has ended. */
+static int let_go(struct session *s, struct err *err)
 {
-	struct err err;
-	int rc;
+	int rc = unregister_memory(s, err);
 
-	if (!s->state->head->graduation.unregistering)
-		return;
-	rc = unregister_memory(s, &err);
 	if (rc == 0)
 		graduated(s);
 	else if (rc == -ESRCH)
 		trouble_uffd(s, rc);
-	else
-		log_warn("%s: not graduated: %s", s->setup.id, err.text);
+	return rc;
+}
+
+void complete_resume(struct session *s)
+{
+	struct err err;
+	int rc = -ECANCELED;
+
+	if (s->state->head->graduation.unregistering) {
+		rc = let_go(s, &err);
+		if (rc < 0 && rc != -ESRCH)
+			log_warn("%s: not graduated: %s", s->setup.id, err.text);
+	}
+	if (rc < 0)
+		huge_drop(s);
 }
 
 /* ---- when all is populated ---- */
-
-/* Pages that are not in the guest's memory. */
-static uint64_t holes_in(const struct session *s, const struct region *r)
-{
-	uint64_t n = 0;
-
-	for (uint64_t page = r->first; page < r->first + region_pages(r); page++) {
-		uint8_t state = state_get(s->state, page);
-
-		n += (state & STATE_PAGE) != STATE_PRESENT && !(state & STATE_BACK);
-	}
-	return n;
-}
-
-/* Huge pages that the guest may still come for. */
-static uint64_t huge_holes(const struct session *s)
-{
-	const struct state_head *head = s->state->head;
-	uint64_t n = 0;
-
-	for (uint32_t i = 0; i < head->nregions; i++)
-		if (head->regions[i].page_size > 4096)
-			n += holes_in(s, &head->regions[i]);
-	return n;
-}
-
-static int check_pool(const struct session *s, struct err *err)
-{
-	uint64_t want = huge_holes(s), have;
-
-	if (!want)
-		return 0;
-	have = pool_free();
-	if (have >= want)
-		return 0;
-	return err_set(err, -ENOMEM,
-		       "%" PRIu64 " of its huge pages are holes, and only %" PRIu64
-		       " huge pages are free", want, have);
-}
 
 static void note(struct session *s)
 {
@@ -252,19 +271,16 @@ static void note(struct session *s)
 static enum fill_step finish(struct session *s)
 {
 	struct err err;
-	int rc = check_pool(s, &err);
+	int rc;
 
-	if (rc == 0 && s->wants.n)
+	if (s->wants.n)
 		return FILL_DONE;
+	rc = huge_finish(s, &err);
 	if (rc == 0) {
 		note(s);
-		rc = unregister_memory(s, &err);
+		rc = let_go(s, &err);
 	}
-	if (rc == 0)
-		graduated(s);
-	else if (rc == -ESRCH)
-		trouble_uffd(s, rc);
-	else
+	if (rc < 0 && rc != -ESRCH)
 		give_up(s, rc, &err);
 	return FILL_DONE;
 }
@@ -273,9 +289,7 @@ static enum fill_step finish(struct session *s)
 
 static bool is_missing(const struct session *s, uint64_t page)
 {
-	uint8_t state = state_get(s->state, page) & STATE_PAGE;
-
-	return state == STATE_MISSING || state == STATE_FILLING;
+	return state_is_missing(state_get(s->state, page));
 }
 
 /* The next pages of one kind that are still missing, at most `max`; 0: none, it is done. */
@@ -315,11 +329,14 @@ static enum fill_step stuck(struct session *s, struct bulk_block *b, int rc)
 		trouble_uffd(s, rc);
 		return FILL_DONE;
 	case -ENOMEM:
-		err_set(&err, rc, "the guest gets no more memory: no %s page is free",
-			session_region(s, b->page)->page_size > 4096 ? "huge" : "free");
+		err_set(&err, rc, "the guest gets no more memory: %s",
+			session_region(s, b->page)->page_size > 4096 ? "no huge page is free" :
+			"it is at its limit, or the host has none");
 		break;
 	default:
-		err_set(&err, rc, "a page cannot be populated: %s", strerror(-rc));
+		err_set(&err, rc, "the page at 0x%" PRIx64 " cannot be populated: %s",
+			region_addr(session_region(s, b->page + b->at), b->page + b->at),
+			strerror(-rc));
 	}
 	give_up(s, rc, &err);
 	return FILL_DONE;
@@ -336,14 +353,15 @@ static enum fill_step install_some(struct session *s, struct bulk_block *b)
 		bulk_done(s->complete->bulk, b);
 		return FILL_MORE;
 	}
-	if (b->what[b->at] == BULK_ZERO) {
+	if (b->what[b->at] == BULK_ZERO)
 		in.data = NULL;
-		s->complete->zero += n;
-	}
 	rc = install_pages(s, &in);
 	if (rc < 0)
 		return stuck(s, b, rc);
+	if (!in.data)
+		s->state->head->graduation.zero += n;
 	b->at += n;
+	s->state->head->graduation.ns = time_taken(s->complete);
 	return FILL_MORE;
 }
 
@@ -375,7 +393,6 @@ static int make(struct session *s, const struct complete_want *want, struct err 
 {
 	struct bulk_limits limits = {want->rate, want->guard};
 	struct complete *c = calloc(1, sizeof(*c));
-	pthread_condattr_t attr;
 	int rc;
 
 	if (!c)
@@ -386,12 +403,8 @@ static int make(struct session *s, const struct complete_want *want, struct err 
 		return rc;
 	}
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->changed, &attr);
-	pthread_condattr_destroy(&attr);
-	c->begin_pages = s->state->head->count.completed;
-	c->begin_bytes = s->state->head->count.completed_bytes;
+	thread_cond_init(&c->changed);
+	c->past_ns = s->state->head->graduation.ns;
 	c->refs = 1;
 	c->begin_ns = loop_now_ns();
 	s->complete = c;
@@ -405,9 +418,14 @@ static int begin(struct session *s, const struct complete_want *want, struct err
 	if (s->lent)
 		return err_set(err, -EIO, "'%s' does not answer: an earlier try still waits for it",
 			       s->setup.memfile);
-	rc = make(s, want, err);
+	rc = huge_begin(s, err);
 	if (rc < 0)
 		return rc;
+	rc = make(s, want, err);
+	if (rc < 0) {
+		huge_drop(s);
+		return rc;
+	}
 	log_info("%s: graduation begins", s->setup.id);
 	atomic_store(&s->state->head->phase, STATE_COMPLETING);
 	session_work_later(s);
@@ -427,8 +445,7 @@ static int join(struct session *s, const struct complete_want *want, struct err 
 		return err_set(err, -EBUSY, "session '%s' still waits for its hypervisor",
 			       head->id);
 	if (s->ended)
-		return err_set(err, -ESRCH, "session '%s' is %s%s%s", head->id,
-			       state_phase_name(phase), *head->reason ? ": " : "", head->reason);
+		return has_ended(head, err);
 	if (!s->complete)
 		rc = begin(s, want, err);
 	if (rc < 0)
@@ -545,7 +562,7 @@ int complete_stop(struct session *s, const char *why)
 	session_enter(s);
 	if (s->complete) {
 		rc = 0;
-		err_set(&err, -ECANCELED, "%s", why);
+		err_set(&err, -ECANCELED, "session '%s': %s; it serves on", s->setup.id, why);
 		give_up(s, -ECANCELED, &err);
 	}
 	session_leave(s);

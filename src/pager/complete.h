@@ -31,16 +31,20 @@ struct complete_want {
 	uint64_t timeout_ms;		/* 0: none */
 };
 
-/* What it has done, or did. */
+/*
+ * What has been done for the session to graduate, by all attempts, those of former workers
+ * included.
+ */
 struct complete_report {
 	uint64_t pages;			/* that were populated */
 	uint64_t bytes;			/* these */
 	uint64_t zero;			/* pages that were read and are zeros */
 	uint64_t holes;			/* pages that stay away: holes, zeros, removed ones */
-	uint64_t at;			/* bytes of memory gone through */
-	uint64_t ns;			/* since it began, or until it ended */
+	uint64_t at;			/* bytes of memory gone through by the last attempt */
+	uint64_t ns;			/* that attempts have taken */
 	uint64_t unregister_ns;		/* of these; 0: not yet */
 	bool already;			/* it had graduated before */
+	bool durable;			/* that it has is remembered beyond the pager's life */
 	bool held;			/* by the guard, at this moment */
 };
 
@@ -57,7 +61,8 @@ struct complete_call {
  *   -ESRCH	the guest is gone, or the session has failed
  *   -ECANCELED	by complete_cancel() or complete_stop()
  *   -ETIMEDOUT	the call's time has passed
- *   -ENOMEM	the guest got no memory; too few huge pages; a guard held it for too long
+ *   -ENOMEM	the guest got no memory; too few huge pages are free and promised to nobody
+ *		else; a guard held it for too long
  *   -EIO	the memfile cannot be read; others: what the kernel said
  * `ret` is what was done so far in any case.
  */
@@ -65,7 +70,10 @@ int complete_session(struct session *s, struct complete_call *call, struct compl
 		     struct err *err);
 /* This call ends soon; the completion goes on if others wait for it.  Any thread. */
 void complete_cancel(struct complete_call *call);
-/* Ends a completion for all who wait for it.  Any thread that may block.  -ENOENT: none. */
+/*
+ * Ends a completion for all who wait for it, with why in words.  Any thread that may
+ * block.  -ENOENT: none.
+ */
 int complete_stop(struct session *s, const char *why);
 
 /* The owner's from here on. */
@@ -76,6 +84,14 @@ enum fill_step complete_piece(struct session *s);
 bool complete_progress(const struct session *s, struct complete_report *ret);
 /* The session has ended, as its state says. */
 void complete_over(struct session *s);
+/*
+ * Of a session that has ended: if it has graduated and that could not be written down, tries
+ * again.  In how many ms it is to be called again; 0: there is nothing to do.
+ */
+#define COMPLETE_REMEMBER_MS 1000
+unsigned complete_remember(struct session *s);
+/* It is not to be remembered any more. */
+void complete_forget(struct session *s);
 /*
  * After a worker took the session over, with all that waited read: an unregistering that
  * was begun is finished.  May end the session.

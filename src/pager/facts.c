@@ -14,6 +14,7 @@
 
 /* What is the owner's. */
 struct owned {
+	uint32_t phase;			/* all else is of the same moment, if known */
 	bool known;
 	pid_t pid;
 	bool hung_up;
@@ -26,12 +27,18 @@ struct owned {
 	struct complete_report complete;
 };
 
+static uint32_t phase_of(const struct session *s)
+{
+	return atomic_load(&s->state->head->phase);
+}
+
 static void look(struct session *s, const struct timespec *until, struct owned *ret)
 {
-	*ret = (struct owned){0};
+	*ret = (struct owned){.phase = phase_of(s)};
 	if (pthread_mutex_timedlock(&s->lock, until) != 0)
 		return;
 	ret->known = true;
+	ret->phase = phase_of(s);
 	ret->pid = s->pid;
 	ret->hung_up = s->hung_up;
 	ret->stopped = s->stopped;
@@ -49,11 +56,6 @@ void facts_until(struct facts_want *want, unsigned ms)
 	want->until.tv_nsec += (long)ms * 1000000;
 	want->until.tv_sec += want->until.tv_nsec / 1000000000;
 	want->until.tv_nsec %= 1000000000;
-}
-
-static uint32_t phase_of(const struct session *s)
-{
-	return atomic_load(&s->state->head->phase);
 }
 
 static bool is_end(uint32_t phase)
@@ -216,9 +218,9 @@ static json_t *region(const struct region *r)
 			 (json_int_t)r->page_size);
 }
 
-static int put_regions(json_t *json, const struct state_head *head)
+static int put_regions(json_t *json, const struct state_head *head, uint32_t phase)
 {
-	bool there = head->handoff_ms && atomic_load(&head->phase) != STATE_WAITING;
+	bool there = head->handoff_ms && phase != STATE_WAITING;
 	json_t *list = json_array();
 	int rc = 0;
 
@@ -249,29 +251,37 @@ static json_t *replay(const struct owned *o)
 			 (json_int_t)o->replay.done, "doubted", o->replay.doubted);
 }
 
-static json_t *completion(const struct owned *o)
+/* Where its owner was too busy to be asked, what anybody can see of it. */
+static json_t *completion(const struct owned *o, const struct state_head *head)
 {
-	const struct complete_report *r = &o->complete;
+	struct complete_report r = o->complete;
 
-	if (!o->completes)
+	if (o->phase != STATE_COMPLETING)
 		return json_null();
-	return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:b}", "pages", (json_int_t)r->pages,
-			 "bytes", (json_int_t)r->bytes, "zero_pages", (json_int_t)r->zero,
-			 "position_bytes", (json_int_t)r->at, "seconds", seconds(r->ns),
-			 "bytes_per_second",
-			 r->ns ? (double)r->bytes / seconds(r->ns) : 0.0, "held", r->held);
+	if (!o->completes)
+		r = (struct complete_report){
+			.pages = head->count.completed, .bytes = head->count.completed_bytes,
+			.zero = head->graduation.zero, .ns = head->graduation.ns,
+		};
+	return json_pack("{s:I, s:I, s:I, s:o, s:f, s:f, s:o}", "pages", (json_int_t)r.pages,
+			 "bytes", (json_int_t)r.bytes, "zero_pages", (json_int_t)r.zero,
+			 "position_bytes", o->completes ? integer(r.at) : json_null(), "seconds",
+			 seconds(r.ns), "bytes_per_second",
+			 r.ns ? (double)r.bytes / seconds(r.ns) : 0.0, "held",
+			 o->completes ? json_boolean(r.held) : json_null());
 }
 
-static json_t *graduation(const struct state_head *head)
+static json_t *graduation(const struct state_head *head, uint32_t phase)
 {
 	const struct state_graduation *g = &head->graduation;
 
-	if (atomic_load(&head->phase) != STATE_GRADUATED)
+	if (phase != STATE_GRADUATED)
 		return json_null();
-	return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f}", "pages", (json_int_t)g->pages, "bytes",
-			 (json_int_t)g->bytes, "zero_pages", (json_int_t)g->zero, "hole_pages",
-			 (json_int_t)g->holes, "seconds", seconds(g->ns), "unregister_seconds",
-			 seconds(g->unregister_ns));
+	return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:b}", "pages", (json_int_t)g->pages,
+			 "bytes", (json_int_t)g->bytes, "zero_pages", (json_int_t)g->zero,
+			 "hole_pages", (json_int_t)g->holes, "seconds", seconds(g->ns),
+			 "unregister_seconds", seconds(g->unregister_ns), "durable",
+			 (int)g->durable);
 }
 
 static int put_owned(json_t *json, const struct owned *o, const struct state_head *head)
@@ -283,8 +293,8 @@ static int put_owned(json_t *json, const struct owned *o, const struct state_hea
 	rc |= put(json, "waiting_pages", o->known ? integer(o->waiting) : json_null());
 	rc |= put(json, "window", window(o, &head->count));
 	rc |= put(json, "replay", replay(o));
-	rc |= put(json, "completion", completion(o));
-	return rc | put(json, "graduation", graduation(head));
+	rc |= put(json, "completion", completion(o, head));
+	return rc | put(json, "graduation", graduation(head, o->phase));
 }
 
 /* ---- the whole ---- */
@@ -302,10 +312,9 @@ static int put_setup(json_t *json, const struct setup *setup)
 	return rc;
 }
 
-static int put_state(json_t *json, const struct session *s)
+static int put_state(json_t *json, const struct session *s, uint32_t phase)
 {
 	const struct state_head *head = s->state->head;
-	uint32_t phase = phase_of(s);
 	bool reason = is_end(phase) && *head->reason;
 	int rc = put(json, "id", json_string(s->state->head->id));
 
@@ -319,9 +328,10 @@ json_t *facts_json(struct session *s, const struct facts_want *want)
 	const struct state_head *head = s->state->head;
 	json_t *json = json_object();
 	struct owned owned;
-	int rc = put_state(json, s);
+	int rc;
 
 	look(s, &want->until, &owned);
+	rc = put_state(json, s, owned.phase);
 	rc |= put_times(json, head);
 	rc |= put_owned(json, &owned, head);
 	rc |= put_pages(json, head);
@@ -329,7 +339,7 @@ json_t *facts_json(struct session *s, const struct facts_want *want)
 	rc |= put_latency(json, &head->latency);
 	rc |= put_setup(json, &s->setup);
 	if (want->regions)
-		rc |= put_regions(json, head);
+		rc |= put_regions(json, head, owned.phase);
 	if (want->histogram)
 		rc |= put_histogram(json, &head->latency);
 	if (rc == 0)

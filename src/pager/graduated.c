@@ -50,7 +50,6 @@ int graduated_prepare(const char *runtime_dir, struct err *err)
 	return 0;
 }
 
-
 static int open_for(const char *runtime_dir, const char *id, bool make, struct err *err)
 {
 	int dir;
@@ -212,7 +211,7 @@ static int decode(const char *text, size_t len, const char *id, struct complete_
 {
 	json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
 	const char *name = json_string_value(json_object_get(json, "id"));
-	struct complete_report r = {.already = true};
+	struct complete_report r = {.already = true, .durable = true};
 	bool good = name && !strcmp(name, id) && get_number(json, "pages", &r.pages) &&
 		    get_number(json, "bytes", &r.bytes) &&
 		    get_number(json, "zero_pages", &r.zero) &&

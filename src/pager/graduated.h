@@ -21,7 +21,10 @@ int graduated_prepare(const char *runtime_dir, struct err *err);
 /* The old one of that id or the new one is there, whenever the program is killed. */
 int graduated_put(const char *runtime_dir, const char *id, const struct complete_report *report,
 		  struct err *err);
-/* `already` is set.  -ENOENT: not known; -EBADMSG: there is something else of that name. */
+/*
+ * `already` and `durable` are set.  -ENOENT: not known; -EBADMSG: there is something else of
+ * that name.
+ */
 int graduated_get(const char *runtime_dir, const char *id, struct complete_report *ret,
 		  struct err *err);
 /* That there is none is success. */

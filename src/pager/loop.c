@@ -13,6 +13,12 @@
  * When half of the threads of the start are away, one more is started for each that
  * leaves; one that finds more than at the start present ends.
  *
+ * Who is away from a job keeps its place among the bounded number at first: more reads at
+ * once would only be in the way of those that somebody waits for.  After STRAY_MS it
+ * seems to hang: the job is a *stray* until it ends, and the bell rings for the one that
+ * gets its place.  The clock says when to look.  When LOOP_STRAYS_MAX have gone astray no other job
+ * should leave (loop_thin()), so that threads are left for what is urgent.
+ *
  * Lock: `lock` guards the queue, the counts, the places and the next tick's time.  No
  * callback runs under it.
  */
@@ -33,6 +39,7 @@
 
 #define THREADS_MIN 8
 #define THREADS_MAX 256		/* at the start */
+#define STRAY_MS 50
 
 /* Tags of our own; the callers' have their top byte below this. */
 #define TAG_BELL (UINT64_C(0xff) << 56)
@@ -46,11 +53,19 @@ struct queue {
 
 enum place_state { PLACE_FREE, PLACE_TAKEN, PLACE_LEFT /* to be joined */ };
 
+/* What its thread is at. */
+enum duty { DUTY_OTHER, DUTY_JOB /* one of the bounded number */, DUTY_STRAY };
+
 struct place {
 	struct hand hand;
 	pthread_t thread;
-	enum place_state state;		/* under the loop's lock */
+	/* Under the loop's lock. */
+	enum place_state state;
+	enum duty duty;
+	uint64_t away_ns;		/* since when it is away; 0: it is not */
 };
+
+static _Thread_local struct place *mine;	/* NULL: a thread that is none of a loop's */
 
 struct loop {
 	const struct loop_ops *ops;
@@ -69,7 +84,8 @@ struct loop {
 	pthread_mutex_t lock;
 	struct queue urgent;		/* under lock */
 	struct queue others;		/* under lock */
-	unsigned working;		/* under lock */
+	unsigned working;		/* under lock: places that have DUTY_JOB */
+	unsigned strays;		/* under lock: and DUTY_STRAY */
 	unsigned away;			/* under lock */
 	uint64_t tick_ns;		/* under lock; 0: none */
 };
@@ -107,21 +123,21 @@ static struct loop_job *take_job(struct loop *l, bool any)
 		job->next = NULL;
 		job->queued = false;
 		atomic_fetch_sub(&l->waiting, 1);
-		l->working += !job->urgent;
+		if (!job->urgent) {
+			mine->duty = DUTY_JOB;
+			l->working++;
+		}
 	}
 	pthread_mutex_unlock(&l->lock);
 	return job;
 }
 
-static void work(struct loop *l, struct hand *hand, struct loop_job *job)
+static void end_duty(struct loop *l)
 {
-	bool urgent = job->urgent;	/* the job may be gone afterwards */
-
-	l->ops->work(l->ctx, hand, job);
-	if (urgent)
-		return;
 	pthread_mutex_lock(&l->lock);
-	l->working--;
+	l->working -= mine->duty == DUTY_JOB;
+	l->strays -= mine->duty == DUTY_STRAY;
+	mine->duty = DUTY_OTHER;
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -199,15 +215,43 @@ void loop_tick_in(struct loop *l, unsigned ms)
 	pthread_mutex_unlock(&l->lock);
 }
 
+/* Under lock.  Whether somebody is away from a job who is no stray yet. */
+static bool find_strays(struct loop *l)
+{
+	uint64_t now = loop_now_ns();
+	bool more = false;
+
+	for (unsigned i = 0; l->working && i < LOOP_THREADS_MAX; i++) {
+		struct place *place = &l->places[i];
+
+		if (place->duty != DUTY_JOB || !place->away_ns)
+			continue;
+		if (now - place->away_ns < UINT64_C(1000000) * STRAY_MS) {
+			more = true;
+			continue;
+		}
+		place->duty = DUTY_STRAY;
+		l->working--;
+		l->strays++;
+		if (l->others.first)
+			ring(l);
+	}
+	return more;
+}
+
 static void tick(struct loop *l, struct hand *hand)
 {
 	uint64_t n;
+	bool more;
 
 	pthread_mutex_lock(&l->lock);
 	l->tick_ns = 0;
 	(void)!read(l->clock, &n, sizeof(n));
+	more = find_strays(l);
 	pthread_mutex_unlock(&l->lock);
 	(void)loop_rearm(l, l->clock, TAG_CLOCK, EPOLLIN);
+	if (more)
+		loop_tick_in(l, STRAY_MS);
 	l->ops->tick(l->ctx, hand);
 }
 
@@ -232,7 +276,7 @@ static unsigned present(const struct loop *l)
 	return l->nthreads - l->away;
 }
 
-/* There are more than needed: it gives up its place. */
+/* There are more than needed: it gives up its place.  The bell may have been for it. */
 static bool leaves(struct loop *l, struct place *place)
 {
 	bool leave;
@@ -244,6 +288,8 @@ static bool leaves(struct loop *l, struct place *place)
 	if (leave) {
 		place->state = PLACE_LEFT;
 		l->nthreads--;
+		if (next_queue(l))
+			ring(l);
 	}
 	pthread_mutex_unlock(&l->lock);
 	return leave;
@@ -257,7 +303,9 @@ static void *serve(void *arg)
 	uint8_t *buf = hand->buf;
 	struct epoll_event e;
 	struct loop_job *job;
+	bool urgent;
 
+	mine = place;
 	while (!atomic_load(&l->ending) && !leaves(l, place)) {
 		int n = wait_event(l, &e);
 
@@ -266,8 +314,12 @@ static void *serve(void *arg)
 		if (n > 0)
 			dispatch(l, hand, &e);
 		job = take_job(l, n <= 0);
-		if (job)
-			work(l, hand, job);
+		if (!job)
+			continue;
+		urgent = job->urgent;		/* it may be gone afterwards */
+		l->ops->work(l->ctx, hand, job);
+		if (!urgent)
+			end_duty(l);
 	}
 	(void)munmap(buf, LOOP_BUF_LEN);
 	return NULL;
@@ -395,19 +447,33 @@ static int start_all(struct loop *l)
 	return rc;
 }
 
+static bool has_duty(enum duty duty)
+{
+	return mine && mine->duty == duty;
+}
+
 void loop_away(struct loop *l)
 {
+	bool look;
+
 	pthread_mutex_lock(&l->lock);
 	l->away++;
+	if (mine)
+		mine->away_ns = loop_now_ns();
+	look = has_duty(DUTY_JOB);
 	if (present(l) <= l->nstart / 2 && !atomic_load(&l->ending))
 		(void)start_one(l);
 	pthread_mutex_unlock(&l->lock);
+	if (look)
+		loop_tick_in(l, STRAY_MS);
 }
 
 void loop_back(struct loop *l)
 {
 	pthread_mutex_lock(&l->lock);
 	l->away--;
+	if (mine)
+		mine->away_ns = 0;
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -416,7 +482,8 @@ bool loop_thin(struct loop *l)
 	bool thin;
 
 	pthread_mutex_lock(&l->lock);
-	thin = present(l) <= l->nstart / 4;
+	thin = present(l) <= l->nstart / 4 ||
+	       (has_duty(DUTY_JOB) && l->strays >= LOOP_STRAYS_MAX);
 	pthread_mutex_unlock(&l->lock);
 	return thin;
 }

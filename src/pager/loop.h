@@ -9,8 +9,10 @@
  *
  * A thread may sleep in a callback (it reads a memfile): there are more of
  * them than cores.  It says so with loop_away(): when many are away, others take their
- * places, up to LOOP_THREADS_MAX in all.  So whoever has no need to sleep is
- * served, even where a daemon behind memfiles hangs.
+ * places, up to LOOP_THREADS_MAX in all.  A job that is away for long is none of the
+ * bounded number any more, up to LOOP_STRAYS_MAX of them.  So whoever has no need to
+ * sleep is served, and his jobs done, even where a daemon behind memfiles hangs; and
+ * one that is only slow does not have threads without end.
  */
 #ifndef LAMINA_PAGER_LOOP_H
 #define LAMINA_PAGER_LOOP_H
@@ -24,6 +26,7 @@ struct loop;
 
 #define LOOP_BUF_LEN (UINT64_C(2) << 20)
 #define LOOP_THREADS_MAX 1024
+#define LOOP_STRAYS_MAX 128
 
 /* What each thread has for itself. */
 struct hand {
@@ -69,7 +72,7 @@ void loop_tick_in(struct loop *loop, unsigned ms);
 /* In a callback: this thread may sleep for as long as it likes, until loop_back(). */
 void loop_away(struct loop *loop);
 void loop_back(struct loop *loop);
-/* Whether so many are away that no other should leave. */
+/* Whether so many are away that this one should not leave: for a job that is earlier. */
 bool loop_thin(struct loop *loop);
 
 /* Whether every other thread sleeps. */

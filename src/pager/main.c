@@ -21,6 +21,7 @@
 
 #include "src/pager/args.h"
 #include "src/pager/graduated.h"
+#include "src/pager/promised.h"
 #include "src/pager/keeper.h"
 #include "src/pager/notify.h"
 #include "src/pager/signpost.h"
@@ -124,6 +125,8 @@ static int prepare(struct start *s, struct err *err)
 		rc = become(pw, err);
 	if (rc == 0)
 		rc = graduated_prepare(s->runtime_dir, err);
+	if (rc == 0)
+		rc = promised_prepare(s->runtime_dir, err);
 	return rc < 0 ? rc : name_socket(s, err);
 }
 

@@ -2,9 +2,7 @@
 #include "src/pager/metrics.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 
 #define PREFIX "lamina_pager_"
 
@@ -140,33 +138,21 @@ void metrics_merge(struct metrics *m, const struct metrics *from)
 
 /* ---- the text ---- */
 
-__attribute__((format(printf, 2, 3))) static void put(struct buf *out, const char *fmt, ...)
-{
-	char line[512];
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	buf_bytes(out, line, least((uint64_t)n, sizeof(line) - 1));
-}
-
 static void head(struct buf *out, const char *name, const char *type, const char *help)
 {
-	put(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, help, name, type);
+	buf_printf(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, help, name, type);
 }
 
 static void gauge(struct buf *out, const char *name, double value, const char *help)
 {
 	head(out, name, "gauge", help);
-	put(out, PREFIX "%s %.15g\n", name, value);
+	buf_printf(out, PREFIX "%s %.15g\n", name, value);
 }
 
 static void put_pager(const struct metrics_pager *pager, struct buf *out)
 {
 	head(out, "info", "gauge", "Always 1; the version is a label.");
-	put(out, PREFIX "info{version=\"%s\"} 1\n", pager->version);
+	buf_printf(out, PREFIX "info{version=\"%s\"} 1\n", pager->version);
 	gauge(out, "start_time_seconds", pager->started,
 	      "When this worker began, since 1970.");
 	gauge(out, "draining", pager->draining, "1 if no new sessions are taken.");
@@ -177,8 +163,8 @@ static void put_sessions(const struct metrics *m, struct buf *out)
 {
 	head(out, "sessions", "gauge", "Sessions by state.");
 	for (int i = 0; i < STATE_NPHASES; i++)
-		put(out, PREFIX "sessions{state=\"%s\"} %" PRIu64 "\n",
-		    state_phase_name((enum state_phase)i), m->sessions[i]);
+		buf_printf(out, PREFIX "sessions{state=\"%s\"} %" PRIu64 "\n",
+			   state_phase_name((enum state_phase)i), m->sessions[i]);
 	gauge(out, "memory_bytes", (double)m->bytes, "Memory of the guests that are served.");
 	gauge(out, "present_bytes", (double)m->present_bytes,
 	      "What of it is installed and was not removed.");
@@ -192,7 +178,7 @@ static void put_counters(const struct metrics *m, struct buf *out)
 		if (!c->series)
 			continue;
 		head(out, c->series, "counter", c->help);
-		put(out, PREFIX "%s %" PRIu64 "\n", c->series, m->count[i]);
+		buf_printf(out, PREFIX "%s %" PRIu64 "\n", c->series, m->count[i]);
 	}
 }
 
@@ -201,9 +187,9 @@ static void put_completions(const struct metrics_pager *pager, struct buf *out)
 	gauge(out, "completing", pager->completing, "Requests to graduate a session under way.");
 	head(out, "completions_total", "counter", "Requests to graduate a session, by result.");
 	for (int i = 0; i < METRICS_RESULTS; i++)
-		put(out, PREFIX "completions_total{result=\"%s\"} %" PRIu64 "\n",
-		    metrics_result_name((enum metrics_result)i),
-		    pager->completions ? pager->completions[i] : 0);
+		buf_printf(out, PREFIX "completions_total{result=\"%s\"} %" PRIu64 "\n",
+			   metrics_result_name((enum metrics_result)i),
+			   pager->completions ? pager->completions[i] : 0);
 }
 
 static void put_latency(const struct metrics *m, struct buf *out)
@@ -213,12 +199,12 @@ static void put_latency(const struct metrics *m, struct buf *out)
 	head(out, "fault_seconds", "histogram",
 	     "From reading a fault to waking the thread that waits.");
 	for (unsigned bit = BUCKET_FIRST; bit <= BUCKET_LAST; bit++)
-		put(out, PREFIX "fault_seconds_bucket{le=\"%.9f\"} %" PRIu64 "\n",
-		    (double)(UINT64_C(1) << bit) / 1e9,
-		    least(hist_at_most(&m->latency, UINT64_C(1) << bit), all));
-	put(out, PREFIX "fault_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n", all);
-	put(out, PREFIX "fault_seconds_sum %.9f\n", (double)m->latency.sum_ns / 1e9);
-	put(out, PREFIX "fault_seconds_count %" PRIu64 "\n", all);
+		buf_printf(out, PREFIX "fault_seconds_bucket{le=\"%.9f\"} %" PRIu64 "\n",
+			   (double)(UINT64_C(1) << bit) / 1e9,
+			   least(hist_at_most(&m->latency, UINT64_C(1) << bit), all));
+	buf_printf(out, PREFIX "fault_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n", all);
+	buf_printf(out, PREFIX "fault_seconds_sum %.9f\n", (double)m->latency.sum_ns / 1e9);
+	buf_printf(out, PREFIX "fault_seconds_count %" PRIu64 "\n", all);
 }
 
 void metrics_format(const struct metrics *m, const struct metrics_pager *pager, struct buf *out)

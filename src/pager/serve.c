@@ -11,6 +11,10 @@
  * session.  A page in the list that turns out removed meanwhile is answered as
  * a fault on a removed page is.
  *
+ * What nobody waits for (a replay, windows) is read by at most AHEAD_MAX threads, and
+ * not when the loop can spare none.  Whoever comes back from a read goes on with it; where
+ * no thread could be spared the next tick does (care.c).
+ *
  * A turn reads at most four messages, or does as many pages of the list, before it
  * goes behind the others, if any wait.
  *
@@ -33,7 +37,8 @@
 
 #define TURN_NS 1000000		/* of background work */
 #define RECOVER_READS 1024	/* a guest that never stops must not keep the others waiting */
-#define AWAY_MAX 8		/* threads that read for one session */
+#define AWAY_MAX 8		/* threads that read for one session what it waits for */
+#define AHEAD_MAX 4		/* and what nobody waits for */
 #define THIN_MS 10		/* until a page is tried again when no thread can be spared */
 #define SPIN_NS 20000		/* after a fault, when nobody waits: the next is often near */
 
@@ -301,18 +306,33 @@ static void call_for_help(struct session *s, const struct want *mine)
 	}
 }
 
+/* By a thread that may sleep.  When so many read for this session already, they go on. */
+static void read_ahead_later(struct session *s)
+{
+	if (s->ahead >= AHEAD_MAX)
+		return;
+	if (loop_thin(s->env->loop))
+		loop_tick_in(s->env->loop, THIN_MS);
+	else
+		session_work_later(s);
+}
+
 /* One step of what nobody waits for; whether there may be more to do now. */
 static bool background(struct session *s, struct hand *hand, bool may_block)
 {
-	enum fill_step step = replay_piece(s, hand, may_block);
+	enum fill_step step;
 
+	may_block = may_block && s->ahead < AHEAD_MAX && !loop_thin(s->env->loop);
+	s->ahead++;		/* what others see is who left it to read */
+	step = replay_piece(s, hand, may_block);
 	/* Whoever serves the memfile has the page in demand to work on, and nothing else. */
 	if (step == FILL_DONE)
 		step = fill_piece(s, hand, may_block && !wants_pressing(&s->wants));
+	s->ahead--;
 	if (step == FILL_DONE && !s->ended && !wants_pressing(&s->wants))
 		step = complete_piece(s);
 	if (step == FILL_BLOCKS && !wants_pressing(&s->wants))
-		session_work_later(s);
+		read_ahead_later(s);
 	return step == FILL_MORE;
 }
 

@@ -492,6 +492,8 @@ int session_start(struct session *s, struct err *err)
 
 	if (s->ended) {
 		end_again(s);
+		if (complete_remember(s))
+			loop_tick_in(s->env->loop, COMPLETE_REMEMBER_MS);
 		return 0;
 	}
 	/* While it waits its end is what the connection says: a message may be there still. */

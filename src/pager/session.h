@@ -64,6 +64,7 @@ struct session {
 	bool ended;			/* descriptors are closed, memory given back */
 	struct source *source;		/* as long as it serves, or is read */
 	unsigned away;			/* threads of the loop that read it */
+	unsigned ahead;			/* of these, with what nobody waits for */
 	unsigned lent;			/* others that do, session_lend() */
 	int hold[SETUP_HOLDS_MAX];
 	uint64_t anonymous;		/* a bit for each region, see session_is_anonymous() */
@@ -83,6 +84,7 @@ struct session {
 	struct replay *replay;
 	struct touch *touch;
 	struct complete *complete;	/* while it graduates */
+	uint64_t remember_ns;		/* graduated: when that was to be written last */
 	struct loop_job work;		/* background */
 	struct loop_job rescue;		/* urgent: pages that wait for a thread to read them */
 };

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "src/pager/care.h"
+#include "src/pager/complete.h"
 #include "src/pager/graduated.h"
 #include "src/pager/sessions.h"
 #include "src/pager/tally.h"
@@ -187,11 +188,18 @@ static struct session *take_superfluous(struct sessions *t, const struct session
 
 /* ---- */
 
-/* A session of that id is not the one that has graduated once. */
-static void forget_graduated(const struct sessions *t, const char *id)
+/* A session of that id is not the one that has graduated once, and need not be remembered. */
+static void forget_graduated(struct sessions *t, const char *id)
 {
+	struct session *s = sessions_by_id(t, id);
 	struct err err;
 
+	if (s) {
+		session_enter(s);
+		complete_forget(s);
+		session_leave(s);
+		session_unref(s);
+	}
 	if (graduated_forget(t->env->runtime_dir, id, &err) < 0)
 		log_warn("%s", err.text);
 }
@@ -463,19 +471,32 @@ static void take_session(struct sessions *t, struct session *s)
 		forget(t, mine);
 }
 
+/* There is no such session; one of that id may have graduated once. */
+static int close_graduated(const struct sessions *t, const char *id, struct err *err)
+{
+	struct complete_report report;
+	int rc = graduated_get(t->env->runtime_dir, id, &report, err);
+
+	if (rc == 0)
+		return graduated_forget(t->env->runtime_dir, id, err);
+	if (rc != -ENOENT)
+		log_warn("%s", err->text);
+	return err_set(err, -ENOENT, "there is no session '%.*s'", SETUP_ID_MAX, id);
+}
+
 int sessions_close(struct sessions *t, const char *id, bool force, struct err *err)
 {
 	struct session *s = sessions_by_id(t, id);
 	int rc;
 
 	if (!s)
-		return err_set(err, -ENOENT, "no session '%s'", id);
+		return close_graduated(t, id, err);
 	session_enter(s);
 	rc = close_one(s, force, err);
 	session_leave(s);
 	if (rc == 0) {
-		take_session(t, s);
 		forget_graduated(t, id);
+		take_session(t, s);
 	}
 	session_unref(s);
 	return rc;
@@ -522,7 +543,7 @@ unsigned sessions_tick(struct sessions *t)
 
 		/* An owner that hangs must not take the threads of all ticks with it. */
 		if (session_try_enter(v[i])) {
-			ms = v[i]->ended ? 0 : care_tick(v[i], now);
+			ms = care_tick(v[i], now);
 			session_leave(v[i]);
 		}
 		session_unref(v[i]);

@@ -52,7 +52,8 @@ struct session **sessions_all(struct sessions *t, size_t *ret_n);
 /*
  * Ends one that waits, or has ended (then it is forgotten).  One that serves a guest
  * that lives: -EBUSY, or with `force` the stop policy is applied to the guest (its
- * session ends when the guest has): 1.  -ENOENT: no such id.
+ * session ends when the guest has): 1.  Without a session of that id, that one has
+ * graduated is forgotten.  -ENOENT: that is not known either.
  */
 int sessions_close(struct sessions *t, const char *id, bool force, struct err *err);
 

@@ -85,15 +85,15 @@ struct state_counters {
 	_Atomic uint64_t workers;	/* that served it, one after the other */
 };
 
-/* Of a session that has graduated, or is about to. */
+/* Of a session that has graduated, or tries to: what all attempts came to. */
 struct state_graduation {
 	_Atomic uint32_t unregistering;	/* all is populated: what follows is to be finished */
-	uint32_t reserved;
-	uint64_t pages;			/* populated by it */
+	_Atomic uint32_t durable;	/* that it has graduated need not be written any more */
+	uint64_t pages;			/* populated; counts, as bytes and holes, at the end */
 	uint64_t bytes;
 	uint64_t zero;			/* pages that were found to be zeros */
 	uint64_t holes;			/* pages that stay away */
-	uint64_t ns;
+	uint64_t ns;			/* that attempts have taken */
 	uint64_t unregister_ns;
 };
 
@@ -171,6 +171,12 @@ static inline void state_set(struct state *state, uint64_t page, uint8_t value)
 {
 	atomic_store_explicit(&state->page[page], value, memory_order_relaxed);
 	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* Whether a page with this byte is still to come from the memfile. */
+static inline bool state_is_missing(uint8_t value)
+{
+	return (value & STATE_PAGE) == STATE_MISSING || (value & STATE_PAGE) == STATE_FILLING;
 }
 
 /*

@@ -97,6 +97,22 @@ const char *httpd_query(const struct httpd_call *call, const char *name)
 	return NULL;
 }
 
+static bool is_in(const char *const *names, const char *name)
+{
+	for (; *names; names++)
+		if (!strcmp(*names, name))
+			return true;
+	return false;
+}
+
+const char *httpd_query_other(const struct httpd_call *call, const char *const *names)
+{
+	for (unsigned i = 0; i < call->nparams; i++)
+		if (!is_in(names, call->params[i].name))
+			return call->params[i].name;
+	return NULL;
+}
+
 const char *httpd_header(const struct httpd_call *call, const char *name)
 {
 	return evhttp_find_header(evhttp_request_get_input_headers(call->req), name);

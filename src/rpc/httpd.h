@@ -119,6 +119,9 @@ const char *httpd_arg(const struct httpd_call *call, unsigned i);
 /* A parameter's decoded value, "" if it has none; NULL: there is no such parameter. */
 const char *httpd_query(const struct httpd_call *call, const char *name);
 
+/* The first parameter that is none of these names (ends with NULL); NULL: there is none. */
+const char *httpd_query_other(const struct httpd_call *call, const char *const *names);
+
 /* A request header's value, or NULL. */
 const char *httpd_header(const struct httpd_call *call, const char *name);
 

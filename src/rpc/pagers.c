@@ -334,9 +334,8 @@ static void take_health(struct pagers_entry *e, const json_t *answer)
 }
 
 /* Its version is there only if all of it is. */
-static void ask(struct pagers_entry *e, int timeout_ms)
+static int ask_once(struct pagers_entry *e, int64_t end_ms)
 {
-	int64_t end_ms = now_ms() + timeout_ms;
 	json_t *version = NULL, *health = NULL;
 	int rc = get(e, "/version", end_ms, &version);
 
@@ -346,9 +345,18 @@ static void ask(struct pagers_entry *e, int timeout_ms)
 		rc = take_version(e, version);
 	if (rc == 0)
 		take_health(e, health);
-	e->code = rc;
 	json_decref(version);
 	json_decref(health);
+	return rc;
+}
+
+static void ask(struct pagers_entry *e, int timeout_ms)
+{
+	int64_t end_ms = now_ms() + timeout_ms;
+
+	e->code = -ECONNRESET;
+	for (int i = 0; i < PAGERS_TRIES && e->code == -ECONNRESET; i++)
+		e->code = ask_once(e, end_ms);
 }
 
 static void *ask_some(void *arg)
@@ -428,6 +436,11 @@ void pagers_fini(struct pagers *pagers)
 	}
 	free(pagers->v);
 	*pagers = (struct pagers){0};
+}
+
+bool pagers_has_ended(int code)
+{
+	return code == -ECONNREFUSED || code == -ENOENT;
 }
 
 const struct pagers_entry *pagers_newest(const struct pagers *pagers)

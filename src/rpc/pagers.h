@@ -18,6 +18,8 @@
 
 #include "store/base/err.h"
 
+#define PAGERS_TRIES 3		/* at one that hangs up: it may be about to end */
+
 struct pagers_entry {
 	char *socket;		/* absolute */
 	char *version;		/* NULL: it does not answer */
@@ -39,6 +41,8 @@ struct pagers {
  */
 int pagers_find(const char *root, int timeout_ms, struct pagers *ret, struct err *err);
 void pagers_fini(struct pagers *pagers);
+/* `code` of one that does not answer: whether nobody listens there any more. */
+bool pagers_has_ended(int code);
 /* The one for new sessions: the newest that is not draining.  NULL: none. */
 const struct pagers_entry *pagers_newest(const struct pagers *pagers);
 

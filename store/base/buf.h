@@ -29,5 +29,7 @@ void buf_u32(struct buf *b, uint32_t v);
 void buf_u64(struct buf *b, uint64_t v);
 void buf_varint(struct buf *b, uint64_t v);	/* LEB128 */
 void buf_bytes(struct buf *b, const void *data, size_t len);
+/* What printf() would write, without its NUL. */
+void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -246,16 +246,33 @@ static int check_entry(const char *path, const struct entry *e, const char *cons
 		       path, e->line, e->key, e->section);
 }
 
-int conf_check(const struct conf *conf, const char *const *known, struct err *err)
+/* Which of two values was meant, nobody can know; a section may come in pieces. */
+static int check_once(const struct conf *conf, size_t n, struct err *err)
 {
-	int rc;
+	const struct entry *e = &conf->entries.v[n];
 
-	for (size_t i = 0; i < conf->entries.n; i++) {
-		rc = check_entry(conf->path, &conf->entries.v[i], known, err);
-		if (rc < 0)
-			return rc;
+	for (size_t i = 0; i < n && e->key; i++) {
+		const struct entry *before = &conf->entries.v[i];
+
+		if (before->key && !strcmp(before->section, e->section) &&
+		    !strcmp(before->key, e->key))
+			return err_set(err, -EINVAL, "%s:%d: key '%s' of section [%s] was given in "
+				       "line %d already", conf->path, e->line, e->key, e->section,
+				       before->line);
 	}
 	return 0;
+}
+
+int conf_check(const struct conf *conf, const char *const *known, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < conf->entries.n && rc == 0; i++) {
+		rc = check_entry(conf->path, &conf->entries.v[i], known, err);
+		if (rc == 0)
+			rc = check_once(conf, i, err);
+	}
+	return rc;
 }
 
 int conf_open(const char *given, struct conf **ret, struct err *err)

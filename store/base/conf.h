@@ -3,8 +3,9 @@
  * conf: lamina.conf(5), an INI file read with libinih.
  *
  * A conf is a flat list of (section, key, value, line).  The keys of all programs are
- * known to each of them; unknown sections and keys are refused with file, line and
- * name, so that a typing error is never silently ignored, whoever reads it first.
+ * known to each of them; unknown sections and keys, and a key that a section has twice, are
+ * refused with file, line and name, so that a typing error is never silently ignored, whoever
+ * reads it first.
  */
 #ifndef LAMINA_BASE_CONF_H
 #define LAMINA_BASE_CONF_H
@@ -20,7 +21,7 @@ extern const char *const conf_keys[];
 
 /*
  * The file `given`, else the one of LAMINA_CONF, else that at the default place, which
- * may be missing: *ret is NULL then.  It is checked: all keys are of conf_keys.
+ * may be missing: *ret is NULL then.  It is checked: all keys are of conf_keys, each once.
  */
 int conf_open(const char *given, struct conf **ret, struct err *err);
 
@@ -40,7 +41,8 @@ int conf_refuse(const struct conf *conf, const char *section, const char *key, c
 
 /*
  * `known` is a NULL-terminated list of "section.key"; "section.*" allows any
- * key, and a section is matched by its first word ("guest web-*" by "guest").
+ * key, and a section is matched by its first word ("guest web-*" by "guest").  Each key may
+ * be given once, in whichever piece of its section.  -EINVAL with file, line and name.
  */
 int conf_check(const struct conf *conf, const char *const *known, struct err *err);
 

@@ -85,6 +85,8 @@ static void put_number(struct out *o, const struct log_field *f)
 
 	if (f->kind == LOG_KIND_INT)
 		(void)snprintf(number, sizeof(number), "%" PRId64, f->integer);
+	else if (f->kind == LOG_KIND_BOOL)
+		(void)snprintf(number, sizeof(number), "%s", f->integer ? "true" : "false");
 	else if (isfinite(f->real))
 		(void)snprintf(number, sizeof(number), "%.9g", f->real);
 	else

@@ -108,6 +108,9 @@ static void put_words(enum log_level level, const char *event, const struct log_
 			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s", f->text);
 		else if (f->kind == LOG_KIND_INT)
 			n += (size_t)snprintf(text + n, sizeof(text) - n, "%" PRId64, f->integer);
+		else if (f->kind == LOG_KIND_BOOL)
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "%s",
+					      f->integer ? "true" : "false");
 		else
 			n += (size_t)snprintf(text + n, sizeof(text) - n, "%.6g", f->real);
 	}

@@ -27,7 +27,7 @@ void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-enum log_kind { LOG_KIND_END, LOG_KIND_STR, LOG_KIND_INT, LOG_KIND_REAL };
+enum log_kind { LOG_KIND_END, LOG_KIND_STR, LOG_KIND_INT, LOG_KIND_REAL, LOG_KIND_BOOL };
 
 struct log_field {
 	enum log_kind kind;
@@ -39,6 +39,7 @@ struct log_field {
 
 #define LOG_STR(field, value) {.kind = LOG_KIND_STR, .name = (field), .text = (value)}
 #define LOG_INT(field, value) {.kind = LOG_KIND_INT, .name = (field), .integer = (int64_t)(value)}
+#define LOG_BOOL(field, value) {.kind = LOG_KIND_BOOL, .name = (field), .integer = (value)}
 #define LOG_REAL(field, value) {.kind = LOG_KIND_REAL, .name = (field), .real = (value)}
 
 /* `fields` ends with {0}. */

@@ -48,4 +48,14 @@ if [ -e "$buildroot/src/dist/lamina.conf" ]; then
 else
 	skip "not built" 2
 fi
+
+# --- where it is looked for ---
+
+# Whatever sysconfdir is, it is the same one everywhere.
+default=$(lamina ls --help | grep -oE '/[^ ]*/lamina\.conf')
+for program in lamina-fuse lamina-pager lamina-graduator; do
+	if has $program; then
+		like "$program --help names it" "$($program --help)" "else $default\)"
+	fi
+done
 done_testing

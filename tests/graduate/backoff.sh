@@ -20,10 +20,10 @@ ok "the other is graduated" within 20 has_event graduated '.session == "good"'
 next_scan
 next_scan
 is "it was tried once" "$(tries bad)" 1
-is "it is backing off" "$(get /decisions | jq -r '.decisions[] | "\(.session) \(.reason)"')" "bad backing_off"
+decides "it is backing off" '"\(.session) \(.reason)"' "bad backing_off"
 like "for an hour" "$(get /decisions | jq -r '.decisions[0].why')" "^it was tried in vain, and is tried again in (59 min|1 h)"
-is "the failure counts" "$(metric 'failures_total{version="1.0"}')" 1
-is "by its reason" "$(metric 'completions_total{result="memory",version="1.0"}')" 1
+shows "the failure counts" 'failures_total{version="1.0"}' 1
+shows "by its reason" 'completions_total{result="memory",version="1.0"}' 1
 
 # Another session of that id is another session.
 session a bad '"age_seconds": 9000'

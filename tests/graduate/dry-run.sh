@@ -87,4 +87,45 @@ is "is listed with that" "$(jq -r '.pagers[] | select(.error | test("told")).err
 exits "a bad file" 1 graduator --dry-run --config nosuch
 is "is named" "$(cat err)" "lamina-graduator: cannot open '$T/nosuch': No such file or directory"
 ok "no lock was made" test ! -e run/graduator.lock
+
+# --- beside one that runs ---
+
+ask_fake old POST /fake/mode '{"list": "ok"}'
+conf 'scan_interval = 100ms' 'max_concurrent = 1'
+session old outdated '"state": "gone"'
+session old ours '"complete": "hold"'
+session old theirs '"state": "completing"'
+session old next
+start_graduator
+ok "one has one under way" within 20 eval 'states old | grep -q "ours completing"'
+decides "as it shows" 'select(.session == "ours").reason' running
+ok "beside it" graduator --dry-run --json
+is "it is told from what others asked for" "$(jq -r '.decisions[] | "\(.session) \(.reason)"' out | sort)" \
+	$'next max_concurrent\nours running\ntheirs completing'
+is "which is theirs" "$(jq -r '.decisions[] | select(.session == "theirs").why' out)" \
+	"it is being graduated at somebody else's request"
+ok "the table" graduator --dry-run
+like "says that one runs" "$(cat err)" "lamina-graduator: another one runs for '$T/run'; what it has under way is running$"
+ok "the lock is not disturbed" get /health
+kill -STOP "$grad_pid"
+ok "while it does not answer" graduator --dry-run --json
+is "that is left open" "$(jq -r '.decisions[] | select(.session != "next") | .why' out | sort -u)" \
+	"it is being graduated, by the lamina-graduator that runs or at somebody else's request"
+ok "the table" graduator --dry-run
+like "says so" "$(cat err)" "another one runs for '$T/run', and does not tell what it has under way$"
+kill -CONT "$grad_pid"
+kill "$grad_pid"
+wait "$grad_pid"
+back() { states old | grep -q "ours serving"; }
+ok "it ends" within 20 back
+graduator --once --foreground 2>log &
+once=$!
+ok "one of --once" within 20 eval 'states old | grep -q "ours completing"'
+ok "beside it" graduator --dry-run --json
+is "that is left open, too" "$(jq -r '.decisions[] | select(.session == "ours").why' out)" \
+	"it is being graduated, by the lamina-graduator that runs or at somebody else's request"
+ask_fake old POST /fake/release
+wait $once
+ok "beside none" graduator --dry-run
+is "nothing of that" "$(grep -c "another one" err)" 0
 done_testing

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A pager without guests: fake SOCKET VERSION.  Speaks what lamina-graduator asks of
- * a pager, and is told what to say:
+ * A pager without guests: fake SOCKET VERSION.  Speaks what lamina-graduator and
+ * lamina pager ask of a pager, and is told what to say:
  *
  *	POST /fake/session	a session as GET /sessions is to show it, and in "complete"
  *				how a completion goes: "ok" (the default), "hold" (until
@@ -115,6 +115,50 @@ static void get_sessions(struct httpd_call *call, void *ctx)
 	else
 		httpd_json(call, 200, list_behind(after ? atoll(after) : 0,
 						  limit ? atoll(limit) : 1000000));
+}
+
+/* NULL: answered. */
+static json_t *session_of(struct httpd_call *call)
+{
+	const char *id = httpd_arg(call, 0);
+	json_t *session = json_object_get(sessions, id);
+
+	if (!session)
+		httpd_fail(call, 404, "there is no session '%s'", id);
+	return session;
+}
+
+static void get_session(struct httpd_call *call, void *ctx)
+{
+	json_t *session = session_of(call);
+
+	(void)ctx;
+	if (session)
+		httpd_json(call, 200, json_incref(session));
+}
+
+/* A request that changes nothing here. */
+static void answer_state(struct httpd_call *call, const char *what)
+{
+	json_t *session = session_of(call);
+
+	if (!session)
+		return;
+	note(what, httpd_arg(call, 0), json_null());
+	httpd_json(call, 200, json_pack("{s:O, s:O}", "id", json_object_get(session, "id"),
+					"state", json_object_get(session, "state")));
+}
+
+static void post_close(struct httpd_call *call, void *ctx)
+{
+	(void)ctx;
+	answer_state(call, "close");
+}
+
+static void delete_complete(struct httpd_call *call, void *ctx)
+{
+	(void)ctx;
+	answer_state(call, "cancel");
 }
 
 static void graduate(struct httpd_call *call, const char *id, bool already)
@@ -261,7 +305,10 @@ static const struct httpd_route routes[] = {
 	{"GET", "/version", get_version},
 	{"GET", "/health", get_health},
 	{"GET", "/sessions", get_sessions},
+	{"GET", "/sessions/{}", get_session},
+	{"POST", "/sessions/{}/close", post_close},
 	{"POST", "/sessions/{}/complete", post_complete},
+	{"DELETE", "/sessions/{}/complete", delete_complete},
 	{"POST", "/drain", post_drain},
 	{"POST", "/fake/session", fake_session},
 	{"POST", "/fake/mode", fake_mode},

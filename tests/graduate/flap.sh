@@ -16,13 +16,16 @@ ok "one hangs" within 30 has_event pager_silent '.pager | test("pager-b")'
 session a vm1
 ok "the other is served" within 30 has_event graduated '.session == "vm1"'
 is "said once" "$(events pager_silent .pager | wc -l)" 1
-is "and shown" "$(metric silent_pagers)" 1
+shows "and shown" silent_pagers 1
 ask_fake b POST /fake/mode '{"list": "ok"}'
 ok "it answers again" within 30 eval '[ "$(events pager_answers .pager | grep -c pager-b)" = 2 ]'
 
 session b vm2
 end_fake a
-ok "one dies" within 30 has_event pager_silent '.error | test("nobody listens on .*pager-a")'
+ok "one dies" within 30 has_event pager_ended '.level == "warning" and (.error | test("nobody listens on .*pager-a"))'
+shows "that is counted" ended_pagers 1
+shows "and is no silence" silent_pagers 0
+is "nor is it said to be one" "$(events pager_silent .pager | wc -l)" 1
 ok "the other is served" within 30 has_event graduated '.session == "vm2"'
 rm -r run/pager-a
 ok "it is gone" within 30 has_event pager_gone '.pager | test("pager-a")'

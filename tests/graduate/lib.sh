@@ -76,6 +76,18 @@ metric() { # SERIES: its value
 	get /metrics | awk -v s="lamina_graduator_$1" '$1 == s { print $2 }'
 }
 
+# What is counted and shown follows the log, and the scan that sees a change may be yet to
+# come: these wait.
+shows() { # NAME SERIES VALUE
+	has_metric() { [ "$(metric "$1")" = "$2" ]; }
+	ok "$1" within 20 has_metric "$2" "$3"
+}
+
+decides() { # NAME JQ-EXPRESSION OUTPUT: of each decision
+	has_decision() { [ "$(get /decisions | jq -r ".decisions[] | $1")" = "$2" ]; }
+	ok "$1" within 20 has_decision "$2" "$3"
+}
+
 scans() {
 	metric scans_total
 }

@@ -77,6 +77,26 @@ start_fake b 1.0
 session b gone '"complete": "gone"'
 once "a guest that has gone is no failure" 0
 
+# --- a pager that does not answer ---
+
+start_fake mute 1.0
+ask_fake mute POST /fake/mode '{"list": "hang"}'
+session b beside
+once "one that does not answer" 1
+is "is told" "$(events pager_silent .pager)" "$T/run/pager-mute/pager.sock"
+is "the last line counts it" "$(tail -1 log | jq -r .error)" \
+	"1 of the pagers did not answer: nothing was done for their sessions"
+is "the others are served" "$(events graduated .session)" beside
+session b poor '"complete": "memory"'
+once "together with a failure" 1
+is "both are told" "$(tail -1 log | jq -r .error)" \
+	"1 of the graduations failed; 1 of the pagers did not answer: nothing was done for their sessions"
+session b poor '"state": "gone"'
+end_fake mute
+once "one at whose socket nobody listens has ended" 0
+is "as it says" "$(events pager_ended .pager)" "$T/run/pager-a/pager.sock
+$T/run/pager-mute/pager.sock"
+
 # --- when it must not, or cannot ---
 
 conf
@@ -84,7 +104,7 @@ sed -i 's/^enabled.*/enabled = false/' grad.conf
 session b due
 once "graduation is not enabled" 0
 is "which is said" "$(jq -r .event log)" "disabled"
-is "nobody is asked" "$(asked b)" "complete gone"
+is "nobody is asked" "$(asked b | grep -c due)" 0
 conf 'max_concurrent = 0'
 once "a bad file" 1
 is "is refused" "$(jq -r .error log)" \

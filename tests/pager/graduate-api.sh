@@ -55,6 +55,18 @@ done <<'END'
 {"max_pressure":"high"}|'max_pressure' is to be a number from 0 to 100
 []|the body is no JSON object
 END
+while read -r method path; do
+	asks "$method $path" 400 "$method" "$path"
+	is "says" "$(error_text)" "'rate' is no parameter of this request"
+done <<'END'
+POST /sessions/w/complete?rate=1
+DELETE /sessions/w/complete?rate=1
+POST /sessions/w/close?force=1&rate=1
+POST /sessions?rate=1
+POST /drain?rate=1
+GET /sessions?limit=1&rate=1
+GET /sessions/w?histogram=1&rate
+END
 asks "one that waits" 409 POST /sessions/w/complete
 is "is told by a word" "$(jq -c '[.reason, .id, .state]' body)" '["waiting","w","waiting"]'
 asks "nor is there anything to cancel" 200 DELETE /sessions/w/complete
@@ -115,6 +127,23 @@ asks "is not drowned" 200 DELETE /sessions/a/complete
 ok "as its caller hears" answered held 409
 ok "what is there is right" guest_does a "touch random len 1M count 300"
 
+# --- what all attempts came to ---
+
+ok "a guest" guest sum
+begin slow sum "$slowly"
+ok "an attempt" within 20 under_way sum
+ok "its worker is killed" kill_worker
+wait "$begun_slow"
+before=$(fact sum .counters.completed)
+ok "has populated some" [ "$before" -gt 0 ]
+asks "another one" 504 POST /sessions/sum/complete '{"rate":262144,"timeout_ms":300}'
+ok "counts what the first one did" jq -e --argjson n "$before" '.pages >= $n and .bytes == .pages * 4096' body
+asks "and another one, to the end" 200 POST /sessions/sum/complete
+is "all of them" "$(jq -c '[.pages, .bytes / 4096, .durable]' body)" "[1700,1700,true]"
+ok "the time, too" jq -e '.seconds > 0.3' body
+asks "it is closed" 200 POST /sessions/sum/close
+guest_end sum
+
 # --- two at once, and too many ---
 
 begin slow a '{"rate":1048576}'
@@ -144,7 +173,7 @@ asks "it is shown" 200 GET /sessions/a
 ok "with what was done" jq -e --slurpfile j joins.json '.state == "graduated" and .completion == null and
 	.graduation.pages == $j[0].pages and .graduation.hole_pages == $j[0].hole_pages and .age_seconds > 0' body
 is "metrics: by result" "$(metric 'lamina_pager_completions_total{result="graduated"}') \
-$(metric 'lamina_pager_completions_total{result="already"}')" "2 1"
+$(metric 'lamina_pager_completions_total{result="already"}')" "3 1"
 
 ok "another guest" guest many
 for ((i = 0; i < 64; i++)); do
@@ -183,6 +212,18 @@ asks "a torn file" 404 POST /sessions/a/complete
 like "is told to the log" "$(cat pager.log)" "graduated/a' is not what a pager writes"
 cp whole $file
 asks "a whole one" 200 POST /sessions/a/complete
+cp -p $file kept
+asks "it is closed" 200 POST /sessions/a/close
+is "and forgotten" "$(jq -c . body)" '{"id":"a","state":"graduated"}'
+ok "with its file" test ! -e $file
+asks "it has not graduated" 404 POST /sessions/a/complete
+asks "and cannot be closed again" 404 POST /sessions/a/close
+is "as one that never was" "$(error_text)" "there is no session 'a'"
+asks "by force neither" 404 POST "/sessions/a/close?force=1"
+head -c 20 whole >$file
+asks "what is torn cannot be closed" 404 POST /sessions/a/close
+ok "and stays" test -e $file
+cp kept $file
 session a nosuch >/dev/null
 asks "a session of that id that is not made" 200 POST /sessions/a/complete
 guest_end a
@@ -191,10 +232,55 @@ asks "has not graduated" 409 POST /sessions/a/complete
 is "by a word" "$(jq -r .reason body)" waiting
 asks "it is closed" 200 POST /sessions/a/close
 asks "and unknown" 404 POST /sessions/a/complete
-asks "closing the other" 404 POST /sessions/many/close
-ls run/graduated >left
-is "does not forget it: it is no session" "$(cat left)" many
+is "the other one is remembered" "$(ls run/graduated)" many
+asks "until it is closed" 200 POST /sessions/many/close
+is "too" "$(ls run/graduated)" ""
 guest_end many
+
+# --- what cannot be remembered ---
+
+mkdir -p run/graduated/.full/x		# in the way, as a full disk is
+ok "a guest" guest full
+asks "that it has graduated cannot be written" 200 POST /sessions/full/complete
+is "as is said" "$(jq -c '[.state, .durable]' body)" '["graduated",false]'
+asks "once more" 200 POST /sessions/full/complete
+is "the same" "$(jq -c '[.already, .durable]' body)" '[true,false]'
+is "the session says it, too" "$(fact full .graduation.durable)" false
+ok "the worker is killed" kill_worker
+is "its successor knows it" "$(fact full .graduation.durable)" false
+rm -r run/graduated/.full
+is_durable() { [ "$(fact full .graduation.durable)" = true ]; }
+ok "there is room again: it is written" within 20 is_durable
+is "by itself" "$(jq -r .id run/graduated/full)" full
+is "that is logged once" "$(grep -c "full: that it has graduated ends with this pager: cannot write" pager.log)" 1
+guest_end full
+
+# --- huge pages that guests are promised outlive the worker ---
+
+balloon_guest() { # ID
+	session "$1" mem.raw ',"prefetch":"off"' && guest_begin "$1" mem.raw &&
+		guest_does "$1" "map auto 8M 0 huge" "handoff run/$1.sock" "touch seq" "remove 2M 4M"
+}
+if huge_pages 8; then
+	ok "a guest that lacks two" balloon_guest lacks
+	ok "another one" balloon_guest needs
+	echo 7 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
+	asks "it graduates" 200 POST /sessions/lacks/complete
+	ok "the worker is killed" kill_worker
+	asks "three are free, and two promised" 503 POST /sessions/needs/complete
+	is "by a word" "$(jq -r .reason body)" memory
+	is "and a sentence" "$(error_text)" \
+		"the guest lacks 2 huge pages; 3 huge pages are free, and 2 are promised to other guests"
+	asks "it is closed" 200 POST /sessions/lacks/close
+	asks "its guest lives on" 503 POST /sessions/needs/complete
+	ok "and finds what it lacks" guest_does lacks "expect zero 2M 4M"
+	guest_end lacks
+	asks "it has ended" 200 POST /sessions/needs/complete
+	guest_end needs
+	echo 0 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
+else
+	skip "may not make huge pages" 10
+fi
 
 # --- ending with the last session ---
 

@@ -27,9 +27,12 @@ while IFS='|' read -r arguments message; do
 done <<'END'
 graduate|pager graduate wants ID..., or --all
 graduate --all x|pager graduate wants ID..., or --all
-graduate x --rate fast|'fast' is not a size such as 512M or 2G
-graduate x --rate /s|'/s' is not a size such as 512M or 2G
-graduate x --min-available much|'much' is not a size such as 512M or 2G
+graduate x --rate fast|--rate: 'fast' is not a size a second such as 200M or 200M/s
+graduate x --rate -1|--rate: '-1' is not a size a second such as 200M or 200M/s
+graduate x --rate -1M/s|--rate: '-1M/s' is not a size a second such as 200M or 200M/s
+graduate x --rate 10E|--rate: '10E' is too large
+graduate x --rate /s|--rate: '/s' is not a size a second such as 200M or 200M/s
+graduate x --min-available much|--min-available: 'much' is not a size such as 512M or 2G
 graduate x --max-pressure 101|--max-pressure: '101' is not a number from 0 to 100
 graduate x --max-pressure 5%|--max-pressure: '5%' is not a number from 0 to 100
 graduate x --timeout soon|--timeout: 'soon' is not a duration such as 30s or 10m

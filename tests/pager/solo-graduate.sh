@@ -16,6 +16,30 @@ guest_of() { # ID MAPS SCRIPT [FILE]: in the background; its output is ID.out
 	within 20 grep -q '^ok handoff' "$1.out" && within 20 is_fact "$1" .state serving
 }
 
+# The same, one command after the other.
+declare -A pid_of in_of
+does() { # ID COMMAND...: and waits until each is done
+	local id=$1 n=0 command fd
+	shift
+	if [ -z "${pid_of[$id]:-}" ]; then
+		mkfifo "$id.in"
+		client -t 100 -f mem.raw <"$id.in" >"$id.out" 2>&1 &
+		pid_of[$id]=$!
+		at_exit "kill -9 $!"
+		exec {fd}>"$id.in"
+		in_of[$id]=$fd
+	else
+		n=$(grep -c '^ok ' "$id.out")
+	fi
+	for command; do
+		echo "$command" >&"${in_of[$id]}"
+	done
+	has_done() { [ "$(grep -c '^ok ' "$id.out")" = $((n + $#)) ]; }
+	within 30 has_done "$@" && return
+	sed 's/^/# /' "$id.out"
+	return 1
+}
+
 begin() { # ID [JSON]
 	caller=$(ask "complete $1 ${2:-{\}}")
 	caller=${caller#begun }
@@ -92,14 +116,17 @@ is "the guest is served as before" "$(fact join .state)" serving
 done_before=$(fact join .counters.completed)
 ok "what was populated stays" [ "$done_before" -gt 0 ]
 fails "no time" ETIMEDOUT "in time; it serves on" join '{"rate":1048576,"timeout_ms":300}'
+is "what was populated before counts" "$(jq ".pages >= $done_before" outcome)" true
+spent=$(jq .ns outcome)
 begin join "$slow"
 within 20 is_fact join .state completing
 is "who pauses the guest" "$(ask "stop join")" stopped
 is "stops it for all" "$(outcome)" ECANCELED
-like "with his words" "$(jq -r .error outcome)" "being paused"
+like "with his words" "$(jq -r .error outcome)" "session 'join': the guest is being paused; it serves on"
 is "there is nothing left to stop" "$(ask "stop join")" "error: nothing to stop"
 ok "later it graduates" graduates join
-ok "with the rest" [ "$(jq .pages outcome)" -lt $((1716 - done_before + 1)) ]
+is "with what all attempts have populated" "$(jq '.pages == 1716 and .bytes == 1716 * 4096' outcome)" true
+ok "and the time that they took" [ "$(jq .ns outcome)" -gt "$spent" ]
 ok "every byte is right" wait $guest_pid
 
 session two mem.raw ',"prefetch":"off"'
@@ -194,11 +221,39 @@ if take_pool 8; then
 		"touch seq; remove 2M 4M; sleep 0; hangup 60; expect zero 2M 4M; expect file 0 2M; expect file 6M 2M"
 	within 20 grep -q '^ok sleep' balloon.out
 	set_pool 3
-	fails "whose pages are not free" ENOMEM "2 of its huge pages are holes, and only [01] huge pages are free" balloon
+	fails "whose pages are not free" ENOMEM "lacks 2 huge pages; [01] huge pages are free, and 0 are promised to other guests" balloon
 	is "is served on" "$(fact balloon .state)" serving
 	set_pool 8
 	ok "with free pages it graduates" graduates balloon
 	ok "and finds them" wait $guest_pid || sed 's/^/# /' balloon.out
+
+	# Two guests that have four each, and lack two of these.
+	for id in one other; do
+		session $id mem.raw ',"prefetch":"off"'
+		ok "a guest with a balloon" does $id "map auto 8M 0 huge" "handoff run/$id.sock" "touch seq" "remove 2M 4M"
+	done
+	set_pool 7
+	ok "of three pages that are free, one guest is promised two" graduates one
+	fails "which the other one cannot have" ENOMEM \
+		"the guest lacks 2 huge pages; 3 huge pages are free, and 2 are promised to other guests" other
+	is "that one is served on" "$(fact other .state)" serving
+	session third mem.raw ',"prefetch":"off"'
+	set_pool 10
+	ok "a guest that lacks all" does third "map auto 8M 0 huge" "handoff run/third.sock" "touch seq count 1"
+	set_pool 9
+	fails "does not take them either" ENOMEM "lacks 3 huge pages; 4 huge pages are free, and 2 are promised" third
+	is "not one" "$(fact third .counters.completed)" 0
+	ok "the first one takes what is its" does one "hangup 60" "expect zero 2M 4M" "expect file 0 2M"
+	ok "then it is promised no longer: the other one graduates" graduates other
+	fails "and has the promise now" ENOMEM "lacks 3 huge pages; 2 huge pages are free, and 2 are promised" third
+	ok "it dies" kill -9 "${pid_of[other]}"
+	wait "${pid_of[other]}"
+	ok "with its promise" graduates third
+	ok "every byte is right" does third "hangup 60" check
+	for id in one third; do
+		kill -9 "${pid_of[$id]}"
+		wait "${pid_of[$id]}"
+	done
 
 	session churn mem.raw ',"prefetch":"off"'
 	ok "churn on huge pages" guest_of churn "map auto 8M 0 huge" "churn 1 4 threads 2; check; hangup 60; check"
@@ -206,7 +261,7 @@ if take_pool 8; then
 	ok "every byte is right" wait $guest_pid || sed 's/^/# /' churn.out
 	give_pool
 else
-	skip "may not make huge pages" 13
+	skip "may not make huge pages" 32
 fi
 
 # --- many ---

@@ -102,13 +102,31 @@ is "a layer's file has one inode number and one time in all mounts" "$(identity)
 # --- the daemon hangs: others are served ---
 
 remount
+touches=()
+for mib in 1 2 3 4 8 9 10 11 12 13 14; do
+	dd if="$layer" of=/dev/null bs=4K skip=$((mib * 256)) count=1 status=none
+	touches+=("touch seq off ${mib}M len 4K;")
+done
+session ahead "$layer" ',"prefetch":"2M"'
+printf 'lamina-trace 1 page-size 4096 size %d\n0 4096\nend 4096\n' $((16 << 20)) >all.trace
 for i in 1 2 3 4; do
 	session "h$i" "$layer"
+done
+for i in 1 2 3 4 5 6; do
+	session "r$i" "$layer" ',"prefetch":"off","trace":"'"$T"'/all.trace"'
 done
 stopped=$(cat pid)
 kill -STOP "$stopped"
 at_exit "kill -CONT $stopped"
-pids=()
+threads() { find "/proc/$solo_pid/task" -mindepth 1 -maxdepth 1 | wc -l; }
+before=$(threads)
+client -t 100 -f mem.raw -e "map auto 16M 0; handoff run/ahead.sock; ${touches[*]} sleep 6; check" >ahead.out 2>&1 &
+ahead=$!
+touched() { [ "$(grep -c '^ok touch' ahead.out)" = ${#touches[@]} ]; }
+ok "the daemon hangs: what is in the page cache is served" within 20 touched
+sleep 3
+ok "and few threads wait to read what is around it" [ "$(threads)" -le $((before + 8)) ]
+pids=() replays=()
 for i in 1 2 3 4; do
 	client -t 100 -f mem.raw -e "map auto 16M 0; handoff run/h$i.sock; touch random threads 16 seed $i; check" \
 		>"h$i.out" 2>&1 &
@@ -116,16 +134,33 @@ for i in 1 2 3 4; do
 done
 hang() { is_fact h1 '.waiting_pages > 0' true && is_fact h4 '.waiting_pages > 0' true; }
 ok "the daemon hangs, and all threads of four guests with it" within 20 hang
+for i in 1 2 3 4 5 6; do
+	client -t 100 -f mem.raw -e "map auto 16M 0; handoff run/r$i.sock; sleep 3; touch random; check" >"r$i.out" 2>&1 &
+	replays+=($!)
+	within 20 is_fact "r$i" .state serving
+done
 sleep 1
 session beside mem.raw
 ok "a guest of another memfile is served" client -t 20 -f mem.raw \
 	-e "map auto 16M 0; handoff run/beside.sock; touch random threads 4; check"
 ok "and its end is seen" within 20 is_fact beside .state gone
+session weaned mem.raw
+client -t 60 -f mem.raw -e "map auto 16M 0; handoff run/weaned.sock; touch seq count 1; hangup 50; check" \
+	>weaned.out 2>&1 &
+weaned=$!
+within 20 is_fact weaned .state serving
+[[ $(ask "complete weaned {}") =~ ^begun\ ([0-9]+)$ ]]
+is "one of another memfile graduates" "$(ask "wait ${BASH_REMATCH[1]}" | jq -r .code)" ""
+ok "with every byte" wait $weaned
 kill -9 "${pids[3]}"
-ok "so is that of one that hangs" within 20 is_fact h4 .state gone
+ok "the end of one that hangs is seen" within 20 is_fact h4 .state gone
 kill -CONT "$stopped"
 for i in 1 2 3; do
 	ok "the daemon goes on: guest $i has every byte" wait "${pids[i - 1]}"
+done
+ok "so has the one that was in the page cache" wait $ahead
+for i in 1 2 3 4 5 6; do
+	ok "and guest $i of those that are replayed" wait "${replays[i - 1]}"
 done
 
 quit_solo

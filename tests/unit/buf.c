@@ -61,6 +61,27 @@ static void test_growth(void)
 	buf_fini(&b);
 }
 
+static void test_printf(void)
+{
+	struct buf b = {0};
+
+	buf_u8(&b, 'x');
+	buf_printf(&b, "%s %d", "is", 7);
+	buf_printf(&b, "%s", "");
+	is_int(b.len, 5, "no NUL counts");
+	ok(!memcmp(b.data, "xis 7", 5), "behind what was there");
+	buf_printf(&b, "%*d|", 5000, 1);
+	is_int(b.len, 5006, "longer than what it had room for");
+	ok(b.data[5004] == '1' && b.data[5005] == '|', "to its end");
+	buf_fini(&b);
+	fault_arm(FAULT_MALLOC, 1, ENOMEM);
+	buf_printf(&b, "%d", 1);
+	fault_disarm();
+	is_int(buf_error(&b), -ENOMEM, "a failed allocation is an error");
+	is_int(b.len, 0, "and writes nothing");
+	buf_fini(&b);
+}
+
 static void test_no_memory(void)
 {
 	struct buf b = {0};
@@ -88,6 +109,7 @@ int main(void)
 	test_layout();
 	test_varint();
 	test_growth();
+	test_printf();
 	test_no_memory();
 	return tap_done();
 }

@@ -101,6 +101,14 @@ static void test_check(void)
 	check("[]\n", known, -EINVAL, ":1: unknown section []");
 	check("[guest]\n[store]\n", known, 0, "");
 	check("path = 1\n", known, -EINVAL, ":1: 'path' stands before any [section]");
+	check("[store]\npath = 1\nlevel = 2\npath = 1\n", known, -EINVAL,
+	      ":4: key 'path' of section [store] was given in line 2 already");
+	check("[store]\npath = 1\n[guest]\npath = 2\n[guest b]\npath = 3\n[store]\nlevel = 4\n",
+	      known, 0, "");
+	check("[store]\npath = 1\n[guest]\n[store]\npath =\n", known, -EINVAL,
+	      ":5: key 'path' of section [store] was given in line 2 already");
+	check("[guest]\nany = 1\nany = 2\n", known, -EINVAL,
+	      ":3: key 'any' of section [guest] was given in line 2 already");
 }
 
 static void write_conf(const char *path, const char *text)

@@ -14,6 +14,14 @@ static void put(const char *text)
 		bail("cannot write a file");
 }
 
+static void is_socket(const struct settings *s, const char *want)
+{
+	char *got = settings_socket(s);
+
+	is_str(got, want, "where the API is");
+	free(got);
+}
+
 static void test_defaults(void)
 {
 	struct settings s;
@@ -31,6 +39,7 @@ static void test_defaults(void)
 	ok(s.rate == 0 && s.min_available == 0 && !(s.max_pressure > 0), "no throttle");
 	is_str(s.runtime_dir, RUNSTATEDIR "/lamina", "runtime_dir");
 	is_str(s.metrics_socket, NULL, "metrics_socket");
+	is_socket(&s, RUNSTATEDIR "/lamina/graduator.sock");
 	settings_fini(&s);
 	settings_fini(&s);
 }
@@ -57,6 +66,7 @@ static void test_values(void)
 	ok(s.max_pressure > 12.4 && s.max_pressure < 12.6, "max_pressure");
 	is_str(s.runtime_dir, "/r", "runtime_dir");
 	is_str(s.metrics_socket, "/m", "metrics_socket");
+	is_socket(&s, "/m");
 	settings_fini(&s);
 }
 
@@ -66,7 +76,7 @@ static void refused(const char *line, const char *want)
 	struct err err = {""};
 	char text[256];
 
-	(void)snprintf(text, sizeof(text), "[gc]\n[graduation]\nenabled = true\n%s\n", line);
+	(void)snprintf(text, sizeof(text), "[gc]\n[graduation]\nmetrics_socket = /m\n%s\n", line);
 	put(text);
 	is_err(settings_load(path, &s, &err), &err, -EINVAL, "%s:4: %s", path, want);
 	is_int(s.max_concurrent, 77, "the output is untouched");
@@ -102,6 +112,8 @@ static void test_refusals(void)
 	refused("runtime_dir = here",
 		"runtime_dir in section [graduation]: 'here' is not an absolute path");
 	refused("concurrent = 1", "unknown key 'concurrent' in section [graduation]");
+	refused("metrics_socket = /n",
+		"key 'metrics_socket' of section [graduation] was given in line 3 already");
 	refused("[graduator]", "unknown section [graduator]");
 }
 

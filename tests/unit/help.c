@@ -35,6 +35,8 @@ static const struct cmd full = {
 	.opts = opts,
 };
 
+static const struct cmd other = {.name = "other", .purpose = "Ends.", .exits = "Exit status: 77."};
+
 static char *text;
 
 static const char *of_command(const struct cmd *cmd)
@@ -66,6 +68,9 @@ int main(void)
 	size_t size;
 	FILE *out;
 
+	of_command(&other);
+	ok(strstr(text, "\nExit status: 77.\n") && !strstr(text, "damage"),
+	   "exit statuses of its own");
 	of_command(&plain);
 	ok(strstr(text, "Usage: lamina plain\nDoes nothing.\n\nGlobal options:\n") == text,
 	   "a command without options");

@@ -76,10 +76,10 @@ static void test_event(void)
 	log_init("prog", LOG_LEVEL_INFO);
 	log_event(LOG_LEVEL_WARN, "moved", (struct log_field[]){
 		LOG_STR("from", "a"), LOG_STR("to", NULL), LOG_INT("n", -3), LOG_REAL("s", 0.5),
-		{0}});
+		LOG_BOOL("far", false), {0}});
 	log_event(LOG_LEVEL_DEBUG, "quiet", (struct log_field[]){{0}});
 	text = captured("event");
-	is_str(text, "prog: warning: moved: from a, n -3, s 0.5\n", "an event in words");
+	is_str(text, "prog: warning: moved: from a, n -3, s 0.5, far false\n", "an event in words");
 	free(text);
 }
 
@@ -100,9 +100,10 @@ static void test_json(void)
 	memset(long_text, 'x', sizeof(long_text) - 1);
 	long_text[sizeof(long_text) - 1] = '\0';
 	is_str(json_of("e", (struct log_field[]){LOG_STR("s", "a\"\\\n\x7f"), LOG_INT("n", 7),
-						 LOG_REAL("r", 0.25), LOG_STR("none", NULL), {0}}),
+						 LOG_REAL("r", 0.25), LOG_STR("none", NULL),
+						 LOG_BOOL("y", true), LOG_BOOL("x", false), {0}}),
 	       "\"level\":\"info\",\"event\":\"e\","
-	       "\"s\":\"a\\\"\\\\\\u000a\\u007f\",\"n\":7,\"r\":0.25}",
+	       "\"s\":\"a\\\"\\\\\\u000a\\u007f\",\"n\":7,\"r\":0.25,\"y\":true,\"x\":false}",
 	       "fields, quoted");
 	is_str(json_of("e", (struct log_field[]){
 			LOG_STR("s", "\xc3\xa9 \xff \xc3 \xed\xa0\x80"), {0}}),

@@ -13,13 +13,17 @@
 static struct loop *loop;
 static struct err err;
 static _Atomic unsigned events, jobs, urgent_jobs, ticks, at_once, most_at_once, away;
+static _Atomic unsigned refused, went;
 static _Atomic bool hold;
+static struct loop_job hanging[LOOP_STRAYS_MAX + 20];
 static int fds[64];
 
 static void pause_ms(unsigned ms)
 {
 	(void)poll(NULL, 0, (int)ms);
 }
+
+#define NHANGING (sizeof(hanging) / sizeof(hanging[0]))
 
 /* Until it is so, or for long. */
 #define wait_until(cond)					\
@@ -37,20 +41,26 @@ static void enter(void)
 		;
 }
 
+/* A callback that hangs, and says so. */
+static void go_away(void)
+{
+	away++;
+	loop_away(loop);
+	while (hold)
+		pause_ms(1);
+	loop_back(loop);
+	away--;
+	went++;
+}
+
 static void ready(void *ctx, struct hand *hand, uint64_t tag, uint32_t what)
 {
 	(void)ctx;
+	(void)hand;
 	(void)what;
 	events++;
-	if (tag < 64)
-		return;
-	/* A callback that hangs, and says so. */
-	away++;
-	loop_away(hand->loop);
-	while (hold)
-		pause_ms(1);
-	loop_back(hand->loop);
-	away--;
+	if (tag >= 64)
+		go_away();
 }
 
 static void work(void *ctx, struct hand *hand, struct loop_job *job)
@@ -61,8 +71,15 @@ static void work(void *ctx, struct hand *hand, struct loop_job *job)
 		urgent_jobs++;
 		return;
 	}
+	if (job >= hanging && job < hanging + NHANGING) {
+		if (loop_thin(loop))
+			refused++;
+		else
+			go_away();
+		return;
+	}
 	enter();
-	while (hold)
+	while (hold && !away)
 		pause_ms(1);
 	jobs++;
 	at_once--;
@@ -154,6 +171,41 @@ static void test_away(void)
 	ok(wait_until(away == 0), "they go on");
 }
 
+/* Jobs that hang are none of the bounded number after a while, until too many do. */
+static void test_strays(void)
+{
+	static struct loop_job plain, many[32];
+	unsigned did = jobs;
+
+	hold = true;
+	for (unsigned i = 0; i < NHANGING; i++) {
+		(void)loop_push(loop, &hanging[i]);
+		if (i != 9)
+			continue;
+		ok(wait_until(away == 10), "ten jobs hang");
+		(void)loop_push(loop, &plain);
+		ok(wait_until(jobs == did + 1), "another one is done");
+	}
+	ok(wait_until(away + refused == NHANGING), "many more hang");
+	ok(away >= LOOP_STRAYS_MAX && away < LOOP_STRAYS_MAX + THREADS, "until they are too many");
+	ok(refused > 0, "which jobs are told");
+	(void)loop_push(loop, &plain);
+	ok(wait_until(jobs == did + 2), "what needs not leave is done all the same");
+	hold = false;
+	ok(wait_until(away == 0), "they go on");
+	most_at_once = 0;
+	for (int i = 0; i < 32; i++)
+		(void)loop_push(loop, &many[i]);
+	ok(wait_until(jobs == did + 34), "jobs are done as before");
+	ok(most_at_once < THREADS, "never by all threads at once");
+	ok(wait_until(loop_alone(loop)), "and all sleep");
+	refused = went = 0;
+	for (unsigned i = 0; i < NHANGING; i++)
+		(void)loop_push(loop, &hanging[i]);
+	ok(wait_until(went == NHANGING), "so do those that hung, and no place is missing");
+	is_int(refused, 0, "nor any thread");
+}
+
 int main(void)
 {
 	for (int i = 0; i < 64; i++)
@@ -163,6 +215,7 @@ int main(void)
 	test_jobs();
 	test_tick();
 	test_away();
+	test_strays();
 	loop_free(loop);
 	loop_free(NULL);
 	return tap_done();

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 
 #include "src/pager/dispatch.h"
+#include "src/pager/facts.h"
 #include "src/pager/tally.h"
 #include "store/base/log.h"
 #include "tests/tap.h"
@@ -99,7 +100,7 @@ static void test_create(void)
 	session_unref(s);
 	session_unref(same);
 	ok(!sessions_by_id(table, "b") && !sessions_by_bag(table, 999), "others are not");
-	is_err(sessions_close(table, "b", false, &err), &err, -ENOENT, "no session 'b'");
+	is_err(sessions_close(table, "b", false, &err), &err, -ENOENT, "there is no session 'b'");
 	is_int(sessions_close(table, "a", false, &err), 0, "one that waits can be closed");
 	is_int(access(socket_of("a"), F_OK), -1, "its socket is gone");
 	ok(!sessions_by_id(table, "a"), "and it");
@@ -133,6 +134,32 @@ static void test_ended(void)
 	is_int(sessions_close(table, "c", false, &err), 0, "closed");
 	ok(s->ended, "whoever still holds it sees that");
 	session_unref(s);
+}
+
+/* While its owner is busy, and hears nobody. */
+static void test_busy(void)
+{
+	struct facts_want want = {.histogram = false};
+	struct session *s;
+	json_t *json, *completion;
+
+	is_int(create("busy", ""), 0, "a session");
+	s = sessions_by_id(table, "busy");
+	session_enter(s);
+	s->state->head->phase = STATE_COMPLETING;
+	s->state->head->count.completed = 7;
+	facts_until(&want, 10);
+	json = facts_json(s, &want);
+	s->state->head->phase = STATE_WAITING;
+	session_leave(s);
+	completion = json_object_get(json, "completion");
+	is_str(json_string_value(json_object_get(json, "state")), "completing", "that graduates");
+	is_int(json_integer_value(json_object_get(completion, "pages")), 7, "says how far it came");
+	ok(json_is_null(json_object_get(completion, "position_bytes")) &&
+	   json_is_null(json_object_get(completion, "held")), "but what only its owner knows");
+	json_decref(json);
+	session_unref(s);
+	is_int(sessions_close(table, "busy", false, &err), 0, "closed");
 }
 
 /* A socket that nobody listens on is no obstacle; a file that is none is. */
@@ -351,6 +378,7 @@ int main(void)
 	before = open_fds();
 	test_create();
 	test_ended();
+	test_busy();
 	test_leftovers();
 	test_adopt_ended();
 	test_adopt_forgotten();

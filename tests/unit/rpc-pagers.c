@@ -337,6 +337,49 @@ static void test_nothing_else(void)
 	close(watch);
 }
 
+/* ---- one that hangs up ---- */
+
+struct rude {
+	int fd;
+	int times;		/* that it does */
+};
+
+static void *hang_up(void *arg)
+{
+	struct rude *r = arg;
+
+	for (int i = 0; i < r->times; i++) {
+		int fd = accept(r->fd, NULL, NULL);
+
+		if (fd >= 0)
+			close(fd);
+	}
+	close(r->fd);
+	return NULL;
+}
+
+/* The end of a pager that is being asked: connections are cut, then nobody listens. */
+static void test_hangs_up(void)
+{
+	struct rude rude = {.times = 2};
+	const struct pagers_entry *e;
+	pthread_t thread;
+
+	rude.fd = wire_listen(root_path("pager.sock"), 16);
+	if (pthread_create(&thread, NULL, hang_up, &rude))
+		bail("no thread");
+	is_int(pagers_find(tap_path("root"), PATIENT_MS, &found, &err), 0, "one that ends now");
+	pthread_join(thread, NULL);
+	e = entry_of("pager.sock");
+	if (ok(e, "is listed")) {
+		is_err(e->code, &e->err, -ECONNREFUSED, "nobody listens on '%s'", e->socket);
+		ok(pagers_has_ended(e->code), "as one that has ended");
+	}
+	pagers_fini(&found);
+	(void)unlink(root_path("pager.sock"));
+	ok(!pagers_has_ended(-ECONNRESET) && !pagers_has_ended(-ETIMEDOUT), "others have not");
+}
+
 int main(void)
 {
 	signal(SIGPIPE, SIG_IGN);
@@ -352,5 +395,6 @@ int main(void)
 	test_nothing_else();
 	for (int i = 0; i < 4; i++)
 		end(&fakes[i]);
+	test_hangs_up();
 	return tap_done();
 }
