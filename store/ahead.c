@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/base/thread.h"
+
 #define LINGER_MS 100
 #define NS_PER_S 1000000000L
 
@@ -44,14 +46,9 @@ void ahead_demand_end(void)
 
 void ahead_init(struct ahead *a, void (*load)(void *ctx, uint64_t unit), void *ctx)
 {
-	pthread_condattr_t attr;
-
 	*a = (struct ahead){.load = load, .ctx = ctx};
 	pthread_mutex_init(&a->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&a->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&a->changed);
 	pthread_once(&cores_once, count_cores);
 }
 
@@ -102,20 +99,6 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static bool start(struct ahead *a)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-	int rc;
-
-	if (pthread_attr_init(&attr) != 0)
-		return false;
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	rc = pthread_create(&thread, &attr, work, a);
-	pthread_attr_destroy(&attr);
-	return rc == 0;
-}
-
 void ahead_want(struct ahead *a, uint64_t from, uint64_t end)
 {
 	pthread_mutex_lock(&a->lock);
@@ -125,7 +108,7 @@ void ahead_want(struct ahead *a, uint64_t from, uint64_t end)
 	if (a->running)
 		pthread_cond_broadcast(&a->changed);
 	else
-		a->running = start(a);
+		a->running = thread_detached(work, a) == 0;
 	pthread_mutex_unlock(&a->lock);
 }
 

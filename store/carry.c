@@ -113,7 +113,8 @@ static int standing_of(struct carry *c, const struct index_decision *d)
 	uint64_t seq;
 	int rc;
 
-	if (d->kind == DECISION_TAG || (d->kind == DECISION_TRACE && !d->has_value))
+	if (d->kind == DECISION_TAG || d->kind == DECISION_LIVE ||
+	    (d->kind == DECISION_TRACE && !d->has_value))
 		return d->has_value ? VALID : TOMBSTONE;
 	if (d->key_len < sizeof(id))
 		return err_set(c->err, -EBADMSG, "decision %llu names no layer",

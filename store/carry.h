@@ -4,7 +4,8 @@
  * maps, manifests and decisions are written again to the current pack, so that
  * the packs alone can always rebuild the index.
  *
- * A tombstone (an untag, a trace's removal, or that of a layer that was forgotten) is
+ * A tombstone (an untag, the removal of a trace or of a live image, or that of a layer that
+ * was forgotten) is
  * carried while a pack is left that may hold what it speaks against: one
  * numbered no higher than the pack in which it was first written.
  * Under the writer's lock.

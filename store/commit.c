@@ -56,7 +56,7 @@ static int check_image(const struct commit_opts *opts, size_t i, struct err *err
 	for (size_t k = 0; k < i; k++)
 		if (strcmp(opts->images[k].name, image->name) == 0)
 			return err_set(err, -EINVAL, "image '%s' is given twice", image->name);
-	if (image->mode != INPUT_FULL && !opts->parent)
+	if (image->mode != INPUT_FULL && !image->source && !opts->parent)
 		return err_set(err, -EINVAL, "image '%s' is a diff, but no parent is given",
 			       image->name);
 	return 0;
@@ -95,16 +95,23 @@ static const struct commit_image *given(const struct commit *c, size_t i)
 	return &c->opts->images[c->order[i]];
 }
 
+static int open_input(const struct commit_image *image, struct input **ret, struct err *err)
+{
+	int rc;
+
+	if (!image->source)
+		return input_open(image->path, image->mode, image->ranges, image->nranges, ret,
+				  err);
+	rc = input_from(image->source, ret, err);
+	return rc < 0 ? err_wrap(err, rc, "image '%s'", image->name) : 0;
+}
+
 static int open_inputs(struct commit *c, struct err *err)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < c->opts->nimages && rc == 0; i++) {
-		const struct commit_image *image = given(c, i);
-
-		rc = input_open(image->path, image->mode, image->ranges, image->nranges,
-				&c->inputs[i], err);
-	}
+	for (size_t i = 0; i < c->opts->nimages && rc == 0; i++)
+		rc = open_input(given(c, i), &c->inputs[i], err);
 	return rc;
 }
 
@@ -121,17 +128,25 @@ static unsigned threads(const struct commit *c)
 	return n > PIPELINE_THREADS_MAX ? PIPELINE_THREADS_MAX : n;
 }
 
+static enum input_mode mode_of(const struct commit_image *image, const struct image *parent)
+{
+	if (!image->source)
+		return image->mode;
+	return parent ? INPUT_DIFF : INPUT_FULL;
+}
+
 static int open_image(struct commit *c, size_t i, struct err *err)
 {
 	const struct commit_image *image = given(c, i);
 	const struct image *parent = c->parent ? layer_image(c->parent, image->name) : NULL;
+	enum input_mode mode = mode_of(image, parent);
 
-	if (image->mode != INPUT_FULL && !parent)
+	if (mode != INPUT_FULL && !parent)
 		return err_set(err, -EINVAL, "image '%s' is a diff, but the parent has no such "
 			       "image", image->name);
 	if (parent && input_dirty_from(c->inputs[i], parent->size) < 0)
 		return err_set(err, -ENOMEM, "out of memory");
-	c->images[i] = (struct ingest_image){.name = image->name, .mode = image->mode,
+	c->images[i] = (struct ingest_image){.name = image->name, .mode = mode,
 					     .in = c->inputs[i], .parent = parent};
 	return 0;
 }
@@ -331,7 +346,7 @@ static int publish(struct commit *c, struct commit_result *r, struct err *err)
 {
 	struct publish p = {.store = c->store, .append = c->ingest.append,
 			    .emit = &c->ingest.emit, .layer = c->layer, .attrs = &c->attrs,
-			    .tag = c->opts->tag};
+			    .tag = c->opts->tag, .also = c->opts->also};
 	int rc = set_attrs(c, &r->total);
 
 	if (rc < 0)
@@ -390,6 +405,14 @@ static int add_attrs(struct commit *c, const struct digest *id, struct err *err)
 	return rc;
 }
 
+static int decide_also(struct commit *c, const struct digest *id, struct err *err)
+{
+	struct index_decision d;
+	int rc = c->opts->also->decision(c->opts->also->ctx, id, &d, err);
+
+	return rc < 0 ? rc : decide_write(c->store, &d, 1, err);
+}
+
 /* It is not made once more, but what is said of it counts. */
 static int decide_again(struct commit *c, const struct digest *id, struct attrs *ret_old,
 			struct err *err)
@@ -401,6 +424,8 @@ static int decide_again(struct commit *c, const struct digest *id, struct attrs 
 		rc = add_attrs(c, id, err);
 	if (rc == 0 && c->opts->tag && !c->opts->dry_run)
 		rc = decide_tag(c->store, c->opts->tag, id, 0, err);
+	if (rc == 0 && c->opts->also && !c->opts->dry_run)
+		rc = decide_also(c, id, err);
 	return rc;
 }
 
@@ -467,6 +492,21 @@ static void fini(struct commit *c)
 		input_close(c->inputs[i]);
 }
 
+/* Takes the writer's lock unless the caller has it. */
+static int commit_alone(struct commit *c, struct err *err)
+{
+	bool taken = c->store->lock_fd < 0;
+	int rc = taken ? store_lock(c->store, "commit", c->opts->lock_wait_ms, err) : 0;
+
+	if (rc < 0)
+		return rc;
+	rc = commit_locked(c, err);
+	end_append(c, false);
+	if (taken)
+		store_unlock(c->store);
+	return rc;
+}
+
 static int commit(struct commit *c, struct err *err)
 {
 	int rc;
@@ -474,12 +514,7 @@ static int commit(struct commit *c, struct err *err)
 	sort_images(c);
 	rc = open_inputs(c, err);
 	if (rc == 0)
-		rc = store_lock(c->store, "commit", c->opts->lock_wait_ms, err);
-	if (rc == 0) {
-		rc = commit_locked(c, err);
-		end_append(c, false);
-		store_unlock(c->store);
-	}
+		rc = commit_alone(c, err);
 	fini(c);
 	return rc;
 }

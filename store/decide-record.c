@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "store/append.h"
+#include "store/live-row.h"
 #include "store/traces.h"
 
 void decide_encode(const struct index_decision *d, struct buf *out)
@@ -26,6 +27,13 @@ static bool tag_key_ok(const struct index_decision *d)
 	return strlen(name) == d->key_len && decide_tag_name_ok(name);
 }
 
+static bool live_ok(const struct index_decision *d)
+{
+	struct live_row row;
+
+	return d->has_value ? live_row_decode(d, &row) == 0 : tag_key_ok(d);
+}
+
 static bool is_well_formed(const struct index_decision *d)
 {
 	switch (d->kind) {
@@ -37,6 +45,8 @@ static bool is_well_formed(const struct index_decision *d)
 		return d->key_len == DIGEST_LEN;
 	case DECISION_TRACE:
 		return traces_key_ok(d->key, d->key_len);
+	case DECISION_LIVE:
+		return live_ok(d);
 	default:
 		return false;
 	}

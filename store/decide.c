@@ -18,6 +18,7 @@
 #include "store/base/fmt.h"
 #include "store/base/vec.h"
 #include "store/lease.h"
+#include "store/live-row.h"
 #include "store/store.h"
 #include "store/traces.h"
 
@@ -391,6 +392,19 @@ static int refuse_leases(struct store *store, const struct digest *id, struct er
 		       n <= 0 ? "somebody" : n == 1 ? "pid " : "pids ", list);
 }
 
+/* What was written to a live image is nothing without the layer. */
+static int check_live(struct store *store, const struct digest *id, struct err *err)
+{
+	char list[(TAG_NAME_MAX + 4) * 4 + 32], hex[DIGEST_HEX_LEN];
+	int n = live_row_on(store, id, list, sizeof(list), err);
+
+	if (n <= 0)
+		return n;
+	return err_set(err, -EBUSY, "layer %.*s has the live image%s %s on it: commit or remove "
+		       "%s first", SHORT_LEN, fmt_hex(hex, id->b, DIGEST_LEN), n > 1 ? "s" : "",
+		       list, n > 1 ? "them" : "it");
+}
+
 static int check_removable(struct store *store, const struct digest *id, const struct tags_of *t,
 			   struct err *err)
 {
@@ -440,6 +454,8 @@ static int remove_locked(struct store *store, const struct digest *id, bool forc
 	struct traces_keys traces = {0};
 	int rc = decide_exists(store, id, err);
 
+	if (rc == 0)
+		rc = check_live(store, id, err);
 	if (rc < 0)
 		return rc;
 	rc = decide_tag_each(store, collect_tag, &t, err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * decide: tags, removals, attributes and traces: written to a pack first, then to
+ * decide: tags, removals, attributes, traces and live images: written to a pack first, then to
  * the index, so that the packs alone remember them.  Each takes the writer's lock
  * (waiting `wait_ms`) unless the caller holds it.
  *
@@ -32,9 +32,10 @@ int decide_tag(struct store *store, const char *name, const struct digest *id,
 	       uint64_t wait_ms, struct err *err);
 int decide_untag(struct store *store, const char *name, uint64_t wait_ms, struct err *err);
 /*
- * Removes a layer.  -EBUSY with a sentence that names the tags or the pids of
- * the lease holders.  With `force`, tags go too and leases keep the bytes
- * until they end.  Its bytes are freed by gc.
+ * Removes a layer.  -EBUSY with a sentence that names the live images that
+ * stand on it, the tags or the pids of the lease holders.  With `force`, tags
+ * go too and leases keep the bytes until they end; a live image must be
+ * committed or removed first.  Its bytes are freed by gc.
  */
 int decide_remove(struct store *store, const struct digest *id, bool force,
 		  uint64_t wait_ms, struct err *err);

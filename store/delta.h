@@ -15,14 +15,16 @@
  * is therefore its old contents or its new ones: a WRITTEN bit that lasted without its bytes
  * is over a hole (file systems allocate blocks with the data that goes there).
  * A page that is zeroed gets its bit first; its bytes are punched out when that has
- * been synced (delta_sync()), so that a page never goes back to what was below.
+ * been synced (delta_sync()), so that a page never goes back to what was below.  The file is
+ * DELTA_DATA and the image's size long, that rounded up to 1 GiB; longer where it shrank.
  *
  * Header: 0 magic "LAMINADL"  8 u32 compat  12 u32 read-only-compat  16 u32 incompat feature
  * bits  20 zeros[4]  24 the store's uuid[16]  40 u64 sequence number  48 u64 size of the image
  * in bytes 56 zeros[4]  60 u32 crc of bytes 0..59
  *
- * Threads: writers of one frame (2 MiB) not at once, which is the caller's care; whatever changes
- * the size alone.  Anything else from any thread.
+ * Threads: writers of one frame (2 MiB) not at once, which is the caller's care (one who zeroes
+ * or allocates writes to all frames of the range); delta_set_size() beside no writer.  Anything
+ * else from any thread, delta_sync() beside all of them.
  */
 #ifndef LAMINA_DELTA_H
 #define LAMINA_DELTA_H
@@ -38,6 +40,8 @@
 #define DELTA_MAGIC "LAMINADL"
 #define DELTA_HEADER_LEN 64u
 #define DELTA_BITS 4096u
+#define DELTA_BIT_WRITTEN 1u
+#define DELTA_BIT_ZEROED 2u
 #define DELTA_DATA (UINT64_C(1) << 30)		/* bits of 16 TiB fit before it */
 #define DELTA_SIZE_MAX (UINT64_C(8) << 40)	/* bytes of an image */
 
@@ -70,7 +74,8 @@ struct delta_place {
 int delta_create(const struct delta_place *place, uint64_t size, struct delta **ret,
 		 struct err *err);
 /*
- * Opens one and loads its bits.  -ENOENT; -EBADMSG: not one, of another store, of another
+ * Opens one and loads its bits; what a kill or a power cut left in it is put in order, synced,
+ * unless it is to be read only.  -ENOENT; -EBADMSG: not one, of another store, of another
  * sequence number, cut; -EPROTONOSUPPORT: an unknown feature.
  */
 #define DELTA_READ 1u		/* to read only; it may be in use by somebody who writes */
@@ -81,7 +86,10 @@ void delta_unref(struct delta *d);		/* NULL is fine; what was not synced may be 
 
 uint64_t delta_seq(const struct delta *d);
 uint64_t delta_size(const struct delta *d);	/* bytes */
-/* What lies behind a smaller size keeps its state: the caller zeroes it first. */
+/*
+ * What lies behind a smaller size keeps its state: the caller zeroes it first, and that is synced
+ * before the size changes.  One that grows over a GiB is synced, too.  -EFBIG, as delta_sync().
+ */
 int delta_set_size(struct delta *d, uint64_t size, struct err *err);
 void delta_count(struct delta *d, struct delta_counts *ret);
 /* When it was last written to; of the file. */
@@ -107,7 +115,8 @@ int delta_allocate(struct delta *d, uint64_t page, uint64_t n, struct err *err);
 
 /*
  * What was written before is durable when it returns 0, and the room of zeroed pages is free.
- * After a failure it is not known what was: every later call fails, too.
+ * After a failed flush it is not known what was: every later one, and every later write, fails
+ * with -EIO (a failure to free room can be tried again).
  */
 int delta_sync(struct delta *d, struct err *err);
 /* Whether a sync would free room: zeroed pages whose bytes are still there. */

@@ -8,6 +8,7 @@
  *   reserve			1 MiB given back on ENOSPC so that freeing works
  *   packs/0000000a.pack	append-only records
  *   leases/<layer id>		locked shared by whoever reads the layer
+ *   live/<name>/		what was written to a live image (live.h)
  *
  * Page address (paddr).  Every stored page has the 64-bit address
  * pack << 32 | ordinal, where the ordinal counts pages in the order in which
@@ -46,6 +47,12 @@
  * records begin with the store's seed.  Every store has it.
  */
 #define FEATURE_SEED 1u
+
+/*
+ * Read-only-compatible features of the index.  FEATURE_LIVE: there are live images, and a layer
+ * on which one stands is not removed.  From the first one on.
+ */
+#define FEATURE_LIVE 1u
 
 #define PACK_MAGIC "LAMINAPK"
 #define PACK_HEADER_LEN 64u

@@ -137,6 +137,22 @@ static int check_features(struct index *ix, struct err *err)
 	return 0;
 }
 
+int index_feature_has(struct index *ix, uint32_t rocompat, struct err *err)
+{
+	uint64_t bits;
+	int rc = index_meta_get_u64(ix, "rocompat", &bits, err);
+
+	return rc < 0 ? rc : (bits & rocompat) == rocompat;
+}
+
+int index_feature_add(struct index *ix, uint32_t rocompat, struct err *err)
+{
+	uint64_t bits;
+	int rc = index_meta_get_u64(ix, "rocompat", &bits, err);
+
+	return rc < 0 ? rc : index_meta_set_u64(ix, "rocompat", bits | rocompat, err);
+}
+
 static int open_checked(struct index *ix, unsigned flags, struct err *err)
 {
 	bool empty = false;

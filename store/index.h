@@ -39,6 +39,13 @@ void index_close(struct index *ix);		/* NULL is fine */
 bool index_outdated(const struct index *ix);
 /* -EPROTONOSUPPORT if a newer lamina wrote it, so that this one may only read. */
 int index_check_writable(const struct index *ix, struct err *err);
+/*
+ * Says that there is what older programs may read beside, not write (FEATURE_LIVE): in the
+ * caller's transaction.
+ */
+int index_feature_add(struct index *ix, uint32_t rocompat, struct err *err);
+/* Whether it was said: 1, 0 or -errno. */
+int index_feature_has(struct index *ix, uint32_t rocompat, struct err *err);
 /* Under the writer's lock, with no leases; keeps a copy, PATH.v<version>. */
 int index_migrate(struct index *ix, struct err *err);
 

@@ -7,8 +7,12 @@
  *	SEEK_DATA	FULL or DIFF of a regular file: asked anew each time
  *	all		block devices, and where SEEK_DATA is not known
  *
- * Whatever the source, an extent's bytes are pages of the input and the rest
+ * Wherever they come from, an extent's bytes are pages of the input and the rest
  * is zero (FULL) or the parent's (DIFF, DIRTY).
+ *
+ * An input_source has no file and no extents: it tells its pages itself.  What
+ * is the same for all of it, the pages behind the end, what is behind the end in
+ * the last page and pages of zeros, is not its business.
  *
  * The kernel is told of extents ahead of the reads, each once: `ahead` is how
  * far.  It is the only thing that changes after input_open(); SEEK_DATA moves
@@ -33,6 +37,7 @@
 #define AHEAD (16u << 20)
 
 struct input {
+	const struct input_source *source;	/* or NULL: a file */
 	char *path;
 	int fd;
 	enum input_mode mode;
@@ -303,6 +308,26 @@ int input_open(const char *path, enum input_mode mode, const struct input_range 
 	return 0;
 }
 
+int input_from(const struct input_source *source, struct input **ret, struct err *err)
+{
+	struct input *in;
+
+	if (source->size > IMAGE_SIZE_MAX)
+		return err_set(err, -EFBIG, "%" PRIu64 " bytes are more than an image can have",
+			       source->size);
+	in = calloc(1, sizeof(*in));
+	if (!in)
+		return err_set(err, -ENOMEM, "out of memory");
+	pthread_mutex_init(&in->lock, NULL);
+	in->fd = -1;
+	in->mode = INPUT_DIFF;
+	in->source = source;
+	in->size = source->size;
+	in->expect = source->expect;
+	*ret = in;
+	return 0;
+}
+
 void input_close(struct input *in)
 {
 	if (!in)
@@ -325,10 +350,19 @@ uint64_t input_expect(const struct input *in)
 	return in->expect;
 }
 
+static uint64_t next_of_source(const struct input *in, uint64_t frame)
+{
+	uint64_t page = in->source->next(in->source->ctx, frame * FRAME_PAGES);
+
+	return page >= page_up(in->size) >> PAGE_SHIFT ? UINT64_MAX : page / FRAME_PAGES;
+}
+
 uint64_t input_next_frame(struct input *in, uint64_t frame)
 {
 	struct extent e;
 
+	if (in->source)
+		return next_of_source(in, frame);
 	if (frame > in->size >> FRAME_SHIFT || !next_extent(in, frame << FRAME_SHIFT, &e))
 		return UINT64_MAX;
 	return e.off >> FRAME_SHIFT;
@@ -409,6 +443,29 @@ static void kinds_init(const struct input *in, uint64_t base, uint8_t *kind)
 	memset(kind + inside, INPUT_PAGE_ZERO, FRAME_PAGES - inside);
 }
 
+/* What is behind the end of the image, in its last page, is not part of it. */
+static void cut_last(const struct input *in, uint64_t base, uint8_t *buf)
+{
+	uint64_t end = page_up(in->size);
+
+	if (end > base && end - base <= FRAME_SIZE)
+		memset(buf + (in->size - base), 0, end - in->size);
+}
+
+static int read_source(const struct input *in, uint64_t frame, uint8_t *buf, uint8_t *kind,
+		       struct err *err)
+{
+	int rc = in->source->read(in->source->ctx, frame, buf, kind, err);
+
+	if (rc < 0)
+		return rc;
+	cut_last(in, frame << FRAME_SHIFT, buf);
+	for (size_t i = 0; i < FRAME_PAGES; i++)
+		if (kind[i] == INPUT_PAGE_DATA)
+			kind[i] = page_kind(buf + (i << PAGE_SHIFT));
+	return rc;
+}
+
 int input_read(struct input *in, uint64_t frame, uint8_t *buf, uint8_t kind[512],
 	       struct err *err)
 {
@@ -417,6 +474,8 @@ int input_read(struct input *in, uint64_t frame, uint8_t *buf, uint8_t kind[512]
 	int npages = 0, rc;
 
 	kinds_init(in, base, kind);
+	if (in->source)
+		return read_source(in, frame, buf, kind, err);
 	advise(in, base);
 	while (pos < end && next_extent(in, pos, &e) && e.off < end) {
 		e.end = min_u64(e.end, end);

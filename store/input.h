@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * input: what a commit reads: a regular file or a block device, in frames.
+ * input: what a commit reads: a regular file, a block device or an input_source, in frames.
  *
  * FULL:  holes are zeros.
  * DIFF:  holes mean "as in the parent".
@@ -40,12 +40,16 @@ int input_open(const char *path, enum input_mode mode, const struct input_range 
 struct input_source {
 	uint64_t size;		/* bytes */
 	uint64_t expect;	/* about how many will be read */
-	/* The first page >= `page` to be read or zero, or UINT64_MAX. */
+	/* The first page >= `page` to be read or zero, or UINT64_MAX.  One thread at a time. */
 	uint64_t (*next)(void *ctx, uint64_t page);
-	/* As input_read(). */
+	/*
+	 * kind[] has PARENT, and ZERO behind the end: it sets what it knows better, DATA or
+	 * ZERO, fills in DATA pages (of zeros, too) and returns how many these are.  Any thread.
+	 */
 	int (*read)(void *ctx, uint64_t frame, uint8_t *buf, uint8_t kind[512], struct err *err);
-	void *ctx;		/* outlives the input */
+	void *ctx;
 };
+/* -EFBIG, -ENOMEM.  `source` and its ctx outlive the input. */
 int input_from(const struct input_source *source, struct input **ret, struct err *err);
 void input_close(struct input *in);	/* NULL is fine */
 uint64_t input_size(const struct input *in);	/* bytes */
@@ -58,7 +62,9 @@ uint64_t input_expect(const struct input *in);
  */
 int input_dirty_from(struct input *in, uint64_t off);
 
-/* The first frame >= `frame` that has something to read, or UINT64_MAX. */
+/*
+ * The first frame >= `frame` that has something to read, or UINT64_MAX.  One thread at a time.
+ */
 uint64_t input_next_frame(struct input *in, uint64_t frame);
 
 enum input_page { INPUT_PAGE_DATA, INPUT_PAGE_ZERO, INPUT_PAGE_PARENT };

@@ -239,6 +239,13 @@ static int list_holders(const struct stat st[2], int *pids, int max)
 	return n;
 }
 
+int lease_lockers(const struct stat *st, int *pids, int max)
+{
+	struct stat both[2] = {*st, *st};
+
+	return list_holders(both, pids, max);
+}
+
 int lease_holders(struct store *store, const struct digest *id, int *pids, int max)
 {
 	char name[NAME_LEN];

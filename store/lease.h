@@ -18,6 +18,7 @@
 #include "store/base/err.h"
 #include "store/digest.h"
 
+struct stat;
 struct store;
 
 /*
@@ -38,6 +39,8 @@ int lease_held(struct store *store, const struct digest *id);
 int lease_file_held(struct store *store, const struct digest *id);
 /* Pids of the holders from /proc/locks, at most `max`; how many there are. */
 int lease_holders(struct store *store, const struct digest *id, int *pids, int max);
+/* Pids of those who have the file locked (flock), at most `max`; how many there are. */
+int lease_lockers(const struct stat *st, int *pids, int max);
 /* Exclusive or -EBUSY; a descriptor.  For gc, which then unlinks the file. */
 int lease_take_exclusive(struct store *store, const struct digest *id);
 void lease_remove(struct store *store, const struct digest *id, int fd);

@@ -35,6 +35,8 @@ bool live_row_name_ok(const char *name);	/* as tags */
 
 /* -ENOENT with a sentence; -EBADMSG. */
 int live_row_get(struct store *store, const char *name, struct live_row *ret, struct err *err);
+/* The last word on it: 1, a row; 0, it was removed; -ENOENT, nothing was ever said. */
+int live_row_said(struct store *store, const char *name, struct err *err);
 /* By name. */
 int live_row_each(struct store *store, int (*fn)(void *ctx, const struct live_row *row), void *ctx,
 		  struct err *err);

@@ -46,12 +46,22 @@ struct live_size {
 	uint64_t size;		/* bytes; at least the layer's */
 };
 
+struct live_new {
+	const char *name;
+	const struct digest *from;	/* or NULL: no layer */
+	const struct live_size *sizes;	/* of images that the layer lacks, or that are to grow */
+	size_t nsizes;
+};
+
 /*
- * -EEXIST; -ENOENT: no such layer; -EINVAL: a bad name, a size below the layer's, neither
- * layer nor image; what delta_create() says.  Nothing is left of one that failed.
+ * -EEXIST (the files of one that was lost, too); -ENOENT: no such layer; -EINVAL: a bad name, a
+ * size below the layer's, neither layer nor image; what delta_create() says.  Nothing is left
+ * of one that failed.
  */
-int live_create(struct store *store, const char *name, const struct digest *from,
-		const struct live_size *sizes, size_t nsizes, uint64_t wait_ms, struct err *err);
+int live_make(struct store *store, const struct live_new *what, uint64_t wait_ms,
+	      struct err *err);
+#define live_create(store, name, from, sizes, nsizes, wait_ms, err)			\
+	live_make(store, &(const struct live_new){name, from, sizes, nsizes}, wait_ms, err)
 /* -ENOENT; -EBUSY with the pid that has it open.  What was not committed is gone. */
 int live_remove(struct store *store, const char *name, uint64_t wait_ms, struct err *err);
 
@@ -74,7 +84,10 @@ struct live_info {
 /* Beside whoever writes to it: what was so at some moment of the call.  No lock. */
 int live_info(struct store *store, const char *name, struct live_info *ret, struct err *err);
 
-/* Removes directories in STORE/live that no row speaks of.  Under the writer's lock. */
+/*
+ * Removes what removed and half-made ones left in STORE/live.  What was written to one whose row
+ * was lost (nothing says that it was removed) stays.  Under the writer's lock.
+ */
 int live_tidy(struct store *store, struct err *err);
 
 /* ---- one that is open (live.c) ---- */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "store/append.h"
+#include "store/commit.h"
 #include "store/decide.h"
 #include "store/index.h"
 #include "store/store.h"
@@ -19,6 +20,7 @@ struct rows {
 	struct index_layer layer;
 	struct index_decision attrs;
 	struct index_decision tag;
+	struct index_decision also;
 	struct buf manifest;
 	struct buf values;
 };
@@ -137,6 +139,16 @@ static int append_tag(struct publish *p, struct rows *rows, struct err *err)
 	return decide_append(p->append, &rows->tag, err);
 }
 
+static int append_also(struct publish *p, struct rows *rows, struct err *err)
+{
+	int rc;
+
+	if (!p->also)
+		return 0;
+	rc = p->also->decision(p->also->ctx, &p->layer->id, &rows->also, err);
+	return rc < 0 ? rc : decide_append(p->append, &rows->also, err);
+}
+
 static int put_rows(struct publish *p, const struct rows *rows, struct err *err)
 {
 	struct index *ix = p->store->index;
@@ -148,6 +160,8 @@ static int put_rows(struct publish *p, const struct rows *rows, struct err *err)
 		rc = index_decision_put(ix, &rows->attrs, err);
 	if (rc == 0 && p->tag)
 		rc = index_decision_put(ix, &rows->tag, err);
+	if (rc == 0 && p->also)
+		rc = index_decision_put(ix, &rows->also, err);
 	return rc < 0 ? rc : append_publish(p->append, err);
 }
 
@@ -172,6 +186,8 @@ static int publish(struct publish *p, struct rows *rows, struct err *err)
 		rc = append_attrs(p, rows, err);
 	if (rc == 0)
 		rc = append_tag(p, rows, err);
+	if (rc == 0)
+		rc = append_also(p, rows, err);
 	if (rc == 0)
 		rc = append_sync(p->append, err);
 	return rc < 0 ? rc : commit_rows(p, rows, err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * publish: a sealed layer becomes known: its manifest, attributes and tag are
- * appended, everything is made durable, and one transaction names it all.
+ * publish: a sealed layer becomes known: its manifest, attributes, tag and what else is
+ * decided are appended, everything is made durable, and one transaction names it all.
  */
 #ifndef LAMINA_PUBLISH_H
 #define LAMINA_PUBLISH_H
@@ -14,6 +14,7 @@
 #include "store/layer.h"
 
 struct append;
+struct commit_also;
 struct store;
 
 struct publish {
@@ -23,6 +24,7 @@ struct publish {
 	struct layer *layer;		/* its id and seq are set */
 	const struct attrs *attrs;
 	const char *tag;		/* or NULL */
+	const struct commit_also *also;	/* or NULL; asked when the id is known */
 	bool existed;			/* out: it is there already, of the same frames */
 	bool again;			/* out: it was there, of frames that were lost */
 };

@@ -12,6 +12,7 @@
 #include "store/decide.h"
 #include "store/index.h"
 #include "store/layer.h"
+#include "store/live-row.h"
 #include "store/mark.h"
 #include "store/recover-private.h"
 #include "store/seg.h"
@@ -63,18 +64,30 @@ static int add_layer(void *ctx, const struct index_layer *l)
 	return vec_push(&s->layers, row) < 0 ? no_memory(s->r) : 0;
 }
 
+/* Zeros: none. */
+static struct digest layer_of(const struct index_decision *d)
+{
+	struct digest id = {{0}};
+	struct live_row live;
+
+	if (d->kind == DECISION_LIVE)
+		return live_row_decode(d, &live) == 0 ? live.base : id;
+	if (d->kind != DECISION_TAG)
+		memcpy(&id, d->key, sizeof(id));
+	else if (d->has_value)
+		memcpy(&id, d->value, sizeof(id));
+	return id;
+}
+
 static int add_decision(void *ctx, const struct index_decision *d)
 {
 	struct settle *s = ctx;
 	struct decision_row row = {
 		.kind = d->kind, .key_len = d->key_len, .seq = d->seq, .has_value = d->has_value,
+		.layer = layer_of(d),
 	};
 
 	memcpy(row.key, d->key, d->key_len);
-	if (d->kind != DECISION_TAG)
-		memcpy(&row.layer, d->key, sizeof(row.layer));
-	else if (d->has_value)
-		memcpy(&row.layer, d->value, sizeof(row.layer));
 	return vec_push(&s->decisions, row) < 0 ? no_memory(s->r) : 0;
 }
 
@@ -116,13 +129,15 @@ static int miss_decided(struct settle *s, const struct decision_row *d)
 {
 	char by[TAG_NAME_MAX + 32];
 
-	if (d->kind == DECISION_REMOVE || !d->has_value)
+	if (d->kind == DECISION_REMOVE || !d->has_value || digest_is_zero(&d->layer))
 		return 0;
 	if (d->kind == DECISION_ATTRS)
 		return miss(s, &d->layer, "attributes name");
 	if (d->kind == DECISION_TRACE)
 		return miss(s, &d->layer, "a trace names");
-	(void)snprintf(by, sizeof(by), "tag '%.*s' names", (int)d->key_len, (const char *)d->key);
+	(void)snprintf(by, sizeof(by), d->kind == DECISION_LIVE ? "live image '%.*s' stands on" :
+								  "tag '%.*s' names",
+		       (int)d->key_len, (const char *)d->key);
 	return miss(s, &d->layer, by);
 }
 
@@ -212,6 +227,8 @@ static bool is_needed(const struct settle *s, const struct decision_row *d)
 {
 	const struct layer_row *l;
 
+	if (d->kind == DECISION_LIVE)
+		return true;
 	if ((d->kind == DECISION_TAG || d->kind == DECISION_TRACE) && !d->has_value)
 		return true;
 	l = find_layer(s, &d->layer);
@@ -230,6 +247,25 @@ static void note_tag(struct settle *s, const struct decision_row *d)
 			     fmt_hex(name, d->layer.b, NAME_BYTES));
 }
 
+static void count_decision(struct settle *s, const struct decision_row *d)
+{
+	const struct layer_row *l;
+	char name[2 * NAME_BYTES + 1];
+
+	s->r->res.tags += d->kind == DECISION_TAG && d->has_value;
+	if (d->kind != DECISION_LIVE || !d->has_value)
+		return;
+	s->r->res.live++;
+	l = find_layer(s, &d->layer);
+	if (digest_is_zero(&d->layer) || (l && l->fate == LIVES))
+		return;
+	/* What was written to it is there: perhaps the layer comes back. */
+	s->r->res.live_lost++;
+	recover_note(s->r, "live image '%.*s' cannot be opened: its layer %s is not there",
+		     (int)d->key_len, (const char *)d->key,
+		     fmt_hex(name, d->layer.b, NAME_BYTES));
+}
+
 static int drop_decisions(struct settle *s)
 {
 	int rc = 0;
@@ -238,7 +274,7 @@ static int drop_decisions(struct settle *s)
 		const struct decision_row *d = &s->decisions.v[i];
 
 		if (is_needed(s, d)) {
-			s->r->res.tags += d->kind == DECISION_TAG && d->has_value;
+			count_decision(s, d);
 			continue;
 		}
 		note_tag(s, d);

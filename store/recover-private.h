@@ -113,6 +113,12 @@ int recover_segs_adopt(struct recover *r);
 int recover_segs_list(struct recover *r);
 int recover_segs_hook(struct recover *r);
 
+/*
+ * recover-live.c: the new index's live images and their directories, once the rows are settled; in
+ * the caller's transaction.
+ */
+int recover_live_settle(struct recover *r);
+
 /* recover-layer.c: drops what is removed or incomplete, and all that only it reached. */
 int recover_layers_settle(struct recover *r);
 

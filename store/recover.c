@@ -230,6 +230,8 @@ static int finish_index(struct recover *r)
 		return rc;
 	rc = put_counters(r);
 	if (rc == 0)
+		rc = recover_live_settle(r);
+	if (rc == 0)
 		rc = index_commit(ix, r->err);
 	index_abort(ix);
 	if (rc < 0)

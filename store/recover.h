@@ -6,7 +6,9 @@
  * (with a number if there is one) and replaced at the end.  Damaged records
  * are skipped by searching for the next header; a segment whose digest list
  * is damaged is rebuilt from its chunks.  A layer whose frames or chunks are
- * incomplete is left out and named.
+ * incomplete is left out and named.  Live images come back; one whose layer or
+ * deltas are lost is named and kept, and so are deltas of which nothing in the
+ * packs speaks.
  *
  * An old index that can be read says which store this is and which layers
  * there were; one of a newer lamina is refused with -EPROTONOSUPPORT and left
@@ -26,6 +28,7 @@
 struct recover_result {
 	uint64_t packs, records, damaged;	/* damaged: places skipped */
 	uint64_t layers, lost, removed, tags;
+	uint64_t live, live_lost;	/* those that cannot be opened, or have no row any more */
 	bool compared;		/* with an old index: no other layer is lost */
 	double seconds;
 };

@@ -64,22 +64,31 @@ static int look_layer(void *ctx, const struct index_layer *row)
 				 "(the index still has it)");
 }
 
+/* A row that is known by its name. */
+static int look_named(struct missing *m, const struct index_decision *row)
+{
+	bool tag = row->kind == DECISION_TAG;
+	struct verify_item fault = {
+		.what = tag ? "tag" : "live", .about = VERIFY_RECORD, .id = row->seq,
+		.pack = row->pack,
+	};
+
+	return verify_faults_add(m->v, fault, "what became of %s '%.*s' is not in the pack any "
+				 "more (the index still has it)", tag ? "tag" : "live image",
+				 (int)row->key_len, (const char *)row->key);
+}
+
 static int look_decision(void *ctx, const struct index_decision *row)
 {
 	struct missing *m = ctx;
-	bool tag = row->kind == DECISION_TAG;
 	struct verify_item fault = {
-		.what = tag ? "tag" : "layer", .about = VERIFY_RECORD, .id = row->seq,
-		.pack = row->pack,
+		.what = "layer", .about = VERIFY_RECORD, .id = row->seq, .pack = row->pack,
 	};
 
 	if (verify_bit(&m->v->seqs_seen, row->seq))
 		return 0;
-	if (tag)
-		return verify_faults_add(m->v, fault,
-					 "what became of tag '%.*s' is not in the pack "
-					 "any more (the index still has it)", (int)row->key_len,
-					 (const char *)row->key);
+	if (row->kind == DECISION_TAG || row->kind == DECISION_LIVE)
+		return look_named(m, row);
 	return verify_faults_add(m->v, fault, "%s of a layer is not in the pack any more "
 				 "(the index still has it)",
 				 row->kind == DECISION_REMOVE ? "the removal" :

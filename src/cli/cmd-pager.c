@@ -5,6 +5,7 @@
 
 #include "src/cli/out.h"
 #include "src/cli/pager.h"
+#include "src/cli/verb.h"
 
 #define TO(field) OPT_TO(struct pager_args, field)
 
@@ -130,90 +131,28 @@ static int run_drain(struct cli *cli, int argc, char **argv)
 
 /* ---- the dispatcher ---- */
 
-static const struct verb {
-	const char *name;
-	const char *operand;	/* the one that it wants, or NULL */
-	bool many;		/* any number of them */
-	const char *task;
-	const char *options;	/* that it has besides --socket */
-	int (*run)(struct cli *cli, int argc, char **argv);
-} verbs[] = {
-	{"ls", NULL, false, "list the pager's sessions", "", pager_ls},
-	{"show", "ID", false, "show the session", "", pager_show},
-	{"create", "ID", false, "make the session",
-	 " memfile listen prefetch trace record on-error detachable hold peer-uid "
+static const struct verb verbs[] = {
+	{"ls", NULL, 0, 0, "list the pager's sessions", " socket ", pager_ls},
+	{"show", "ID", 1, 1, "show the session", " socket ", pager_show},
+	{"create", "ID", 1, 1, "make the session",
+	 " socket memfile listen prefetch trace record on-error detachable hold peer-uid "
 	 "handoff-timeout ",
 	 pager_create},
-	{"close", "ID", false, "close the session", " force ", run_close},
-	{"graduate", NULL, true, "graduate sessions",
-	 " all rate min-available max-pressure timeout ", pager_graduate},
-	{"cancel", "ID", false, "cancel the graduation", "", run_cancel},
-	{"drain", NULL, false, "drain the pager", " exit ", run_drain},
-	{"top", NULL, false, "watch the pager's sessions", " interval count ", pager_top},
-	{"upgrade", NULL, false, "upgrade the pagers", " takeover program exit ", pager_upgrade},
+	{"close", "ID", 1, 1, "close the session", " socket force ", run_close},
+	{"graduate", "ID..., or --all", 0, CMD_ANY, "graduate sessions",
+	 " socket all rate min-available max-pressure timeout ", pager_graduate},
+	{"cancel", "ID", 1, 1, "cancel the graduation", " socket ", run_cancel},
+	{"drain", NULL, 0, 0, "drain the pager", " socket exit ", run_drain},
+	{"top", NULL, 0, 0, "watch the pager's sessions", " socket interval count ", pager_top},
+	{"upgrade", NULL, 0, 0, "upgrade the pagers", " socket takeover program exit ",
+	 pager_upgrade},
+	{.name = NULL}
 };
-
-static const struct verb *find_verb(const char *name)
-{
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-		if (!strcmp(verbs[i].name, name))
-			return &verbs[i];
-	return NULL;
-}
-
-static bool is_given(const struct opt *o, const void *args)
-{
-	const void *at = (const char *)args + o->to;
-
-	switch (o->kind) {
-	case OPT_FLAG:
-		return *(const bool *)at;
-	case OPT_TEXT:
-		return *(const char *const *)at != NULL;
-	case OPT_WORDS:
-		return ((const struct opt_words *)at)->n != 0;
-	default:
-		return false;
-	}
-}
-
-/* An option that was given and that the verb has not, or NULL. */
-static const char *needless(const struct verb *verb, const void *args)
-{
-	char word[64];
-
-	for (const struct opt *o = opts; o->kind != OPT_END; o++) {
-		(void)snprintf(word, sizeof(word), " %s ", o->name);
-		if (is_given(o, args) && strcmp(o->name, "socket") != 0 &&
-		    !strstr(verb->options, word))
-			return o->name;
-	}
-	return NULL;
-}
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	static struct cmd cmd;		/* cmd_pager, with the verb's task */
-	const struct verb *verb = find_verb(argv[0]);
-	const char *option;
-	int rc;
+	int rc = verb_run(cli, verbs, argc, argv);
 
-	if (!verb)
-		return cli_usage(cli, "'%s' is not ls, show, create, close, graduate, cancel, "
-				 "drain, top or upgrade", argv[0]);
-	if (argc - 1 < (verb->operand != NULL))
-		return cli_usage(cli, "pager %s wants %s", verb->name, verb->operand);
-	if (!verb->many && argc - 1 > (verb->operand != NULL))
-		return cli_usage(cli, verb->operand ? "pager %s takes one %s" :
-				 "pager %s takes no operands%s", verb->name,
-				 verb->operand ? verb->operand : "");
-	option = needless(verb, cli->args);
-	if (option)
-		return cli_usage(cli, "pager %s has no --%s", verb->name, option);
-	cmd = *cli->cmd;
-	cmd.task = verb->task;
-	cli->cmd = &cmd;
-	rc = verb->run(cli, argc - 1, argv + 1);
 	pager_forget(cli);
 	return rc;
 }

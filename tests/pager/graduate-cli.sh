@@ -38,7 +38,7 @@ graduate x --max-pressure 5%|--max-pressure: '5%' is not a number from 0 to 100
 graduate x --timeout soon|--timeout: 'soon' is not a duration such as 30s or 10m
 graduate x --force|pager graduate has no --force
 cancel|pager cancel wants ID
-cancel x y|pager cancel takes one ID
+cancel x y|pager cancel takes no more than ID
 cancel --all x|pager cancel has no --all
 close --exit x|pager close has no --exit
 END

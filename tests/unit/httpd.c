@@ -19,9 +19,13 @@ static void get_thing(struct httpd_call *call, void *ctx)
 
 static void get_query(struct httpd_call *call, void *ctx)
 {
+	static const char *const names[] = {"q", "r", NULL};
+
 	(void)ctx;
-	httpd_json(call, 200, json_pack("{s:s*, s:s*, s:s*}", "q", httpd_query(call, "q"), "r",
-					httpd_query(call, "r"), "x", httpd_header(call, "x-test")));
+	httpd_json(call, 200,
+		   json_pack("{s:s*, s:s*, s:s*, s:s*}", "q", httpd_query(call, "q"), "r",
+			     httpd_query(call, "r"), "x", httpd_header(call, "x-test"), "other",
+			     httpd_query_other(call, names)));
 }
 
 static void post_body(struct httpd_call *call, void *ctx)
@@ -173,6 +177,7 @@ static void test_queries(void)
 	is_answer(GET("/query?q=a+b%26&r"), 200, "{\"q\":\"a b&\",\"r\":\"\"}");
 	is_answer(GET("/query?&&r=1&q"), 200, "{\"q\":\"\",\"r\":\"1\"}");
 	is_answer(GET("/query?q=1&q=2"), 200, "{\"q\":\"1\"}");
+	is_answer(GET("/query?q=1&Q=2&s"), 200, "{\"q\":\"1\",\"other\":\"Q\"}");
 	is_answer(GET("/query"), 200, "{}");
 	is_answer(GET("/query?q=%"), 400,
 		  "{\"error\":\"a bad percent-encoding in the path or a parameter\"}");

@@ -394,8 +394,112 @@ static void test_device(void)
 	detach(dev);
 }
 
+/* ---- a source ---- */
+
+/* Pages that say something: the content of each is its number, 0 zeros, 'z' "it is zero". */
+struct pages {
+	struct input_source source;
+	struct {
+		uint64_t page;
+		char content;
+	} v[8];
+	size_t n;
+};
+
+static uint64_t pages_next(void *ctx, uint64_t page)
+{
+	const struct pages *p = ctx;
+
+	for (size_t i = 0; i < p->n; i++)
+		if (p->v[i].page >= page)
+			return p->v[i].page;
+	return UINT64_MAX;
+}
+
+static int pages_read(void *ctx, uint64_t frame, uint8_t *to, uint8_t *kinds_, struct err *e)
+{
+	const struct pages *p = ctx;
+	int n = 0;
+
+	if (frame == 9)
+		return err_set(e, -EIO, "page 9 cannot be read");
+	for (size_t i = 0; i < p->n; i++) {
+		uint64_t k = p->v[i].page - frame * FRAME_PAGES;
+
+		if (k >= FRAME_PAGES)
+			continue;
+		kinds_[k] = p->v[i].content == 'z' ? INPUT_PAGE_ZERO : INPUT_PAGE_DATA;
+		if (p->v[i].content == 'z')
+			continue;
+		memset(to + k * PAGE_SIZE, p->v[i].content, PAGE_SIZE);
+		n++;
+	}
+	return n;
+}
+
+static struct input *open_pages(struct pages *p, uint64_t size)
+{
+	struct input *in = NULL;
+
+	p->source = (struct input_source){.size = size, .expect = 12345, .next = pages_next,
+					  .read = pages_read, .ctx = p};
+	if (input_from(&p->source, &in, &err) < 0)
+		bail("input_from: %s", err.text);
+	return in;
+}
+
+static void test_source(void)
+{
+	struct pages p = {.v = {{1, 'a'}, {2, 0}, {4, 'z'}, {3 * FRAME_PAGES + 6, 'b'}}, .n = 4};
+	struct input *in = open_pages(&p, 3 * (uint64_t)FRAME_SIZE + 6 * PAGE_SIZE + 100);
+
+	is_int(input_size(in), 3 * FRAME_SIZE + 6 * PAGE_SIZE + 100, "a source's size");
+	is_int(input_expect(in), 12345, "what it expects");
+	is_int(input_next_frame(in, 0), 0, "there is something in frame 0");
+	is_int(input_next_frame(in, 1), 3, "frames about which it says nothing are passed over");
+	is_int(input_next_frame(in, 4), UINT64_MAX, "to the end");
+	is_int(read_frame(in, 0), 2, "pages that were read, of zeros, too");
+	is_str(kinds(), "1P1D1Z1P1Z507P", "the rest is the parent's");
+	is_int(buf[PAGE_SIZE + 4095], 'a', "data is what the source said");
+	is_int(read_frame(in, 1), 0, "of a frame without anything nothing is read");
+	is_str(kinds(), "512P", "it is the parent's");
+	is_int(read_frame(in, 3), 1, "the last page");
+	is_str(kinds(), "6P1D505Z", "behind the end is zero");
+	is_int(buf[6 * PAGE_SIZE + 99], 'b', "it has what is before the end");
+	is_int(buf[6 * PAGE_SIZE + 100], 0, "and nothing of what is behind");
+	is_int(buf[7 * PAGE_SIZE - 1], 0, "to its last byte");
+	is_int(input_check(in, &err), 0, "a source does not change");
+	is_int(input_dirty_from(in, 0), 0, "and has no ranges");
+	input_close(in);
+}
+
+static void test_source_ends(void)
+{
+	struct pages p = {.v = {{9 * FRAME_PAGES, 'a'}}, .n = 1};
+	struct input *in = open_pages(&p, 9 * (uint64_t)FRAME_SIZE);
+
+	is_int(input_next_frame(in, 0), UINT64_MAX, "what lies behind the end is not read");
+	input_close(in);
+	in = open_pages(&p, 9 * (uint64_t)FRAME_SIZE + 1);
+	is_int(input_next_frame(in, 0), 9, "but a page of which a byte is before it");
+	is_err(read_frame(in, 9), &err, -EIO, "page 9 cannot be read");
+	input_close(in);
+	in = open_pages(&p, 0);
+	is_int(input_next_frame(in, 0), UINT64_MAX, "of nothing nothing is read");
+	input_close(in);
+	p.source.size = IMAGE_SIZE_MAX + 1;
+	is_err(input_from(&p.source, &in, &err), &err, -EFBIG,
+	       "281474976710657 bytes are more than an image can have");
+	p.source.size = 1;
+	fault_arm(FAULT_MALLOC, 1, ENOMEM);
+	is_err(input_from(&p.source, &in, &err), &err, -ENOMEM, "out of memory");
+	fault_disarm();
+}
+
 int main(void)
 {
+	test_source();
+	test_source_ends();
 	test_full();
 	test_diff();
 	test_dirty();

@@ -218,6 +218,25 @@ static void test_cut(void)
 	end(b);
 }
 
+/* In the middle of a block, and of what is read in one go. */
+static void test_first_bad(void)
+{
+	static const struct bulk_limits any;
+	bool right = true;
+	struct bulk *b;
+
+	begin();
+	if (truncate(tap_path("memfile"), 970 * PAGE) < 0)
+		bail("truncate");
+	for (uint64_t page = 965; page < 975; page++)
+		state_set(rig.s.state, page, STATE_PRESENT);
+	b = start(&any);
+	is_int(run(b, &right), BULK_FAILED, "a file that is cut off within its last block");
+	is_err(bulk_error(b, &err), &err, -EIO, "offset %d of '%s' cannot be read: the file has "
+	       "become too short", 975 * 4096, tap_path("memfile"));
+	end(b);
+}
+
 static void test_limits(void)
 {
 	const struct bulk_limits slow = {.rate = 1};
@@ -278,6 +297,7 @@ int main(void)
 	test_holes();
 	test_cold_end();
 	test_cut();
+	test_first_bad();
 	test_limits();
 	return tap_done();
 }
