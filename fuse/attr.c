@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fuse/hold.h"
+#include "fuse/live-hold.h"
 #include "store/view.h"
 
 #define TEXT_TIMEOUT 1.0
@@ -97,6 +98,27 @@ static double set_trace(struct server *s, struct node *node, struct stat *st)
 	return 0;
 }
 
+static void set_live(struct server *s, struct node *node, struct stat *st)
+{
+	set_dir(s, st, 0);
+	set_times(st, lives_item(node)->created);
+}
+
+/* Who may read may write, if he is the owner; the others as `mode` says.  See live-hold.h. */
+static double set_live_image(struct server *s, struct node *node, struct stat *st)
+{
+	struct live_hold_stat live = {0};
+	struct err err = {""};
+	mode_t mode = s->options->mode;
+	int rc = live_hold_stat(s, lives_image(node), &live, &err);
+
+	if (rc < 0 && rc != -ENOENT)
+		damage_log(&s->damage, err.text);
+	set_file(st, mode | (mode & 0400) >> 1, live.size, live.data_bytes);
+	st->st_atim = st->st_mtim = st->st_ctim = live.mtime;
+	return 0;
+}
+
 static double set_symlink(struct stat *st)
 {
 	st->st_mode = S_IFLNK | 0777;
@@ -109,11 +131,19 @@ static double set_by_kind(struct server *s, struct node *node, struct stat *st)
 {
 	switch (node->kind) {
 	case NODE_ROOT:
-		set_dir(s, st, 2);
+		set_dir(s, st, 3);
 		return ATTR_FOREVER;
 	case NODE_LAYERS:
 		set_dir(s, st, __atomic_load_n(&s->nlayers, __ATOMIC_RELAXED));
 		return ATTR_FOREVER;	/* until watch.h says otherwise */
+	case NODE_LIVES:
+		set_dir(s, st, __atomic_load_n(&s->nlives, __ATOMIC_RELAXED));
+		return ATTR_FOREVER;
+	case NODE_LIVE:
+		set_live(s, node, st);
+		return ATTR_FOREVER;
+	case NODE_LIVE_IMAGE:
+		return set_live_image(s, node, st);
 	case NODE_LAYER:
 		set_dir(s, st, 1);
 		return ATTR_FOREVER;
@@ -150,6 +180,8 @@ double attr_name_timeout(const struct node *node)
 	case NODE_LAYER:
 	case NODE_TAG:
 	case NODE_TRACE:
+	case NODE_LIVE:
+	case NODE_LIVE_IMAGE:
 		return 0;
 	default:
 		return ATTR_FOREVER;
@@ -163,6 +195,8 @@ uint64_t attr_parent_ino(struct server *s, const struct node *dir)
 		return tree_layers(s->tree)->ino;
 	case NODE_TRACES:
 		return dir->layer->dir.ino;
+	case NODE_LIVE:
+		return tree_lives(s->tree)->ino;
 	default:
 		return tree_root(s->tree)->ino;
 	}

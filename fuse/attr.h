@@ -19,8 +19,8 @@
 double attr_fill(struct server *server, struct node *node, struct stat *ret);
 
 /*
- * The seconds for which the name of a node stays true.  A layer or trace can be
- * removed and a tag moved at any time, so these names are asked for each time.
+ * The seconds for which the name of a node stays true.  A layer, trace or live image can
+ * be removed and a tag moved at any time, so these names are asked for each time.
  */
 double attr_name_timeout(const struct node *node);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fuse/hold.h"
+#include "fuse/live-hold.h"
 #include "fuse/server.h"
 #include "store/base/fmt.h"
 #include "store/base/log.h"
@@ -113,6 +114,9 @@ int file_text(struct server *s, struct node *node, char **ret, size_t *ret_len,
 
 static int fill(struct server *s, struct file *f, struct err *err)
 {
+	if (f->node->kind == NODE_LIVE_IMAGE)
+		return live_hold_get(s, lives_image(f->node), &f->live, &f->keep_cache, err);
+	f->keep_cache = true;
 	if (f->node->kind == NODE_IMAGE)
 		return hold_get(s, tree_image(f->node), &f->view, err);
 	return file_text(s, f->node, &f->text, &f->len, err);
@@ -152,6 +156,8 @@ static void end(struct server *s, struct file *f)
 	stats_add(&s->stats, STATS_OPEN_FILES, -1);
 	if (f->view)
 		hold_put(s, tree_image(f->node));
+	if (f->live)
+		live_hold_put(s, lives_item(f->node));
 	tree_forget(s->tree, f->node, 1);
 	free(f->text);
 	free(f);
@@ -180,12 +186,15 @@ static void log_one(const struct file *f)
 {
 	char id[DIGEST_HEX_LEN];
 
-	if (f->node->kind != NODE_IMAGE) {
+	if (f->node->kind == NODE_IMAGE)
+		log_warn("busy: pid %d has '%s' of layer %.12s open", (int)f->pid,
+			 tree_image(f->node)->name,
+			 fmt_hex(id, f->node->layer->id.b, DIGEST_LEN));
+	else if (f->node->kind == NODE_LIVE_IMAGE)
+		log_warn("busy: pid %d has '%s' of live image '%s' open", (int)f->pid,
+			 lives_image(f->node)->name, lives_item(f->node)->name);
+	else
 		log_warn("busy: pid %d has '%s' open", (int)f->pid, text_name(f->node));
-		return;
-	}
-	log_warn("busy: pid %d has '%s' of layer %.12s open", (int)f->pid,
-		 tree_image(f->node)->name, fmt_hex(id, f->node->layer->id.b, DIGEST_LEN));
 }
 
 size_t file_log_open(struct server *s, size_t max)

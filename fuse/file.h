@@ -15,12 +15,15 @@
 
 #include "fuse/tree.h"
 
+struct live_image;
 struct server;
 
 struct file {
 	unsigned refs;		/* atomic */
 	struct node *node;
-	struct view *view;	/* of an image; else NULL and */
+	bool keep_cache;	/* what the kernel has cached of it is still so */
+	struct view *view;	/* of a layer's image, */
+	struct live_image *live;	/* or of a live image's; else NULL and */
 	char *text;		/* the whole contents as they were at open */
 	size_t len;
 	pid_t pid;		/* who opened it */
@@ -36,7 +39,7 @@ struct file_list {
 void file_list_init(struct file_list *list);
 void file_list_fini(struct file_list *list);
 
-/* Opens an image (takes a hold), info.json, a trace or .stats for process `pid`. */
+/* Opens an image of either kind (takes a hold), info.json, a trace or .stats for process `pid`. */
 int file_open(struct server *server, struct node *node, pid_t pid, struct file **ret,
 	      struct err *err);
 struct file *file_ref(struct file *file);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fuse/attr.h"
+#include "fuse/lives.h"
 #include "store/base/fmt.h"
 #include "store/base/vec.h"
 #include "store/decide.h"
@@ -56,6 +57,11 @@ static int add_trace(void *ctx, const struct traces_item *item)
 	return add(ctx, item->name, tree_trace_ino(&item->layer, item->name), S_IFREG);
 }
 
+static int add_live(void *ctx, const struct live_row *row)
+{
+	return add(ctx, row->name, lives_ino(row->name, row->created), S_IFDIR);
+}
+
 static int add_root(struct listing *l)
 {
 	struct tree *t = l->server->tree;
@@ -64,6 +70,8 @@ static int add_root(struct listing *l)
 	rc = add(l, TREE_LAYERS_NAME, tree_layers(t)->ino, S_IFDIR);
 	if (rc == 0)
 		rc = add(l, TREE_TAGS_NAME, tree_tags(t)->ino, S_IFDIR);
+	if (rc == 0)
+		rc = add(l, TREE_LIVES_NAME, tree_lives(t)->ino, S_IFDIR);
 	if (rc == 0)
 		rc = add(l, TREE_STATS_NAME, tree_stats(t)->ino, S_IFREG);
 	return rc;
@@ -82,6 +90,16 @@ static int add_files(struct listing *l, const struct tree_layer *layer)
 	return rc;
 }
 
+static int add_live_files(struct listing *l, const struct lives_item *item, struct err *err)
+{
+	struct live_row row;
+	int rc = lives_row(l->server->store, item, &row, err);
+
+	for (unsigned i = 0; rc == 0 && i < row.nimages; i++)
+		rc = add(l, row.image[i], lives_image_ino(item, row.image[i]), S_IFREG);
+	return rc;
+}
+
 static int add_content(struct listing *l, struct err *err)
 {
 	struct store *store = l->server->store;
@@ -93,6 +111,10 @@ static int add_content(struct listing *l, struct err *err)
 		return decide_layer_each(store, add_layer, l, err);
 	case NODE_TAGS:
 		return decide_tag_each(store, add_tag, l, err);
+	case NODE_LIVES:
+		return live_row_each(store, add_live, l, err);
+	case NODE_LIVE:
+		return add_live_files(l, lives_item(l->dir), err);
 	case NODE_LAYER:
 		return add_files(l, l->dir->layer);
 	case NODE_TRACES:

@@ -8,10 +8,12 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -37,6 +39,17 @@ static void raise_file_limit(void)
 		return;
 	lim.rlim_cur = lim.rlim_max;
 	(void)setrlimit(RLIMIT_NOFILE, &lim);
+}
+
+/*
+ * What is written to live images through mappings waits for us to take it.  So this process must
+ * not wait for such pages to be written when it needs memory: the kernel finds it elsewhere.
+ * Threads inherit it.  Not every user may ask for that.
+ */
+static void never_wait_for_ourselves(void)
+{
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
+		log_debug("cannot become an I/O flusher: %s", strerror(errno));
 }
 
 /* Few arenas and a fixed threshold: what the caches drop goes back to the kernel. */
@@ -281,6 +294,7 @@ static int run(const struct options *o)
 	fuse_set_log_func(log_fuse);
 	raise_file_limit();
 	tame_malloc();
+	never_wait_for_ourselves();
 	rc = daemonize_begin(&d, o->foreground, o->pidfile, &err);
 	if (rc == 0)
 		rc = open_and_serve(o, &d, &err);

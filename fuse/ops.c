@@ -14,7 +14,7 @@
  * that every other reader sees, and the kernel refuses shared mappings of a
  * direct one.  write(2) is refused in refuse.c.  A direct open keeps what is
  * cached; a private mapping of it is filled through the page cache like any
- * other.
+ * other.  Live images are there to be written, and cached (live-ops.c).
  *
  * And one rule: once a request has been answered, the next one may already be
  * served by another thread, even the release of the same file.  What is used
@@ -32,54 +32,19 @@
 
 #include "fuse/attr.h"
 #include "fuse/listing.h"
+#include "fuse/live-ops.h"
 #include "fuse/refuse.h"
-#include "fuse/server.h"
+#include "fuse/reply.h"
 #include "store/base/fmt.h"
-#include "store/base/log.h"
 #include "store/decide.h"
+#include "store/live.h"
 #include "store/view.h"
 
 #define BACKGROUND_MAX 64	/* read-ahead requests under way */
 
-static struct server *server_of(fuse_req_t req, enum stats_counter counter)
-{
-	struct server *s = fuse_req_userdata(req);
-
-	stats_add(&s->stats, counter, 1);
-	return s;
-}
-
-static struct file *file_of(const struct fuse_file_info *fi)
-{
-	return (struct file *)(uintptr_t)fi->fh;
-}
-
 static struct listing *listing_of(const struct fuse_file_info *fi)
 {
 	return (struct listing *)(uintptr_t)fi->fh;
-}
-
-/* What a reader is told: what is damaged or of a newer format cannot be read. */
-static int errno_of(int rc)
-{
-	switch (rc) {
-	case -EBADMSG:
-	case -EPROTONOSUPPORT:
-		return EIO;
-	default:
-		return -rc;
-	}
-}
-
-/* Some errors are answers; of the others somebody should know. */
-static void fail(fuse_req_t req, struct server *s, int rc, const struct err *err)
-{
-	if (rc != -ENOENT && rc != -ENOTDIR && rc != -ESTALE) {
-		stats_add(&s->stats, STATS_ERRORS, 1);
-		if (*err->text)
-			damage_log(&s->damage, err->text);
-	}
-	fuse_reply_err(req, errno_of(rc));
 }
 
 static void op_init(void *ctx, struct fuse_conn_info *conn)
@@ -109,7 +74,7 @@ static void op_init(void *ctx, struct fuse_conn_info *conn)
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct server *s = server_of(req, STATS_LOOKUP);
+	struct server *s = reply_server(req, STATS_LOOKUP);
 	struct fuse_entry_param e = {0};
 	struct err err = {""};
 	struct node *node;
@@ -117,7 +82,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	rc = tree_lookup(s->tree, tree_node(s->tree, parent), name, &node, &err);
 	if (rc < 0) {
-		fail(req, s, rc, &err);
+		reply_fail(req, s, rc, &err);
 		return;
 	}
 	e.ino = tree_nodeid(s->tree, node);
@@ -129,7 +94,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	struct server *s = server_of(req, STATS_FORGET);
+	struct server *s = reply_server(req, STATS_FORGET);
 
 	tree_forget(s->tree, tree_node(s->tree, ino), nlookup);
 	fuse_reply_none(req);
@@ -137,7 +102,7 @@ static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 
 static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
-	struct server *s = server_of(req, STATS_FORGET);
+	struct server *s = reply_server(req, STATS_FORGET);
 
 	for (size_t i = 0; i < count; i++)
 		tree_forget(s->tree, tree_node(s->tree, forgets[i].ino), forgets[i].nlookup);
@@ -146,7 +111,7 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct server *s = server_of(req, STATS_GETATTR);
+	struct server *s = reply_server(req, STATS_GETATTR);
 	struct stat st;
 	double timeout;
 
@@ -157,7 +122,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-	struct server *s = server_of(req, STATS_READLINK);
+	struct server *s = reply_server(req, STATS_READLINK);
 	struct node *node = tree_node(s->tree, ino);
 	char target[TREE_TARGET_LEN] = "../" TREE_LAYERS_NAME "/";
 	struct err err = {""};
@@ -167,7 +132,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 	if (node->kind == NODE_TAG)
 		rc = decide_tag_find(s->store, tree_tag(node)->name, &id, &err);
 	if (rc < 0) {
-		fail(req, s, rc, &err);
+		reply_fail(req, s, rc, &err);
 		return;
 	}
 	fmt_hex(target + strlen(target), id.b, DIGEST_LEN);
@@ -185,7 +150,7 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
-	struct server *s = server_of(req, STATS_STATFS);
+	struct server *s = reply_server(req, STATS_STATFS);
 	struct statvfs st;
 
 	(void)ino;
@@ -201,14 +166,14 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct server *s = server_of(req, STATS_OPENDIR);
+	struct server *s = reply_server(req, STATS_OPENDIR);
 	struct listing *listing;
 	struct err err = {""};
 	int rc;
 
 	rc = listing_open(s, tree_node(s->tree, ino), &listing, &err);
 	if (rc < 0) {
-		fail(req, s, rc, &err);
+		reply_fail(req, s, rc, &err);
 		return;
 	}
 	fi->fh = (uintptr_t)listing;
@@ -240,7 +205,7 @@ static int add_entry(void *ctx, const struct listing_entry *e, size_t next)
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		       struct fuse_file_info *fi)
 {
-	struct server *s = server_of(req, STATS_READDIR);
+	struct server *s = reply_server(req, STATS_READDIR);
 	struct dirbuf b = {req, malloc(size), 0, size};
 	struct err err = {""};
 	int rc = -ENOMEM;
@@ -249,7 +214,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	if (b.data)
 		rc = listing_each(listing_of(fi), (size_t)off, add_entry, &b, &err);
 	if (rc < 0)
-		fail(req, s, rc, &err);
+		reply_fail(req, s, rc, &err);
 	else
 		fuse_reply_buf(req, b.data, b.len);
 	free(b.data);
@@ -264,17 +229,29 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 
 /* --- files --- */
 
-/* Nothing can be changed; but an image may be opened as if. */
+/* Of a layer nothing can be changed; but an image may be opened as if. */
 static bool may_open(const struct node *node, int flags)
 {
+	if (node->kind == NODE_LIVE_IMAGE)
+		return true;
 	if (flags & O_TRUNC)
 		return false;
 	return (flags & O_ACCMODE) == O_RDONLY || node->kind == NODE_IMAGE;
 }
 
+static void set_caching(struct fuse_file_info *fi, const struct file *file)
+{
+	bool writes = (fi->flags & O_ACCMODE) != O_RDONLY;
+
+	fi->fh = (uintptr_t)file;
+	fi->direct_io = !file->live && (!file->view || writes);
+	fi->keep_cache = file->keep_cache;
+	fi->noflush = 1;
+}
+
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct server *s = server_of(req, STATS_OPEN);
+	struct server *s = reply_server(req, STATS_OPEN);
 	struct node *node = tree_node(s->tree, ino);
 	struct err err = {""};
 	struct file *file;
@@ -286,24 +263,26 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	rc = file_open(s, node, fuse_req_ctx(req)->pid, &file, &err);
+	if (rc == 0 && file->live && (fi->flags & O_TRUNC)) {
+		rc = live_truncate(file->live, 0, &err);
+		if (rc < 0)
+			file_unref(s, file);
+	}
 	if (rc < 0) {
-		fail(req, s, rc, &err);
+		reply_fail(req, s, rc, &err);
 		return;
 	}
-	fi->fh = (uintptr_t)file;
-	fi->direct_io = !file->view || (fi->flags & O_ACCMODE) != O_RDONLY;
-	fi->keep_cache = 1;
-	fi->noflush = 1;
+	set_caching(fi, file);
 	if (fuse_reply_open(req, fi) < 0)
 		file_unref(s, file);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct server *s = server_of(req, STATS_RELEASE);
+	struct server *s = reply_server(req, STATS_RELEASE);
 
 	(void)ino;
-	file_unref(s, file_of(fi));
+	file_unref(s, reply_file(fi));
 	fuse_reply_err(req, 0);
 }
 
@@ -312,15 +291,6 @@ static void read_text(fuse_req_t req, const struct file *file, size_t size, off_
 	size_t left = (size_t)off < file->len ? file->len - (size_t)off : 0;
 
 	fuse_reply_buf(req, left ? file->text + off : NULL, size < left ? size : left);
-}
-
-static void fail_read(fuse_req_t req, struct server *s, int rc, const struct err *err)
-{
-	stats_add(&s->stats, STATS_READ_ERRORS, 1);
-	if (rc == -EBADMSG)
-		stats_add(&s->stats, STATS_DAMAGED, 1);
-	damage_log(&s->damage, err->text);
-	fuse_reply_err(req, rc == -ENOMEM ? ENOMEM : EIO);
 }
 
 /* No copy is made: the kernel takes the bytes from the chunks that `data` holds. */
@@ -336,7 +306,7 @@ static void read_image(fuse_req_t req, struct view *view, size_t size, uint64_t 
 	else
 		rc = view_read(view, off, size, &data, &err);
 	if (rc < 0) {
-		fail_read(req, s, rc, &err);
+		reply_fail_read(req, s, rc, &err);
 		return;
 	}
 	stats_add(&s->stats, STATS_BYTES_READ, (int64_t)data.len);
@@ -347,56 +317,72 @@ static void read_image(fuse_req_t req, struct view *view, size_t size, uint64_t 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
-	struct server *s = server_of(req, STATS_READ);
-	struct file *file = file_ref(file_of(fi));
+	struct server *s = reply_server(req, STATS_READ);
+	struct file *file = file_ref(reply_file(fi));
 
 	(void)ino;
-	if (file->view)
+	if (file->live)
+		live_ops_read(req, file, size, (uint64_t)off);
+	else if (file->view)
 		read_image(req, file->view, size, (uint64_t)off);
 	else
 		read_text(req, file, size, off);
 	file_unref(s, file);
 }
 
+static uint64_t size_of(const struct file *file)
+{
+	if (file->live)
+		return live_size(file->live);
+	return file->view ? view_size(file->view) : file->len;
+}
+
+static int next_run(const struct file *file, uint64_t off, struct view_run *ret, struct err *err)
+{
+	if (file->live)
+		return live_next_run(file->live, off, ret, err);
+	if (file->view)
+		return view_next_run(file->view, off, ret, err);
+	if (off >= file->len)
+		return -ENXIO;
+	*ret = (struct view_run){off, file->len - off, true};
+	return 0;
+}
+
 /* The next offset >= off where there is data (or not); the end is a hole. */
-static int64_t seek(struct view *view, uint64_t off, bool data, struct err *err)
+static int64_t seek(const struct file *file, uint64_t off, bool data, struct err *err)
 {
 	struct view_run run;
 	int rc;
 
-	while ((rc = view_next_run(view, off, &run, err)) == 0 && run.data != data)
+	while ((rc = next_run(file, off, &run, err)) == 0 && run.data != data)
 		off = run.off + run.len;
 	if (rc == 0)
 		return (int64_t)off;
-	if (rc == -ENXIO && !data && off == view_size(view))
-		return (int64_t)off;
-	return rc;
+	return rc == -ENXIO && !data ? (int64_t)off : rc;
 }
 
 static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		     struct fuse_file_info *fi)
 {
-	struct server *s = server_of(req, STATS_LSEEK);
-	const struct file *file = file_of(fi);
-	uint64_t size = file->view ? view_size(file->view) : file->len;
+	struct server *s = reply_server(req, STATS_LSEEK);
+	const struct file *file = reply_file(fi);
 	struct err err = {""};
 	int64_t to;
 
 	(void)ino;
-	if (off < 0 || (uint64_t)off >= size)
+	if (off < 0 || (uint64_t)off >= size_of(file))
 		to = -ENXIO;
 	else if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		to = -EINVAL;
-	else if (file->view)
-		to = seek(file->view, (uint64_t)off, whence == SEEK_DATA, &err);
 	else
-		to = whence == SEEK_DATA ? off : (off_t)size;
+		to = seek(file, (uint64_t)off, whence == SEEK_DATA, &err);
 	if (to >= 0)
 		fuse_reply_lseek(req, to);
 	else if (to == -ENXIO || to == -EINVAL)
 		fuse_reply_err(req, (int)-to);
 	else
-		fail_read(req, s, (int)to, &err);
+		reply_fail_read(req, s, (int)to, &err);
 }
 
 const struct fuse_lowlevel_ops ops_table = {
@@ -415,7 +401,12 @@ const struct fuse_lowlevel_ops ops_table = {
 	.release = op_release,
 	.read = op_read,
 	.lseek = op_lseek,
-	.setattr = refuse_setattr,
+	.setattr = live_ops_setattr,
+	.write = live_ops_write,
+	.fallocate = live_ops_fallocate,
+	.fsync = live_ops_fsync,
+	.fsyncdir = live_ops_fsyncdir,
+	.ioctl = live_ops_ioctl,
 	.mknod = refuse_mknod,
 	.mkdir = refuse_mkdir,
 	.unlink = refuse_unlink,
@@ -424,8 +415,6 @@ const struct fuse_lowlevel_ops ops_table = {
 	.rename = refuse_rename,
 	.link = refuse_link,
 	.create = refuse_create,
-	.write = refuse_write,
-	.fallocate = refuse_fallocate,
 	.setxattr = refuse_setxattr,
 	.removexattr = refuse_removexattr,
 };

@@ -5,10 +5,10 @@
  * Threads: the session's workers run the operations, one thread (watch.h)
  * looks for changes and takes signals, and the main thread waits for the end.
  *
- * Locks, each of them alone: tree->lock, tree_layer->lock (hold.h), list->lock,
- * damage->lock.  None is held while another is taken, while the kernel is
- * notified, or while a reply is sent; only tree_layer->lock is held while the
- * store works.
+ * Locks, each of them alone: tree->lock, lives->lock, tree_layer->lock (hold.h),
+ * lives_item->lock (live-hold.h), list->lock, damage->lock.  None is held while
+ * another is taken, while the kernel is notified, or while a reply is sent; only
+ * those of a layer and a live image are held while the store works.
  */
 #ifndef LAMINA_FUSE_SERVER_H
 #define LAMINA_FUSE_SERVER_H
@@ -31,7 +31,8 @@ struct server {
 	struct file_list files;
 	struct damage damage;
 	uint64_t nlayers;	/* atomic; as watch.h saw it last */
-	int64_t changed;	/* atomic; unix seconds: when layers or tags last did */
+	uint64_t nlives;	/* atomic; the same of live images */
+	int64_t changed;	/* atomic; unix seconds: when layers, tags or these last did */
 };
 
 #endif

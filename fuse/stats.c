@@ -20,6 +20,11 @@ static const char *const request_names[STATS_REQUESTS] = {
 	[STATS_OPENDIR] = "opendir",
 	[STATS_READDIR] = "readdir",
 	[STATS_STATFS] = "statfs",
+	[STATS_WRITE] = "write",
+	[STATS_FSYNC] = "fsync",
+	[STATS_FALLOCATE] = "fallocate",
+	[STATS_SETATTR] = "setattr",
+	[STATS_IOCTL] = "ioctl",
 	[STATS_REFUSED] = "refused",
 };
 
@@ -74,18 +79,21 @@ static json_t *cache_json(struct cache *cache)
 
 json_t *stats_json(const struct stats *stats, const struct store *store)
 {
-	return json_pack("{s:s, s:i, s:s, s:f, s:I, s:I, s:I, s:o, "
-			 "s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
+	return json_pack("{s:s, s:i, s:s, s:f, s:I, s:I, s:I, s:I, s:o, "
+			 "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
 			 "version", PACKAGE_VERSION,
 			 "pid", (int)getpid(),
 			 "store", store->path,
 			 "uptime_seconds", uptime(stats),
 			 "open_files", (json_int_t)stats_get(stats, STATS_OPEN_FILES),
 			 "leases", (json_int_t)stats_get(stats, STATS_LEASES),
+			 "live", (json_int_t)stats_get(stats, STATS_LIVE),
 			 "layers_known", (json_int_t)stats_get(stats, STATS_NODES),
 			 "requests", requests_json(stats),
 			 "bytes_read", (json_int_t)stats_get(stats, STATS_BYTES_READ),
 			 "read_errors", (json_int_t)stats_get(stats, STATS_READ_ERRORS),
+			 "bytes_written", (json_int_t)stats_get(stats, STATS_BYTES_WRITTEN),
+			 "write_errors", (json_int_t)stats_get(stats, STATS_WRITE_ERRORS),
 			 "damaged_reads", (json_int_t)stats_get(stats, STATS_DAMAGED),
 			 "errors", (json_int_t)stats_get(stats, STATS_ERRORS),
 			 "invalidations", (json_int_t)stats_get(stats, STATS_INVALIDATIONS),

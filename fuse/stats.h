@@ -23,16 +23,24 @@ enum stats_counter {
 	STATS_OPENDIR,
 	STATS_READDIR,
 	STATS_STATFS,
+	STATS_WRITE,
+	STATS_FSYNC,
+	STATS_FALLOCATE,
+	STATS_SETATTR,
+	STATS_IOCTL,
 	STATS_REFUSED,		/* what would have changed something */
 	STATS_REQUESTS,		/* how many of those above there are */
 
 	STATS_BYTES_READ = STATS_REQUESTS,
 	STATS_READ_ERRORS,
+	STATS_BYTES_WRITTEN,
+	STATS_WRITE_ERRORS,	/* of writes, syncs and others that change a live image */
 	STATS_DAMAGED,		/* reads that met damage */
 	STATS_ERRORS,		/* other operations that failed unexpectedly */
 	STATS_INVALIDATIONS,	/* names that the kernel was told to forget */
 	STATS_OPEN_FILES,	/* now */
 	STATS_LEASES,		/* now: layers with an open file */
+	STATS_LIVE,		/* now: live images with an open file */
 	STATS_NODES,		/* now: layers that the kernel remembers */
 	STATS_COUNTERS
 };

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuse/lives.h"
 #include "store/base/fmt.h"
 #include "store/base/vec.h"
 #include "store/decide.h"
@@ -26,7 +27,8 @@
 struct tree {
 	struct store *store;
 	struct stats *stats;
-	struct node root, stats_file, layers, tags;
+	struct node root, stats_file, layers, tags, live;
+	struct lives lives;
 	pthread_mutex_t lock;
 	/* under lock from here on */
 	struct tree_layer *layer_bucket[BUCKETS];
@@ -45,6 +47,8 @@ int tree_new(struct store *store, struct stats *stats, struct tree **ret)
 	t->layers = (struct node){NODE_LAYERS, 2, NULL};
 	t->tags = (struct node){NODE_TAGS, 3, NULL};
 	t->stats_file = (struct node){NODE_STATS, 4, NULL};
+	t->live = (struct node){NODE_LIVES, 5, NULL};
+	lives_init(&t->lives);
 	pthread_mutex_init(&t->lock, NULL);
 	*ret = t;
 	return 0;
@@ -76,6 +80,7 @@ void tree_free(struct tree *t)
 			free(tag);
 		}
 	}
+	lives_fini(&t->lives);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 }
@@ -105,6 +110,11 @@ struct node *tree_tags(struct tree *t)
 	return &t->tags;
 }
 
+struct node *tree_lives(struct tree *t)
+{
+	return &t->live;
+}
+
 struct node *tree_stats(struct tree *t)
 {
 	return &t->stats_file;
@@ -127,6 +137,11 @@ static uint64_t ino_mix(uint64_t h, const void *data, size_t len)
 static uint64_t ino_end(uint64_t h)
 {
 	return h < 16 ? h + 16 : h;
+}
+
+uint64_t tree_ino(uint64_t seed, const void *data, size_t len)
+{
+	return ino_end(ino_mix(seed ? seed : INO_SEED, data, len));
 }
 
 uint64_t tree_layer_ino(const struct digest *id)
@@ -246,6 +261,8 @@ static int lookup_layer(struct tree *t, const char *name, struct node **ret, str
 
 void tree_keep(struct tree *t, struct node *node)
 {
+	if (lives_has(node))
+		lives_keep(&t->lives, lives_item(node));
 	if (!node->layer)
 		return;
 	pthread_mutex_lock(&t->lock);
@@ -405,6 +422,8 @@ static int lookup_in_root(struct tree *t, const char *name, struct node **ret)
 		*ret = &t->layers;
 	else if (!strcmp(name, TREE_TAGS_NAME))
 		*ret = &t->tags;
+	else if (!strcmp(name, TREE_LIVES_NAME))
+		*ret = &t->live;
 	else if (!strcmp(name, TREE_STATS_NAME))
 		*ret = &t->stats_file;
 	else
@@ -422,6 +441,11 @@ int tree_lookup(struct tree *t, const struct node *parent, const char *name,
 		return lookup_layer(t, name, ret, err);
 	case NODE_TAGS:
 		return lookup_tag(t, name, ret, err);
+	case NODE_LIVES:
+		return lives_lookup(&t->lives, t->store, name, ret, err);
+	case NODE_LIVE:
+		return lives_lookup_image(&t->lives, t->store, lives_item(parent), name, ret,
+					  err);
 	case NODE_LAYER:
 		return lookup_in_layer(t, parent->layer, name, ret);
 	case NODE_TRACES:
@@ -437,6 +461,13 @@ void tree_forget(struct tree *t, struct node *node, uint64_t n)
 		forget_layer(t, node->layer, n);
 	else if (node->kind == NODE_TAG)
 		forget_tag(t, tree_tag(node), n);
+	else if (lives_has(node))
+		lives_forget(&t->lives, lives_item(node), n);
+}
+
+int tree_each_live(struct tree *t, int (*fn)(void *ctx, struct lives_item *item), void *ctx)
+{
+	return lives_each(&t->lives, fn, ctx);
 }
 
 int tree_each_layer(struct tree *t, int (*fn)(void *ctx, const struct digest *id), void *ctx)

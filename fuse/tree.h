@@ -12,6 +12,9 @@
  *	/layers/ID/IMAGE	NODE_IMAGE
  *	/tags			NODE_TAGS
  *	/tags/NAME		NODE_TAG
+ *	/live			NODE_LIVES
+ *	/live/NAME		NODE_LIVE	these two are in lives.h
+ *	/live/NAME/IMAGE	NODE_LIVE_IMAGE
  *
  * The kernel names a node by its address (the root by 1), which is valid as
  * long as tree_lookup() and tree_keep() have counted it more often than
@@ -36,12 +39,14 @@
 #include "store/traces.h"
 
 struct layer;
+struct lives_item;
 struct store;
 struct tree;
 struct view;
 
 #define TREE_INFO_NAME "info.json"
 #define TREE_LAYERS_NAME "layers"
+#define TREE_LIVES_NAME "live"
 #define TREE_STATS_NAME ".stats"
 #define TREE_TAGS_NAME "tags"
 #define TREE_TRACES_NAME "traces"
@@ -58,6 +63,9 @@ enum node_kind {
 	NODE_IMAGE,
 	NODE_TAGS,
 	NODE_TAG,
+	NODE_LIVES,
+	NODE_LIVE,
+	NODE_LIVE_IMAGE,
 };
 
 struct node {
@@ -116,12 +124,13 @@ uint64_t tree_nodeid(const struct tree *tree, const struct node *node);
 struct node *tree_root(struct tree *tree);
 struct node *tree_layers(struct tree *tree);
 struct node *tree_tags(struct tree *tree);
+struct node *tree_lives(struct tree *tree);
 struct node *tree_stats(struct tree *tree);
 
 /*
  * The node called `name` in directory `parent`, counted once.  The store is
- * asked each time for layers, tags and traces.  -ENOENT, -ENOTDIR, or what the
- * store says (with the sentence).
+ * asked each time for layers, tags, traces and live images.  -ENOENT, -ENOTDIR, or
+ * what the store says (with the sentence).
  */
 int tree_lookup(struct tree *tree, const struct node *parent, const char *name,
 		struct node **ret, struct err *err);
@@ -133,10 +142,16 @@ void tree_forget(struct tree *tree, struct node *node, uint64_t n);
 /* Calls `fn` for the id of each layer that the kernel knows.  No lock is held. */
 int tree_each_layer(struct tree *tree, int (*fn)(void *ctx, const struct digest *id), void *ctx);
 
+/* The same for live images; `item` stays during the call. */
+int tree_each_live(struct tree *tree, int (*fn)(void *ctx, struct lives_item *item), void *ctx);
+
 /* Inode numbers of what may not have a node yet. */
 uint64_t tree_layer_ino(const struct digest *id);
 uint64_t tree_tag_ino(const char *name);
 uint64_t tree_trace_ino(const struct digest *id, const char *name);
+
+/* How such numbers are made: of `seed` (a number of that kind, or 0) and some bytes. */
+uint64_t tree_ino(uint64_t seed, const void *data, size_t len);
 
 static inline struct tree_image *tree_image(struct node *node)
 {

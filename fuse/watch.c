@@ -2,7 +2,7 @@
 /*
  * The kernel believes for ever what attr.h lets it believe.  That is right for
  * whatever a layer's id determines; the rest is invalidated here: the link
- * count and times of layers/ and tags/, and the names of removed layers, whose
+ * count and times of layers/, tags/ and live/, and the names of removed layers, whose
  * cached pages go with them once nobody has them open.
  *
  * Telling the kernel may wait for a lookup that is under way in the same
@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fuse/live-hold.h"
 #include "fuse/lowlevel.h"
 #include "store/base/fmt.h"
 #include "store/base/log.h"
@@ -80,6 +81,14 @@ static void tell_kernel(struct server *s, struct present *p)
 		log_error("out of memory: removed layers stay visible for now");
 	forget_attributes(s, tree_layers(s->tree));
 	forget_attributes(s, tree_tags(s->tree));
+	forget_attributes(s, tree_lives(s->tree));
+}
+
+static int count_live(void *ctx, const struct live_row *row)
+{
+	(void)row;
+	++*(uint64_t *)ctx;
+	return 0;
 }
 
 /* The version is read first: what changes after it is seen the next time. */
@@ -87,7 +96,7 @@ static int look(struct watch *w, bool tell, struct err *err)
 {
 	struct server *s = w->server;
 	struct present p = {.server = s};
-	uint64_t version;
+	uint64_t version, nlives = 0;
 	int rc;
 
 	rc = index_data_version(s->store->index, &version);
@@ -97,8 +106,12 @@ static int look(struct watch *w, bool tell, struct err *err)
 		return 0;
 	packs_forget_gone(s->store->packs);	/* a gc may have unlinked some: free their space */
 	rc = decide_layer_each(s->store, add_present, &p, err);
+	if (rc == 0)
+		rc = live_row_each(s->store, count_live, &nlives, err);
 	if (rc == 0) {
 		w->version = version;
+		w->fold = true;
+		__atomic_store_n(&s->nlives, nlives, __ATOMIC_RELAXED);
 		__atomic_store_n(&s->nlayers, p.ids.n, __ATOMIC_RELAXED);
 		__atomic_store_n(&s->changed, time(NULL), __ATOMIC_RELAXED);
 		if (tell)
@@ -112,6 +125,30 @@ int watch_look(struct watch *w, struct err *err)
 {
 	w->version = UINT64_MAX;
 	return look(w, false, err);
+}
+
+/* --- live images --- */
+
+static int fold_one(void *ctx, struct lives_item *item)
+{
+	struct watch *w = ctx;
+	struct err err = {""};
+
+	if (live_hold_fold(item, &err) < 0) {
+		damage_log(&w->server->damage, err.text);
+		w->fold = true;
+	}
+	return 0;
+}
+
+/* Whoever committed may have died before he told us, or not have known of us. */
+static void fold(struct watch *w)
+{
+	if (!w->fold)
+		return;
+	w->fold = false;
+	if (tree_each_live(w->server->tree, fold_one, w) < 0)
+		w->fold = true;
 }
 
 /* --- signals --- */
@@ -173,6 +210,7 @@ static void *run(void *arg)
 			take_signal(w);
 		if (look(w, true, &err) < 0)
 			damage_log(&w->server->damage, err.text);
+		fold(w);
 	}
 	return NULL;
 }

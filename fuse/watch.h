@@ -3,10 +3,11 @@
  * watch: one thread that looks after the mount.
  *
  * Every WATCH_PERIOD_MS it asks whether another process has published
- * something, and tells the kernel to forget what is no longer so.  It takes
- * the signals: SIGTERM and SIGINT unmount (and if the mount is busy take it
- * out of sight and serve on until the last file is closed; the second one ends
- * the process), SIGHUP does nothing.
+ * something, tells the kernel to forget what is no longer so, and has the live
+ * images that are open stand on what was committed.  It takes the signals:
+ * SIGTERM and SIGINT unmount (and if the mount is busy take it out of sight and
+ * serve on until the last file is closed; the second one ends the process),
+ * SIGHUP does nothing.
  */
 #ifndef LAMINA_FUSE_WATCH_H
 #define LAMINA_FUSE_WATCH_H
@@ -24,6 +25,7 @@ struct watch {
 	struct mountpoint *mountpoint;
 	struct daemonize *daemonize;
 	uint64_t version;	/* of the index, as far as it was looked at */
+	bool fold;		/* a live image may stand on an older layer than its row says */
 	int signal_fd;
 	int stop_fd;
 	unsigned signals;	/* taken so far */

@@ -20,6 +20,7 @@
 #include "store/carry.h"
 #include "store/gc-private.h"
 #include "store/index.h"
+#include "store/live.h"
 #include "store/mark.h"
 #include "store/seg.h"
 #include "store/store.h"
@@ -77,7 +78,8 @@ static int tidy_index(struct gc *g)
 static int delete_all(struct gc *g)
 {
 	struct sweep s;
-	int rc = gc_packs_drop_strays(g);
+	struct err why;
+	int tidied = live_tidy(g->store, &why), rc = gc_packs_drop_strays(g);
 
 	/* What was cached before the lock may have moved. */
 	seg_cache_clear(g->store->segs);
@@ -94,7 +96,7 @@ static int delete_all(struct gc *g)
 	rc = gc_packs_free(g);
 	if (rc == 0)
 		rc = tidy_index(g);
-	return rc;
+	return rc == 0 && tidied < 0 ? err_set(g->err, tidied, "%s", why.text) : rc;
 }
 
 static int run_snapshot(struct gc *g)

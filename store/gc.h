@@ -5,7 +5,8 @@
  * Marks without the writer's lock, takes it, marks what was published since,
  * then deletes: removed layers without a lease, their frames, segments without
  * a live page, packs without a live segment (their still valid manifests, maps
- * and decisions are carried to the current pack first).  With `repack`, packs
+ * and decisions are carried to the current pack first), and what removed live
+ * images left.  With `repack`, packs
  * whose live part is below `ratio` are copied: live pages only, ids kept, then
  * published, then the old pack is unlinked.  Works on a full disk: the store's
  * reserve is used, and whole dead packs go first.

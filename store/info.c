@@ -7,6 +7,7 @@
 #include "store/attrs.h"
 #include "store/base/fmt.h"
 #include "store/decide.h"
+#include "store/live-row.h"
 #include "store/store.h"
 #include "store/view.h"
 
@@ -101,6 +102,23 @@ static int tags(struct store *store, const struct layer *layer, json_t *list, st
 	return rc == -ENOMEM ? no_memory(err) : rc;
 }
 
+static int add_live(void *ctx, const struct live_row *row)
+{
+	struct tagged *t = ctx;
+
+	if (!row->has_base || !digest_equal(&row->base, t->id))
+		return 0;
+	return json_array_append_new(t->list, json_string(row->name)) < 0 ? -ENOMEM : 0;
+}
+
+static int live(struct store *store, const struct layer *layer, json_t *list, struct err *err)
+{
+	struct tagged t = {.id = &layer->id, .list = list};
+	int rc = live_row_each(store, add_live, &t, err);
+
+	return rc == -ENOMEM ? no_memory(err) : rc;
+}
+
 static int attributes(struct store *store, const struct layer *layer, json_t *o, struct err *err)
 {
 	struct attrs a = {0};
@@ -121,8 +139,9 @@ static json_t *head(const struct layer *layer)
 	fmt_hex(id, layer->id.b, DIGEST_LEN);
 	fmt_hex(parent, layer->parent.b, DIGEST_LEN);
 	info_time(created, layer->created);
-	return json_pack("{s:s, s:s?, s:s, s:[], s:[], s:{}}", "layer", id, "parent",
-			 layer->has_parent ? parent : NULL, "created", created, "tags", "images",
+	return json_pack("{s:s, s:s?, s:s, s:[], s:[], s:[], s:{}}", "layer", id, "parent",
+			 layer->has_parent ? parent : NULL, "created", created, "tags", "live",
+			 "images",
 			 "attributes");
 }
 
@@ -133,6 +152,8 @@ int info_layer(struct store *store, const struct layer *layer, json_t **ret, str
 
 	if (rc == 0)
 		rc = tags(store, layer, json_object_get(o, "tags"), err);
+	if (rc == 0)
+		rc = live(store, layer, json_object_get(o, "live"), err);
 	if (rc == 0)
 		rc = images(store, layer, json_object_get(o, "images"), err);
 	if (rc == 0)

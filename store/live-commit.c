@@ -12,17 +12,15 @@
  */
 #include "store/live-commit.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/attrs.h"
 #include "store/base/buf.h"
 #include "store/base/vec.h"
 #include "store/delta.h"
+#include "store/live-dir.h"
 #include "store/live-row.h"
 #include "store/store.h"
 
@@ -44,6 +42,7 @@ struct take {
 	struct store *store;
 	const struct live_commit_opts *opts;
 	struct live_row row;		/* as it is, then as it will be */
+	int dirfd;			/* of its deltas, or negative */
 	struct buf value;		/* of the decision that says so */
 	struct attrs attrs;
 	struct stack stack[IMAGES_MAX];	/* of row.image */
@@ -191,23 +190,21 @@ static int open_delta(struct take *t, unsigned i, int dirfd, uint64_t seq, struc
 	return err_set(err, -ENOMEM, "out of memory");
 }
 
-static char *dir_of(const struct take *t, uint64_t seq, char path[TAG_NAME_MAX + 32])
+static int missing(const struct take *t, uint64_t seq, int rc, struct err *err)
 {
-	(void)snprintf(path, TAG_NAME_MAX + 32, "live/%s/%" PRIu64, t->row.name, seq);
-	return path;
+	if (rc == -ENOENT)
+		return err_set(err, -EBADMSG, "live image '%s': its delta %" PRIu64 " is missing",
+			       t->row.name, seq);
+	return err_sys(err, rc, "live image '%s': cannot open its delta %" PRIu64, t->row.name,
+		       seq);
 }
 
 static int open_seq(struct take *t, uint64_t seq, struct err *err)
 {
-	char path[TAG_NAME_MAX + 32];
-	int dirfd = openat(t->store->dirfd, dir_of(t, seq, path),
-			   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = 0;
+	int dirfd = live_dir_open_seq(t->dirfd, seq), rc = 0;
 
 	if (dirfd < 0)
-		return err_sys(err, errno == ENOENT ? -EBADMSG : -errno,
-			       "live image '%s': cannot open '%s/%s'", t->row.name, t->store->path,
-			       path);
+		return missing(t, seq, dirfd, err);
 	for (unsigned i = 0; i < t->row.nimages && rc == 0; i++)
 		rc = open_delta(t, i, dirfd, seq, err);
 	close(dirfd);
@@ -218,25 +215,33 @@ static int open_seq(struct take *t, uint64_t seq, struct err *err)
 static int check_sealed(const struct take *t, struct err *err)
 {
 	uint64_t upto = t->opts->upto;
-	char path[TAG_NAME_MAX + 32];
-	struct stat st;
+	int dirfd;
 
 	if (upto <= t->row.first)
 		return err_set(err, -EALREADY, "live image '%s': what was sealed below %" PRIu64
 			       " is in a layer already", t->row.name, upto);
-	if (fstatat(t->store->dirfd, dir_of(t, upto, path), &st, 0) == 0)
-		return 0;
-	if (errno != ENOENT)
-		return err_sys(err, -errno, "live image '%s': cannot look at '%s/%s'", t->row.name,
-			       t->store->path, path);
-	return err_set(err, -EINVAL, "live image '%s' is not sealed below %" PRIu64, t->row.name,
-		       upto);
+	dirfd = live_dir_open_seq(t->dirfd, upto);
+	if (dirfd == -ENOENT)
+		return err_set(err, -EINVAL, "live image '%s' is not sealed below %" PRIu64,
+			       t->row.name, upto);
+	if (dirfd < 0)
+		return missing(t, upto, dirfd, err);
+	close(dirfd);
+	return 0;
+}
+
+static int open_dir(struct take *t, struct err *err)
+{
+	t->dirfd = live_dir_open(t->store, t->row.name);
+	return t->dirfd < 0 ? missing(t, t->row.first, t->dirfd, err) : 0;
 }
 
 static int open_sealed(struct take *t, struct err *err)
 {
-	int rc = check_sealed(t, err);
+	int rc = open_dir(t, err);
 
+	if (rc == 0)
+		rc = check_sealed(t, err);
 	for (uint64_t seq = t->row.first; seq < t->opts->upto && rc == 0; seq++)
 		rc = open_seq(t, seq, err);
 	for (unsigned i = 0; i < t->row.nimages && rc == 0; i++) {
@@ -317,6 +322,8 @@ static void take_free(struct take *t)
 {
 	for (unsigned i = 0; i < IMAGES_MAX; i++)
 		stack_fini(&t->stack[i]);
+	if (t->dirfd >= 0)
+		close(t->dirfd);
 	attrs_fini(&t->attrs);
 	buf_fini(&t->value);
 	free(t);
@@ -333,6 +340,7 @@ int live_commit(struct store *store, const struct live_commit_opts *opts,
 		return err_set(err, -ENOMEM, "out of memory");
 	t->store = store;
 	t->opts = opts;
+	t->dirfd = -1;
 	rc = taken ? store_lock(store, "live commit", opts->lock_wait_ms, err) : 0;
 	if (rc == 0) {
 		rc = commit_locked(t, ret, err);

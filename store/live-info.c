@@ -100,6 +100,7 @@ static int look_at_image(struct looking *l, struct live_image_info *im)
 		rc = open_delta(l, im->name, l->seqs.v[n], &l->delta[n]);
 	if (rc == 0) {
 		im->size = delta_size(l->delta[l->seqs.n - 1]);
+		(void)delta_mtime(l->delta[l->seqs.n - 1], &im->mtime);
 		count_pages(l, im);
 	}
 	for (size_t i = 0; i < (rc < 0 ? n - 1 : n); i++)

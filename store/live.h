@@ -72,6 +72,7 @@ struct live_image_info {
 	uint64_t written;	/* pages that are DATA in a delta */
 	uint64_t punched;	/* pages that are ZERO in a delta */
 	uint64_t frames;	/* in which there is one of either */
+	struct timespec mtime;	/* as live_stat() */
 };
 struct live_info {
 	struct live_row row;

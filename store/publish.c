@@ -56,13 +56,27 @@ static bool same_frames(const struct layer *a, const struct layer *b)
 	return same;
 }
 
+/* A frame at a time: in one snapshot, as in commit.c. */
+static int find_root(struct publish *p, struct err *err)
+{
+	struct index *ix = p->store->index;
+	int rc = index_snapshot_begin(ix, err);
+
+	if (rc < 0)
+		return rc;
+	rc = layer_merkle(p->layer, frame_digest, p, &p->layer->id);
+	index_snapshot_end(ix);
+	return rc < 0 ? err_sys(err, rc, "cannot name the layer: a frame's digest is not to be had")
+		: 0;
+}
+
 static int find_name(struct publish *p, struct err *err)
 {
 	struct layer *there;
-	int rc = layer_merkle(p->layer, frame_digest, p, &p->layer->id);
+	int rc = find_root(p, err);
 
 	if (rc < 0)
-		return err_sys(err, rc, "cannot name the layer: a frame's digest is not to be had");
+		return rc;
 	rc = layer_peek(p->store, &p->layer->id, &there, err);
 	if (rc == -ENOENT)
 		return 0;

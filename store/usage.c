@@ -7,10 +7,12 @@
 #include "store/usage.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "store/base/vec.h"
 #include "store/decide.h"
 #include "store/index.h"
+#include "store/live-dir.h"
 #include "store/mark.h"
 #include "store/pack.h"
 #include "store/record.h"
@@ -254,6 +256,7 @@ static int add_decision(void *ctx, const struct index_decision *d)
 	struct total *t = ctx;
 
 	t->u.tags += d->kind == DECISION_TAG && d->has_value;
+	t->u.live += d->kind == DECISION_LIVE && d->has_value;
 	t->u.map_bytes += RECORD_HEADER_LEN + 6 + d->key_len + d->value_len;
 	return 0;
 }
@@ -285,6 +288,19 @@ static int count_rows(struct total *t)
 	return rc;
 }
 
+static int count_live(struct total *t)
+{
+	int fd = live_dir_open_all(t->store), rc = fd;
+
+	if (fd == -ENOENT)
+		return 0;
+	if (fd >= 0) {
+		rc = live_dir_bytes(fd, &t->u.live_bytes);
+		close(fd);
+	}
+	return rc < 0 ? err_sys(t->err, rc, "cannot look at the sizes of live images") : 0;
+}
+
 static void finish(struct total *t)
 {
 	uint64_t rest;
@@ -307,6 +323,8 @@ static int count_all(struct total *t)
 		rc = usage_each_layer(t->store, add_layer, t, t->err);
 	if (rc == 0)
 		rc = count_rows(t);
+	if (rc == 0)
+		rc = count_live(t);
 	if (rc == 0)
 		finish(t);
 	return rc;

@@ -24,6 +24,8 @@ struct usage {
 	uint64_t map_bytes;	/* about: frame maps, manifests, decisions */
 	uint64_t index;		/* index.db and its WAL */
 	uint64_t dead;		/* about what gc --repack would free */
+	uint64_t live;		/* live images: a count, */
+	uint64_t live_bytes;	/* and what was written to them on disk, beside the packs */
 };
 
 int usage_store(struct store *store, struct usage *ret, struct err *err);

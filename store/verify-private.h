@@ -90,6 +90,8 @@ int verify_packs(struct verify *v);
 int verify_rows(struct verify *v);
 /* Roots, maps, tags. */
 int verify_layers(struct verify *v);
+/* Live images. */
+int verify_live(struct verify *v);
 /* Contents. */
 int verify_deep(struct verify *v);
 

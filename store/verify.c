@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A run has four parts: the index by itself, the packs against the index, the
- * layers against both, and (deep) contents against digests.
+ * A run has five parts: the index by itself, the packs against the index, the
+ * layers against both, live images, and (deep) contents against digests.
  *
  * No lock is held and no snapshot: a gc or commit may go on beside it.  Packs
  * are read up to the end that was published when they were looked at, and
@@ -173,6 +173,8 @@ static int run_parts(struct verify *v)
 		rc = verify_packs(v);
 	if (rc == 0)
 		rc = verify_layers(v);
+	if (rc == 0)
+		rc = verify_live(v);
 	if (rc == 0 && v->opts->deep)
 		rc = verify_deep(v);
 	if (rc == 0)

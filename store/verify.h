@@ -3,7 +3,8 @@
  * verify: is everything that was committed still there, unchanged?
  *
  * Quick: the index's own integrity and checksums, every record up to each
- * pack's published end, every segment, frame, layer, tag resolves.  Deep:
+ * pack's published end, every segment, frame, layer, tag resolves, and so do live
+ * images: their layer is there and their deltas can be opened.  Deep:
  * chunks are decompressed, page digests, frame digests and Merkle roots
  * recomputed.  Damage in bytes that nothing refers to is no fault.
  * Takes no lock; beside a commit or gc it looks again before it
@@ -22,7 +23,8 @@
 struct store;
 
 struct verify_fault {
-	const char *what;	/* "chunk", "digests", "maps", "layer", "pack", "index", "tag" */
+	const char *what;	/* "chunk", "digests", "maps", "layer", "pack", "index", "tag",
+				   "live" */
 	uint64_t id;		/* chunk id, fid, ... or 0 */
 	uint32_t pack;		/* or 0 */
 	uint64_t off;

@@ -99,7 +99,9 @@ static bool hit(enum fault_kind kind)
 	struck = true;
 	if (armed_action == FAULT_KILL)
 		die();
-	return true;
+	if (armed_action == FAULT_STOP)
+		raise(SIGSTOP);
+	return armed_action != FAULT_STOP;
 }
 
 static bool changes_disk(enum fault_kind kind)
@@ -107,7 +109,7 @@ static bool changes_disk(enum fault_kind kind)
 	return kind != FAULT_MALLOC && kind != FAULT_PREAD && kind != FAULT_OPEN;
 }
 
-/* 0: go on.  Otherwise what to do: an errno, or a FAULT_* other than KILL. */
+/* 0: go on.  Otherwise what to do: an errno, or a FAULT_* other than KILL and STOP. */
 static int fault(enum fault_kind kind)
 {
 	bool now = hit(kind);
@@ -417,9 +419,9 @@ static const struct {
 	int action;
 } actions[] = {
 	{"kill", FAULT_KILL}, {"killed", FAULT_KILL_AFTER}, {"short", FAULT_SHORT},
-	{"torn", FAULT_TORN}, {"EIO", EIO}, {"ENOSPC", ENOSPC}, {"ENOMEM", ENOMEM},
-	{"EINTR", EINTR}, {"EDQUOT", EDQUOT}, {"EROFS", EROFS}, {"EMFILE", EMFILE},
-	{"EACCES", EACCES},
+	{"torn", FAULT_TORN}, {"stop", FAULT_STOP}, {"EIO", EIO}, {"ENOSPC", ENOSPC},
+	{"ENOMEM", ENOMEM}, {"EINTR", EINTR}, {"EDQUOT", EDQUOT}, {"EROFS", EROFS},
+	{"EMFILE", EMFILE}, {"EACCES", EACCES},
 };
 
 static int find_kind(const char *text, size_t len)

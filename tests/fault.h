@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * fault: makes the n-th call of a kind fail, kill the process, or stop short.
+ * fault: makes the n-th call of a kind fail, kill or stop the process, or stop short.
  *
  * A test program lists tests/fault.c among its sources and $(FAULT_LINK) in
  * its _LDFLAGS; the linker's --wrap then sends our own calls through here.
@@ -16,6 +16,7 @@
  *	N	the first is 1; N+ means this one and all that follow
  *	ACTION	an errno name (EIO ENOSPC ENOMEM EINTR EDQUOT EROFS EMFILE EACCES);
  *		kill (SIGKILL before the call), killed (SIGKILL after it);
+ *		stop (SIGSTOP before it: it is made when the process goes on);
  *		short (half of the bytes), torn (half of the bytes, then SIGKILL)
  * LAMINA_FAULT_COUNT=FILE appends "KIND COUNT" lines at exit, for loops.
  * Only the process in which it was armed is hurt, not the children it forks,
@@ -48,7 +49,7 @@ enum fault_kind {
 };
 
 /* Instead of an errno. */
-enum { FAULT_KILL = -1, FAULT_KILL_AFTER = -2, FAULT_SHORT = -3, FAULT_TORN = -4 };
+enum { FAULT_KILL = -1, FAULT_KILL_AFTER = -2, FAULT_SHORT = -3, FAULT_TORN = -4, FAULT_STOP = -5 };
 
 /* From now on, the n-th (from 1) call of `kind` fails with errno `error`. */
 void fault_arm(enum fault_kind kind, unsigned long n, int error);

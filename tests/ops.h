@@ -6,12 +6,14 @@
  *
  * The store has four generations in three packs; the first two were removed
  * and wait for gc, and pack 1 has little that is live.  A fifth is the
- * commit's.
+ * commit's.  Live image "old" stands on the fourth, with a page that was written.
  */
 #ifndef LAMINA_TESTS_OPS_H
 #define LAMINA_TESTS_OPS_H
 
 #include "store/gc.h"
+#include "store/live-dir.h"
+#include "store/live.h"
 #include "store/recover.h"
 #include "store/verify.h"
 #include "tests/series.h"
@@ -92,6 +94,30 @@ TAP_FN int ops_remove(struct ops *o, struct err *err)
 	return rc;
 }
 
+TAP_FN int ops_live_make(struct ops *o, struct err *err)
+{
+	struct live_size more = {"data", PAGE_SIZE};
+	struct live_new what = {"new", &o->run.layer[3].id, &more, 1};
+	int rc = store_open(o->run.path, NULL, &o->run.store, err);
+
+	if (rc < 0)
+		return rc;
+	rc = live_make(o->run.store, &what, 0, err);
+	store_close(o->run.store);
+	return rc;
+}
+
+TAP_FN int ops_live_remove(struct ops *o, struct err *err)
+{
+	int rc = store_open(o->run.path, NULL, &o->run.store, err);
+
+	if (rc < 0)
+		return rc;
+	rc = live_remove(o->run.store, "old", 0, err);
+	store_close(o->run.store);
+	return rc;
+}
+
 /*
  * Each run costs a store: where everything is slow, only every so many calls
  * are tried.  OPS_STEP says otherwise.
@@ -126,6 +152,27 @@ TAP_FN void ops_fresh(struct ops *o)
 	o->run.store = NULL;
 }
 
+TAP_FN void ops_init_live(struct series *s)
+{
+	struct live_new what = {.name = "old", .from = &s->layer[3].id};
+	struct delta_place place = {.store = s->store, .name = "rootfs", .seq = 1};
+	int fd;
+	uint8_t page[PAGE_SIZE];
+	struct delta *d;
+	struct err err;
+
+	series_must(live_make(s->store, &what, 0, &err), &err, "live_make");
+	fd = live_dir_open(s->store, "old");
+	place.dirfd = live_dir_open_seq(fd, 1);
+	series_must(delta_open(&place, 0, &d, &err), &err, "delta_open");
+	series_page(77, page);
+	series_must(delta_write(d, page, 3, 1, &err), &err, "delta_write");
+	series_must(delta_sync(d, &err), &err, "delta_sync");
+	delta_unref(d);
+	close(place.dirfd);
+	close(fd);
+}
+
 TAP_FN void ops_init(struct ops *o, uint64_t seed)
 {
 	struct series *s = &o->base;
@@ -143,6 +190,7 @@ TAP_FN void ops_init(struct ops *o, uint64_t seed)
 	series_must(decide_tag(s->store, "third", &s->layer[2].id, 0, &err), &err, "tag");
 	series_remove(s, 0);
 	series_remove(s, 1);
+	ops_init_live(s);
 	o->fifth = s->layer[3];
 	series_change(s, &o->fifth, 20);
 	store_close(s->store);
@@ -200,6 +248,40 @@ TAP_FN const char *ops_look(struct ops *o)
 	return NULL;
 }
 
+TAP_FN int ops_count_file(void *ctx, int dirfd, const char *name)
+{
+	(void)dirfd;
+	(void)name;
+	++*(size_t *)ctx;
+	return 0;
+}
+
+TAP_FN int ops_count_live(void *ctx, const struct live_row *row)
+{
+	(void)row;
+	++*(size_t *)ctx;
+	return 0;
+}
+
+/* What was written to "old" is there unless it was removed, and gc has left nothing else. */
+TAP_FN const char *ops_look_live(struct ops *o, const struct op *op)
+{
+	struct store *store = o->run.store;
+	size_t files = 0, rows = 0;
+	struct live_info info;
+	int all = live_dir_open_all(store);
+	struct err err;
+
+	series_must(live_dir_each(all, ops_count_file, &files), NULL, "live/");
+	series_must(live_row_each(store, ops_count_live, &rows, &err), &err, "live_row_each");
+	close(all);
+	if (files != rows)
+		return "gc leaves files of live images that nobody knows";
+	if (live_info(store, "old", &info, &err) < 0)
+		return op->run == ops_live_remove ? NULL : "a live image is gone";
+	return info.image[1].written == 1 ? NULL : "what was written to a live image is gone";
+}
+
 /* gc and commit work, and gc leaves no pack that the index does not know. */
 TAP_FN const char *ops_go_on(struct ops *o)
 {
@@ -240,6 +322,8 @@ TAP_FN const char *ops_check(struct ops *o, const struct op *op)
 	wrong = ops_look(o);
 	if (!wrong)
 		wrong = ops_go_on(o);
+	if (!wrong)
+		wrong = ops_look_live(o, op);
 	store_close(o->run.store);
 	return wrong;
 }

@@ -12,6 +12,7 @@
 #include "store/decide.h"
 #include "store/info.h"
 #include "store/lease.h"
+#include "store/live-row.h"
 
 struct args {
 	const char *keep_last;
@@ -39,7 +40,7 @@ struct candidate {
 	int64_t created;
 	bool keep;
 	bool tagged;
-	char why[96];
+	char why[160];
 };
 
 struct prune {
@@ -94,8 +95,33 @@ static bool in_use(const struct prune *p, struct candidate *c)
 	return true;
 }
 
+/* What was written to one is nothing without its layer. */
+static int look_for_live(const struct prune *p, struct candidate *c, bool *ret_found)
+{
+	char list[96];
+	int n = live_row_on(p->cli->store, &c->id, list, sizeof(list), &p->cli->err);
+
+	*ret_found = n > 0;
+	if (n <= 0)
+		return n;
+	keep(c, n > 1 ? "live images " : "live image ");
+	(void)snprintf(c->why + strlen(c->why), sizeof(c->why) - strlen(c->why), "%s", list);
+	return 0;
+}
+
+static int decide_live(const struct prune *p, struct candidate *c)
+{
+	bool found;
+	int rc = look_for_live(p, c, &found);
+
+	if (rc == 0 && !found)
+		(void)snprintf(c->why, sizeof(c->why), "%s",
+			       c->tagged ? "not kept, tags go too" : "not kept");
+	return rc;
+}
+
 /* `younger`: how many layers were committed after it. */
-static void decide(const struct prune *p, struct candidate *c, size_t younger)
+static int decide(const struct prune *p, struct candidate *c, size_t younger)
 {
 	const struct args *args = p->cli->args;
 	size_t ntags;
@@ -109,16 +135,20 @@ static void decide(const struct prune *p, struct candidate *c, size_t younger)
 	else if (args->older_than && p->now - c->created < (int64_t)(p->older_than_ms / 1000))
 		keep(c, "too young");
 	else if (!in_use(p, c))
-		(void)snprintf(c->why, sizeof(c->why), "%s",
-			       c->tagged ? "not kept, tags go too" : "not kept");
+		return decide_live(p, c);
+	return 0;
 }
 
 static int remove_one(const struct prune *p, struct candidate *c, uint64_t wait_ms)
 {
 	struct cli *cli = p->cli;
 	/* Tags only go by force.  Without them the store itself refuses what is in use. */
-	int rc = decide_remove(cli->store, &c->id, c->tagged, wait_ms, &cli->err);
+	int rc = decide_remove(cli->store, &c->id, c->tagged, wait_ms, &cli->err), live;
+	bool found = false;
 
+	live = rc == -EBUSY ? look_for_live(p, c, &found) : 0;
+	if (live < 0 || found)
+		return live;
 	if (rc == -EBUSY && lease_held(cli->store, &c->id) > 0)
 		return in_use(p, c) ? 0 : rc;
 	if (rc == -ENOENT)
@@ -216,9 +246,10 @@ static int prune(struct prune *p)
 		rc = decide_layer_each(p->cli->store, on_layer, p, &p->cli->err);
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < p->n; i++)
-		decide(p, &p->v[i], p->n - 1 - i);
-	rc = remove_all(p);
+	for (size_t i = 0; i < p->n && rc == 0; i++)
+		rc = decide(p, &p->v[i], p->n - 1 - i);
+	if (rc == 0)
+		rc = remove_all(p);
 	return rc < 0 ? rc : print(p);
 }
 
@@ -251,7 +282,8 @@ const struct cmd cmd_prune = {
 	.purpose = "Removes layers by rule; gc frees their bytes afterwards.",
 	.task = "prune",
 	.notes = "A layer is removed unless one of the given options keeps it; at least one "
-		 "must be given. A layer that is being read is always kept. Prints each layer, "
+		 "must be given. A layer that is being read, or on which a live image stands, is "
+		 "always kept. Prints each layer, "
 		 "what happens to it and why; with --quiet only the ids of those removed.",
 	.opts = opts,
 	.args_size = sizeof(struct args),

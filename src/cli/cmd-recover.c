@@ -19,7 +19,8 @@ static int print(struct cli *cli, const struct recover_result *r)
 	char time[FMT_SIZE_LEN];
 
 	if (cli->json)
-		return out_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:f}",
+		return out_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, "
+					  "s:f}",
 					  "packs", (json_int_t)r->packs,
 					  "records", (json_int_t)r->records,
 					  "damaged", (json_int_t)r->damaged,
@@ -27,15 +28,23 @@ static int print(struct cli *cli, const struct recover_result *r)
 					  "lost", (json_int_t)r->lost,
 					  "compared", (int)r->compared,
 					  "removed", (json_int_t)r->removed,
-					  "tags", (json_int_t)r->tags, "seconds", r->seconds),
+					  "tags", (json_int_t)r->tags,
+					  "live_images", (json_int_t)r->live,
+					  "live_lost", (json_int_t)r->live_lost,
+					  "seconds", r->seconds),
 				&cli->err);
-	if (!cli->quiet)
-		printf("read %llu packs, %llu records in %s; damaged places skipped: %llu\n"
-		       "layers: %llu %s, %llu %s, %llu stay removed; tags: %llu\n",
-		       (unsigned long long)r->packs, (unsigned long long)r->records,
-		       fmt_duration(time, r->seconds), (unsigned long long)r->damaged,
-		       (unsigned long long)r->layers, found, (unsigned long long)r->lost, lost,
-		       (unsigned long long)r->removed, (unsigned long long)r->tags);
+	if (cli->quiet)
+		return 0;
+	printf("read %llu packs, %llu records in %s; damaged places skipped: %llu\n"
+	       "layers: %llu %s, %llu %s, %llu stay removed; tags: %llu",
+	       (unsigned long long)r->packs, (unsigned long long)r->records,
+	       fmt_duration(time, r->seconds), (unsigned long long)r->damaged,
+	       (unsigned long long)r->layers, found, (unsigned long long)r->lost, lost,
+	       (unsigned long long)r->removed, (unsigned long long)r->tags);
+	if (r->live || r->live_lost)
+		printf("; live images: %llu, of which %llu cannot be opened",
+		       (unsigned long long)r->live, (unsigned long long)r->live_lost);
+	putchar('\n');
 	return 0;
 }
 
@@ -55,7 +64,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	meter_end(&cli->meter);
 	if (rc == 0)
 		rc = print(cli, &r);
-	return rc == 0 && (r.lost || r.damaged) ? CLI_DAMAGE : rc;
+	return rc == 0 && (r.lost || r.damaged || r.live_lost) ? CLI_DAMAGE : rc;
 }
 
 const struct cmd cmd_recover = {
@@ -63,8 +72,9 @@ const struct cmd cmd_recover = {
 	.purpose = "Rebuilds index.db from the packs.",
 	.task = "recover the store",
 	.interrupted = "index.db is as it was",
-	.notes = "For a store whose index.db is lost or damaged. Layers, tags and attributes "
-		 "come back, and what was removed stays removed. The old index.db is kept as "
+	.notes = "For a store whose index.db is lost or damaged. Layers, tags, attributes and "
+		 "live images come back, and what was removed stays removed. The old index.db "
+		 "is kept as "
 		 "index.db.broken; one that can be read says which store this is and which "
 		 "layers there were. A layer that is no longer whole is left out; it is named "
 		 "on standard error, as is every damaged place that was skipped, and the exit "

@@ -67,7 +67,8 @@ const struct cmd cmd_rm = {
 	.purpose = "Removes layers; gc frees their bytes afterwards.",
 	.task = "remove",
 	.notes = "A layer that has tags or is being read is refused, and the message says "
-		 "which tags, or which processes. A layer may be removed although others "
+		 "which tags, or which processes; one on which a live image stands is refused "
+		 "even with --force. A layer may be removed although others "
 		 "are its children: they are whole without it, and its id stays in their "
 		 "history. If one LAYER cannot be found, none is removed.",
 	.opts = opts,

@@ -18,13 +18,13 @@ static void field(struct table *t, const char *name, const char *value)
 	table_cell(t, "%s", value ? value : "-");
 }
 
-static void add_tags(struct table *t, const json_t *info)
+static void add_names(struct table *t, const json_t *info, const char *list, const char *label)
 {
-	const json_t *tag;
+	const json_t *name;
 	size_t i;
 
-	json_array_foreach(json_object_get(info, "tags"), i, tag)
-		field(t, "tag", json_string_value(tag));
+	json_array_foreach(json_object_get(info, list), i, name)
+		field(t, label, json_string_value(name));
 }
 
 static void add_attributes(struct table *t, json_t *info)
@@ -44,7 +44,8 @@ static int print_fields(const struct layer *l, json_t *info)
 	field(&t, "layer", json_string_value(json_object_get(info, "layer")));
 	field(&t, "parent", json_string_value(json_object_get(info, "parent")));
 	field(&t, "created", fmt_time(time, l->created));
-	add_tags(&t, info);
+	add_names(&t, info, "tags", "tag");
+	add_names(&t, info, "live", "live image");
 	add_attributes(&t, info);
 	return table_print(&t, stdout);
 }
@@ -113,7 +114,8 @@ const struct cmd cmd_show = {
 	.operands = "LAYER",
 	.purpose = "Shows all that is known of a layer.",
 	.task = "show the layer",
-	.notes = "Its whole id, parent, tags, attributes (those that begin with 'lamina.' "
+	.notes = "Its whole id, parent, tags, live images that stand on it, attributes (those "
+		 "that begin with 'lamina.' "
 		 "were written by commit), and of each image the size and how much of it is "
 		 "not zero. The layer's Merkle root is checked first. With --json it prints "
 		 "what info.json in the mount holds.",

@@ -39,11 +39,14 @@ static const struct figure sizes[] = {
 	{"index_bytes", offsetof(struct usage, index), "index.db"},
 	{"dead_bytes", offsetof(struct usage, dead),
 	 "in packs, reached by no layer: what gc --repack would free, about"},
+	{"live_bytes", offsetof(struct usage, live_bytes),
+	 "written to live images and not committed, beside the packs"},
 };
 
 static const struct figure counts[] = {
 	{"layers", offsetof(struct usage, layers), "layers"},
 	{"tags", offsetof(struct usage, tags), "tags"},
+	{"live_images", offsetof(struct usage, live), "live images"},
 	{"removed", offsetof(struct usage, removed), "removed layers that gc has not forgotten"},
 	{"packs", offsetof(struct usage, packs), "packs"},
 	{"frames", offsetof(struct usage, frames), "distinct frames"},

@@ -51,7 +51,7 @@ static void fault_text(const struct verify_fault *f)
 
 	bool address = !strcmp(f->what, "chunk") || !strcmp(f->what, "digests");
 
-	printf("damaged %s", f->what);
+	printf("damaged %s", strcmp(f->what, "live") ? f->what : "live image");
 	if (f->id && address)
 		printf(" " PADDR_FMT, PADDR_ARG(f->id));
 	else if (f->id)

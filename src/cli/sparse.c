@@ -22,6 +22,13 @@ struct making {
 	uint64_t total;		/* bytes of data */
 };
 
+static int tell(struct making *m, struct err *err)
+{
+	int rc = progress_tell(m->s->progress, "export", m->s->data, m->total);
+
+	return rc < 0 ? err_set(err, rc, "interrupted") : 0;
+}
+
 static int copy_piece(struct making *m, uint64_t off, size_t len, struct err *err)
 {
 	int64_t n = view_pread(m->view, m->piece, len, off, err);
@@ -33,8 +40,7 @@ static int copy_piece(struct making *m, uint64_t off, size_t len, struct err *er
 	if (rc < 0)
 		return err_sys(err, rc, "cannot write '%s'", m->s->path);
 	m->s->data += (uint64_t)n;
-	rc = progress_tell(m->s->progress, "export", m->s->data, m->total);
-	return rc < 0 ? err_set(err, rc, "interrupted") : 0;
+	return tell(m, err);
 }
 
 static int copy_run(struct making *m, const struct view_run *run, struct err *err)
@@ -58,9 +64,9 @@ static int copy(struct making *m, struct err *err)
 {
 	uint64_t size = view_size(m->view), off = 0;
 	struct view_run run;
-	int rc = view_data_bytes(m->view, &m->total, err);
+	int rc = 0;
 
-	if (rc == 0 && ftruncate(m->fd, (off_t)size) < 0)
+	if (ftruncate(m->fd, (off_t)size) < 0)
 		rc = err_sys(err, -errno, "cannot write '%s'", m->s->path);
 	while (rc == 0 && off < size) {
 		rc = view_next_run(m->view, off, &run, err);
@@ -102,8 +108,13 @@ static int sync_dir(const char *path, struct err *err)
 
 static int make(struct making *m, struct err *err)
 {
-	int rc;
+	int rc = view_data_bytes(m->view, &m->total, err);
 
+	/* Whoever is told may catch signals from now on: before there is a file to leave. */
+	if (rc == 0)
+		rc = tell(m, err);
+	if (rc < 0)
+		return rc;
 	m->fd = mkostemp(m->tmp, O_CLOEXEC);
 	if (m->fd < 0)
 		return err_sys(err, -errno, "cannot write '%s'", m->s->path);

@@ -60,40 +60,31 @@ fi
 
 # In the middle of it, where it is stopped: SIGINT, and a file of that name
 # that somebody else makes meanwhile.
-mkimage large 100000 0-99999:noise=5
-lamina commit -q --memfile large --tag large >/dev/null
-halfway() { # OUT: $pid is an export that stands still
-	lamina export large --memfile "$1" >out 2>err &
-	pid=$!
-	within 10 compgen -G "$1.tmp.*"
-	kill -STOP "$pid"
+is_stopped() {
+	[ "$(awk '$1 == "State:" {print $2}' "/proc/$pid/status")" = T ]
 }
-halfway killed
-if [ -e killed ]; then
+stopped_at() { # CALL:N OUT: $pid is an export that stands still there
+	LAMINA_FAULT=$1:stop lamina-fault export t --memfile "$2" >out 2>err &
+	pid=$!
+	within 20 is_stopped
+}
+goes_on() { # [SIGNAL]: the status is that of the export
+	[ $# = 0 ] || kill "-$1" "$pid"
 	kill -CONT "$pid"
 	wait "$pid"
-	skip "the export was too quick" 3
-else
-	kill -INT "$pid"
-	kill -CONT "$pid"
-	wait "$pid"
-	is "SIGINT" "$?" 130
+}
+for at in ftruncate:1 pwrite:3; do # before its first byte, and behind some
+	ok "an export at $at" stopped_at $at killed
+	like "has a file that is not whole" "$(compgen -G 'killed*')" '^killed\.tmp\.[^ ]+$'
+	exits "SIGINT" 130 goes_on INT
 	is "is said" "$(cat err)" "lamina: export: interrupted"
 	is "and leaves nothing" "$(compgen -G 'killed*')" ""
-fi
-halfway taken
-if [ -e taken ]; then
-	kill -CONT "$pid"
-	wait "$pid"
-	skip "the export was too quick" 3
-else
-	echo theirs >taken
-	kill -CONT "$pid"
-	wait "$pid"
-	is "a file that has appeared" "$?" 1
-	like "is named" "$(cat err)" "cannot make 'taken': File exists"
-	is "and not replaced" "$(cat taken) $(compgen -G 'taken.*')" "theirs "
-fi
+done
+ok "an export" stopped_at pwrite:3 taken
+echo theirs >taken
+exits "a file that has appeared" 1 goes_on
+like "is named" "$(cat err)" "cannot make 'taken': File exists"
+is "and not replaced" "$(cat taken) $(compgen -G 'taken.*')" "theirs "
 exits "one file for two images" 2 lamina export "$(lamina tag -q | head -1)" --memfile twice \
 	--rootfs twice --force
 like "is refused" "$(cat err)" "'twice' is given for two images"

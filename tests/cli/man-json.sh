@@ -70,7 +70,7 @@ lamina gc --json >gc.json
 agree gc '' gc.json
 dd if=/dev/zero of=store/packs/00000001.pack bs=1 seek=200 count=8 conv=notrunc status=none
 lamina verify --json >verify.json
-agree verify 'chunk|digests|maps|layer|tag|index' verify.json
+agree verify 'chunk|digests|maps|layer|tag|live|index' verify.json
 lamina recover --json >recover.json 2>notes
 agree recover '' recover.json
 

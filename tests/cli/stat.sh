@@ -8,7 +8,7 @@ lamina init -q
 ok "an empty store" lamina stat --json
 is "has nothing" "$(jq -c '[.logical_bytes, .data_bytes, .distinct_bytes, .dead_bytes, .counts.layers]' out)" '[0,0,0,0,0]'
 is "the keys" "$(jq -c 'keys_unsorted' out)" \
-	'["logical_bytes","data_bytes","distinct_bytes","stored_bytes","chunk_bytes","digest_bytes","map_bytes","index_bytes","dead_bytes","counts"]'
+	'["logical_bytes","data_bytes","distinct_bytes","stored_bytes","chunk_bytes","digest_bytes","map_bytes","index_bytes","dead_bytes","live_bytes","counts"]'
 
 mkimage a 1024 0-99:data=1
 cp a b

@@ -13,7 +13,7 @@ id=$(commit -m mem.raw -r disk.raw -t state -i empty=empty -i sdb=one --tag firs
 mount_store store mnt || bail "cannot mount"
 layer=mnt/layers/$id
 
-is "the root" "$(ls -A mnt | tr '\n' ' ')" ".stats layers tags "
+is "the root" "$(ls -A mnt | tr '\n' ' ')" ".stats layers live tags "
 is "the layers" "$(ls -A mnt/layers)" "$id"
 is "a layer" "$(ls -A "$layer" | tr '\n' ' ')" "empty info.json memfile rootfs sdb state traces "
 is "traces are empty" "$(ls -A "$layer/traces")" ""
@@ -27,7 +27,7 @@ is "sizes" "$(cd "$layer" && stat -c %s memfile rootfs state empty sdb | tr '\n'
 is "modes" "$(stat -c %A mnt mnt/layers mnt/tags "$layer" "$layer/memfile" | tr '\n' ' ')" \
 	"dr-xr-x--- dr-xr-x--- dr-xr-x--- dr-xr-x--- -r--r----- "
 is "links" "$(stat -c %h mnt mnt/layers mnt/tags "$layer" "$layer/traces" "$layer/memfile" |
-	tr '\n' ' ')" "4 3 2 3 2 1 "
+	tr '\n' ' ')" "5 3 2 3 2 1 "
 is "times" "$(stat -c '%X %Y %Z' "$layer/memfile")" \
 	"$(created=$(date -d "$(jq -r .created "$layer/info.json")" +%s) && echo "$created $created $created")"
 is "info.json" "$(jq -r '.layer, .images[1].name, .images[1].size' "$layer/info.json" | tr '\n' ' ')" \

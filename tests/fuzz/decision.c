@@ -43,8 +43,13 @@ static int use(const uint8_t *data, size_t len)
 static void use_recipe(const uint8_t *data)
 {
 	static const uint8_t zeros[256];
+	/* No layer, delta 3, then an image. */
+	static const uint8_t live[] = {
+		[33] = 3, [41] = 1, [49] = 1, [50] = 4, [51] = 'd', [52] = 'i', [53] = 's',
+		[54] = 'k',
+	};
 	static const char trace[] = "0123456789abcdef0123456789abcdef" "a-name.of-some_length";
-	struct index_decision d = {.kind = 1 + data[0] % 4, .key = zeros, .key_len = DIGEST_LEN,
+	struct index_decision d = {.kind = 1 + data[0] % 5, .key = zeros, .key_len = DIGEST_LEN,
 				   .value = zeros, .has_value = data[1] % 2};
 	struct buf record = {0};
 
@@ -56,8 +61,14 @@ static void use_recipe(const uint8_t *data)
 		d.key = trace;
 		d.key_len = DIGEST_LEN + 1 + data[2] % 20;
 	}
+	if (d.kind == DECISION_LIVE) {
+		d.key = "a-live-image";
+		d.key_len = 1 + data[2] % 12;
+		d.value = live;
+	}
 	if (d.has_value)
 		d.value_len = d.kind == DECISION_TAG ? DIGEST_LEN :
+			      d.kind == DECISION_LIVE ? sizeof(live) :
 			      d.kind == DECISION_REMOVE ? 0 : data[3];
 	decide_encode(&d, &record);
 	if (buf_error(&record) < 0 || use(record.data, record.len) < 0)

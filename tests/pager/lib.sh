@@ -190,10 +190,11 @@ while_works() { # GUEST COMMAND GUEST-COMMAND...
 }
 
 # Processes that were started meanwhile have the pipe too: its end is not seen, so it is said.
-guest_end() { # NAME: returns the guest's status
+# With a STATUS it ends at once, and has unmapped nothing before.
+guest_end() { # NAME [STATUS]: returns the guest's status
 	local fd=guest_fd_$1 pid=guest_pid_$1
 	exec {fd}>&"${!fd}"
-	(echo exit >&"$fd") 2>/dev/null
+	(echo "exit ${2:-}" >&"$fd") 2>/dev/null
 	eval "exec {guest_fd_$1}>&-"
 	exec {fd}>&-
 	wait "${!pid}"

@@ -78,6 +78,7 @@ guest_pid=$!
 has_400() { [ "$(tail -n 1 slow)" = "end 400" ]; }
 ok "a recording has what was touched" within 20 has_400
 kill -9 $guest_pid
+ok "its session ends" within 20 is_fact slow .state gone
 
 # A recording that cannot be written.
 like "a recording where none can be" \

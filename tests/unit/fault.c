@@ -113,6 +113,26 @@ static void test_kill(void)
 	}
 }
 
+static void test_stop(void)
+{
+	int fd = open_new("stop"), status;
+	struct stat st;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		fault_arm(FAULT_PWRITE, 2, FAULT_STOP);
+		_exit(pwrite(fd, "ab", 2, 0) != 2 || pwrite(fd, "cd", 2, 2) != 2);
+	}
+	if (pid < 0 || waitpid(pid, &status, WUNTRACED) != pid)
+		bail("cannot fork");
+	ok(WIFSTOPPED(status), "stop: before the write");
+	ok(fstat(fd, &st) == 0 && st.st_size == 2, "the first one was made");
+	kill(pid, SIGCONT);
+	ok(waitpid(pid, &status, 0) == pid && status == 0, "then it goes on");
+	ok(fstat(fd, &st) == 0 && st.st_size == 4, "with the write");
+	close(fd);
+}
+
 static int insert(sqlite3 *db)
 {
 	return sqlite3_exec(db, "INSERT INTO t VALUES (1)", NULL, NULL, NULL);
@@ -146,6 +166,7 @@ int main(void)
 	test_kinds();
 	test_short();
 	test_kill();
+	test_stop();
 	test_library();
 	return tap_done();
 }

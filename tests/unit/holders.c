@@ -23,26 +23,30 @@ static dev_t device_of(int fd)
 	return st.st_dev;
 }
 
-/* sleep(1) stands for a daemon. */
+/* sleep(1) stands for a daemon; its arguments are no other's on this machine. */
 static void daemons(void)
 {
+	char first[32], last[32];
 	int fds[4];
-	pid_t pid = fork();
+	pid_t pid;
 
+	(void)snprintf(first, sizeof(first), "60.%d", (int)getpid());
+	(void)snprintf(last, sizeof(last), "00061.%d", (int)getpid());
+	pid = fork();
 	if (pid == 0) {
-		execlp("sleep", "sleep", "60", "00061", NULL);
+		execlp("sleep", "sleep", first, last, NULL);
 		_exit(1);
 	}
-	while (holders_daemons("sleep", "00061", fds, 4) == 0)
+	while (holders_daemons("sleep", last, fds, 4) == 0)
 		usleep(1000);
 	close(fds[0]);
-	is_int(holders_daemons("sleep", "00061", fds, 0), 0, "no more than asked for");
-	is_int(holders_daemons("sleep", "0061", fds, 4), 0, "the whole argument counts");
-	is_int(holders_daemons("sleep", "60", fds, 4), 0, "and only the last one");
-	is_int(holders_daemons("sloop", "00061", fds, 4), 0, "and the name");
+	is_int(holders_daemons("sleep", last, fds, 0), 0, "no more than asked for");
+	is_int(holders_daemons("sleep", last + 1, fds, 4), 0, "the whole argument counts");
+	is_int(holders_daemons("sleep", first, fds, 4), 0, "and only the last one");
+	is_int(holders_daemons("sloop", last, fds, 4), 0, "and the name");
 	kill(pid, SIGKILL);
 	(void)waitpid(pid, NULL, 0);
-	is_int(holders_daemons("sleep", "00061", fds, 4), 0, "until it has ended");
+	is_int(holders_daemons("sleep", last, fds, 4), 0, "until it has ended");
 }
 
 /* A pipe and a memfd are on kernel-internal devices that files have in common. */

@@ -2,6 +2,7 @@
 #include "store/info.h"
 #include "store/attrs.h"
 #include "store/base/fmt.h"
+#include "store/live-row.h"
 #include "tests/fault.h"
 #include "tests/unit/fixture.h"
 
@@ -22,8 +23,18 @@ static void decide(struct fixture *f, enum decision_kind kind, const void *key, 
 static void decorate(struct fixture *f, const struct layer *layer)
 {
 	struct digest other = {{1}};
+	struct live_row live = {.name = "guest", .has_base = true, .base = layer->id, .first = 1,
+				.nimages = 1, .image = {"memfile"}};
+	struct index_decision row;
 	struct attrs a = {0};
 	struct buf out = {0};
+
+	(void)live_row_decision(&live, &out, &row);
+	decide(f, DECISION_LIVE, "guest", 5, out.data, out.len);
+	live.base = other;
+	(void)live_row_decision(&live, &out, &row);
+	decide(f, DECISION_LIVE, "other", 5, out.data, out.len);
+	buf_reset(&out);
 
 	decide(f, DECISION_TAG, "golden", 6, layer->id.b, DIGEST_LEN);
 	decide(f, DECISION_TAG, "another", 7, other.b, DIGEST_LEN);
@@ -89,13 +100,15 @@ static void test_layer(struct fixture *f)
 		       "{\"attributes\":{\"lamina.new\":\"3\",\"lamina.pages\":\"12\","
 		       "\"source\":\"vm \xe2\x82\xac \\\"x\\\"\"},"
 		       "\"created\":\"2026-11-21T09:28:59Z\",\"images\":%s,\"layer\":\"%s\","
-		       "\"parent\":\"%s\",\"tags\":[\"also\",\"golden\"]}", images, id, parent_id);
+		       "\"live\":[\"guest\"],\"parent\":\"%s\",\"tags\":[\"also\",\"golden\"]}",
+		       images, id, parent_id);
 	got = dump(f, layer);
 	is_str(got, want, "everything that is known");
 	free(got);
 	(void)snprintf(want, sizeof(want),
 		       "{\"attributes\":{},\"created\":\"2026-11-21T09:28:59Z\",\"images\":%s,"
-		       "\"layer\":\"%s\",\"parent\":null,\"tags\":[]}", images, parent_id);
+		       "\"layer\":\"%s\",\"live\":[],\"parent\":null,\"tags\":[]}", images,
+		       parent_id);
 	got = dump(f, parent);
 	is_str(got, want, "no parent, tags, attributes");
 	free(got);

@@ -2,6 +2,7 @@
 #include "store/live.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "store/lease.h"
@@ -274,6 +275,44 @@ static void test_depth(void)
 	lives_ok(&l, "and when all are committed");
 }
 
+static bool stop;			/* atomic */
+
+static void *append_on(void *ctx)
+{
+	static uintptr_t wrong;
+	uint64_t size = disk->size;
+
+	(void)ctx;
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED) && size < LIVES_BYTES_MAX) {
+		wrong += live_write(disk->image, "x", 1, size, NULL) < 0;
+		wrong += live_size(disk->image) != ++size;
+	}
+	return (void *)wrong;
+}
+
+/* A seal makes its deltas as long as the images were; somebody makes one longer meanwhile. */
+static void test_append_beside_seal(void)
+{
+	uint64_t size = disk->size;
+	pthread_t thread;
+	void *bad;
+
+	if (pthread_create(&thread, NULL, append_on, NULL) != 0)
+		bail("pthread_create");
+	for (int i = 0; i < 8; i++)
+		(void)lives_seal(&l);
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, &bad);
+	is_int((uintptr_t)bad, 0, "an image grows while it is sealed, and never gets shorter");
+	disk->size = live_size(disk->image);
+	memset(disk->bytes + size, 'x', disk->size - size);
+	lives_reopen(&l);
+	lives_ok(&l, "and all is there");
+	(void)lives_commit(&l, lives_seal(&l));
+	lives_fold(&l);
+	lives_truncate(disk, 40 * PAGE_SIZE);
+}
+
 /* Zeroed pages still take room until a sync. */
 static void test_full_disk(void)
 {
@@ -366,6 +405,7 @@ int main(void)
 	test_read_over_fold();
 	test_missing();
 	test_depth();
+	test_append_beside_seal();
 	test_full_disk();
 	test_damage();
 	test_without_layer();
