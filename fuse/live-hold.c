@@ -5,7 +5,7 @@
  * they use.
  *
  * Sessions.  From the first opener to the last one to go nobody else can write; that is a
- * session.  What the kernel has cached of an image in one is right to its end, and in the next it
+ * session, and goes on at the next opener if nobody else had it meanwhile.  What the kernel has cached of an image in one is right to its end, and in the next it
  * may not be.  So the first open of an image in a session tells the kernel to drop what it has,
  * and later ones to keep it; but not before the kernel is known to have dropped it, which is
  * when it asks for something through an open file: of two opens at once the second
@@ -44,7 +44,9 @@ static int begin_locked(struct server *s, struct lives_item *item, struct err *e
 		return err_set(err, -ENOENT, "live image '%s' was removed", item->name);
 	}
 	item->open = live;
-	item->session++;
+	if (live_stamp(live) == 0 || live_stamp(live) != item->stamp + 1)
+		item->session++;
+	item->stamp = live_stamp(live);
 	stats_add(&s->stats, STATS_LIVE, 1);
 	return 0;
 }

@@ -39,7 +39,8 @@ struct lives_item {
 	pthread_mutex_t lock;		/* see live-hold.h */
 	struct live *open;		/* under lock; while users > 0 */
 	unsigned users;			/* under lock: open files, and who asks for something */
-	uint64_t session;		/* under lock: how often it was opened */
+	uint64_t session;		/* under lock: see live-hold.c */
+	uint64_t stamp;			/* under lock: of the live image, when it was opened last */
 };
 
 #define LIVES_BUCKETS 256u

@@ -139,13 +139,13 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 	fuse_reply_readlink(req, target);
 }
 
-/* Nothing has any.  (ENOSYS would be cheaper, but becomes fallocate's answer in some kernels.) */
+/* Nothing has any.  The kernel, which else would ask before each write, does not ask again. */
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	(void)ino;
 	(void)name;
 	(void)size;
-	fuse_reply_err(req, ENODATA);
+	fuse_reply_err(req, ENOSYS);
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)

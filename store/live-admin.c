@@ -353,7 +353,8 @@ static int make_locked(struct plan *p)
 	return rc;
 }
 
-int live_make(struct store *store, const struct live_new *what, uint64_t wait_ms, struct err *err)
+int live_create(struct store *store, const struct live_new *what, uint64_t wait_ms,
+		struct err *err)
 {
 	struct plan p = {.store = store, .what = what, .err = err};
 	bool taken;

@@ -279,7 +279,7 @@ int live_dir_lock(struct store *store, int dirfd, const char *name, struct err *
 	int fd, rc;
 
 	do
-		fd = openat(dirfd, LIVE_DIR_LOCK, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		fd = openat(dirfd, LIVE_DIR_LOCK, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	while (fd < 0 && errno == EINTR);
 	rc = fd < 0 ? -errno : lock_patiently(fd);
 	if (rc == 0)

@@ -35,6 +35,7 @@ struct live {
 	struct live_row row;		/* as of live_open() */
 	int dirfd;			/* STORE/live/NAME */
 	int lock_fd;
+	uint64_t stamp;			/* live_stamp() */
 	pthread_mutex_t sealing;	/* one seal or fold at a time */
 	pthread_rwlock_t lock;
 	struct live_base *base;		/* under lock */

@@ -32,10 +32,12 @@
  * next to open it removes; behind the end of an image, where a cut was not synced, what was there,
  * which is zeroed then.
  */
+#include <endian.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -176,6 +178,19 @@ static int zero_tail(struct live_image *image, struct err *err)
 	return live_io_zero(image, delta_size(live_io_top(image)), DELTA_SIZE_MAX, err);
 }
 
+/* Of one that was made anew the first is any number, so that it follows no old one. */
+static uint64_t next_stamp(int lock_fd)
+{
+	uint64_t stamp, le;
+
+	if (io_pread_all(lock_fd, &le, sizeof(le), 0) == 0)
+		stamp = le64toh(le) + 1;
+	else if (getrandom(&stamp, sizeof(stamp), GRND_NONBLOCK) != (ssize_t)sizeof(stamp))
+		return 0;
+	le = htole64(stamp);
+	return io_pwrite_all(lock_fd, &le, sizeof(le), 0) == 0 ? stamp : 0;
+}
+
 /* Its lock is held. */
 static int open_locked(struct live *live, struct err *err)
 {
@@ -270,6 +285,7 @@ int live_open(struct store *store, const char *name, struct live **ret, struct e
 	}
 	live->dirfd = c.dirfd;
 	live->lock_fd = c.lock_fd;
+	live->stamp = next_stamp(c.lock_fd);
 	rc = open_locked(live, err);
 	if (rc < 0)
 		live_close(live);
@@ -299,6 +315,11 @@ void live_close(struct live *live)
 	/* The last: who has this one now has all of it. */
 	close(live->lock_fd);
 	free(live);
+}
+
+uint64_t live_stamp(const struct live *live)
+{
+	return live->stamp;
 }
 
 const struct live_row *live_row_of(const struct live *live)

@@ -3,7 +3,7 @@
  * live: a live image: the images of a layer, writable.  What was written is kept in deltas
  * (delta.h) in the store's directory, and committed from there (live-commit.h):
  *
- *	STORE/live/NAME/lock		locked (flock) by who has it open
+ *	STORE/live/NAME/lock		locked (flock) by who has it open; 8 bytes, live_stamp()
  *	STORE/live/NAME/SEQ/IMAGE	the delta of an image; SEQ decimal, from 1
  *
  * The row (live-row.h) says on which layer they stand and which SEQ is the first that is not
@@ -58,10 +58,8 @@ struct live_new {
  * size below the layer's, neither layer nor image; what delta_create() says.  Nothing is left
  * of one that failed.
  */
-int live_make(struct store *store, const struct live_new *what, uint64_t wait_ms,
-	      struct err *err);
-#define live_create(store, name, from, sizes, nsizes, wait_ms, err)			\
-	live_make(store, &(const struct live_new){name, from, sizes, nsizes}, wait_ms, err)
+int live_create(struct store *store, const struct live_new *what, uint64_t wait_ms,
+		struct err *err);
 /* -ENOENT; -EBUSY with the pid that has it open.  What was not committed is gone. */
 int live_remove(struct store *store, const char *name, uint64_t wait_ms, struct err *err);
 
@@ -101,6 +99,11 @@ int live_open(struct store *store, const char *name, struct live **ret, struct e
 /* No image may be in use.  What was not synced is left to the kernel.  NULL is fine. */
 void live_close(struct live *live);
 
+/*
+ * A number that the live image keeps: one more than at an earlier live_open() of it, if nobody
+ * has opened it in between.  0: it could not be kept.
+ */
+uint64_t live_stamp(const struct live *live);
 /* As of live_open(); of it name and images stay true. */
 const struct live_row *live_row_of(const struct live *live);
 struct live_image *live_find(struct live *live, const char *image);	/* or NULL */

@@ -76,7 +76,9 @@ TAP_FN void lives_init(struct lives *l, const char *name, uint64_t seed)
 	l->of[1].name = "rootfs";
 	lives_model(&l->of[0], l->s.layer[0].mem, SERIES_PAGES);
 	lives_model(&l->of[1], l->s.layer[0].disk, SERIES_DISK_PAGES);
-	series_must(live_create(l->s.store, "guest", &l->s.layer[0].id, NULL, 0, 0, &err), &err,
+	series_must(live_create(l->s.store,
+		&(const struct live_new){.name = "guest", .from = &l->s.layer[0].id},
+		0, &err), &err,
 		    "live_create");
 	lives_open(l);
 }

@@ -102,7 +102,7 @@ TAP_FN int ops_live_make(struct ops *o, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	rc = live_make(o->run.store, &what, 0, err);
+	rc = live_create(o->run.store, &what, 0, err);
 	store_close(o->run.store);
 	return rc;
 }
@@ -161,7 +161,7 @@ TAP_FN void ops_init_live(struct series *s)
 	struct delta *d;
 	struct err err;
 
-	series_must(live_make(s->store, &what, 0, &err), &err, "live_make");
+	series_must(live_create(s->store, &what, 0, &err), &err, "live_create");
 	fd = live_dir_open(s->store, "old");
 	place.dirfd = live_dir_open_seq(fd, 1);
 	series_must(delta_open(&place, 0, &d, &err), &err, "delta_open");

@@ -143,17 +143,19 @@ static int print_created(struct cli *cli, const char *name)
 static int create(struct cli *cli, const char *name, const struct create *c)
 {
 	const struct args *args = cli->args;
+	struct live_new what = {.name = name, .sizes = c->size, .nsizes = c->n};
 	struct digest from;
 	uint64_t wait_ms;
 	int rc = cli_open(cli);
 
 	if (rc == 0)
 		rc = cli_wait(cli, args->wait, &wait_ms);
-	if (rc == 0 && args->from)
+	if (rc == 0 && args->from) {
 		rc = cli_layer_id(cli, args->from, &from);
+		what.from = &from;
+	}
 	if (rc == 0)
-		rc = live_create(cli->store, name, args->from ? &from : NULL, c->size, c->n,
-				 wait_ms, &cli->err);
+		rc = live_create(cli->store, &what, wait_ms, &cli->err);
 	if (rc == 0 && cli->json)
 		rc = print_created(cli, name);
 	return rc;

@@ -104,3 +104,4 @@ ok "the last one" lamina live rm one --json
 is "JSON" "$(jq -c . out)" '{"removed":["one"]}'
 is "nothing is left" "$(ls -A "$LAMINA_STORE/live")" ""
 ok "its layer can go" lamina rm --force "$b"
+done_testing

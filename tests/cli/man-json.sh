@@ -59,6 +59,11 @@ lamina trace ls --json >traces.json
 lamina trace show --json --runs ./t >trace2.json
 lamina trace rm --json b resume >trace3.json
 agree trace 'ls|show|import|rm' trace.json traces.json trace2.json trace3.json
+lamina live create --json --from b --size new=1M x >live.json
+lamina live show --json x >live2.json
+lamina live ls --json >lives.json
+lamina live rm --json x >live3.json
+agree live 'create|ls|show|commit|rm|live' live.json live2.json lives.json live3.json
 lamina prune --json --keep-last 1 --keep-tagged --dry-run >prune.json
 lamina prune --json --keep-last 1 --dry-run >prune2.json
 agree prune '' prune.json prune2.json

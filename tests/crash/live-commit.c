@@ -87,7 +87,9 @@ static void make_live(struct ops *o)
 
 	series_open(s);
 	child = s->layer[3];
-	series_must(live_create(s->store, NAME, &child.id, NULL, 0, 0, &err), &err,
+	series_must(live_create(s->store,
+		&(const struct live_new){.name = NAME, .from = &child.id},
+		0, &err), &err,
 		    "live_create");
 	for (unsigned seq = 1; seq <= UPTO; seq++)
 		write_seq(s, seq);

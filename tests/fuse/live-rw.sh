@@ -154,6 +154,13 @@ bytes=$(counter bytes_read)
 cat "$f" >/dev/null
 is "as long as it is open it stays cached" "$(counter bytes_read)" "$bytes"
 exec 5<&-
+ok "closed" within 20 closed
+cat "$f" >/dev/null
+is "and when it is opened again, if nobody else had it" "$(counter bytes_read)" "$bytes"
+ok "closed" within 20 closed
+livectl_like "somebody else has it again" '^ok' write store x memfile 8192 0x77
+cat "$f" >/dev/null
+ok "then it is read anew" [ "$(counter bytes_read)" -gt "$bytes" ]
 
 # --- requests ---
 

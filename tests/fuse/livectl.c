@@ -51,7 +51,7 @@ static int create(struct store *store, const char *name, int n, char **arg)
 		*value = '\0';
 		sizes[i - 1] = (struct live_size){arg[i], strtoull(value + 1, NULL, 0)};
 	}
-	return live_make(store,
+	return live_create(store,
 			 &(struct live_new){name, empty ? NULL : &from, sizes, (size_t)(n - 1)},
 			 10000, &err);
 }

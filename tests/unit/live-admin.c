@@ -35,7 +35,9 @@ static bool is_there(const char *name)
 static int create(const char *name, const struct live_size *sizes, size_t n)
 {
 	err.text[0] = '\0';
-	return live_create(s.store, name, &s.layer[0].id, sizes, n, 0, &err);
+	return live_create(s.store,
+		&(const struct live_new){.name = name, .from = &s.layer[0].id, .sizes = sizes, .nsizes = n},
+		0, &err);
 }
 
 static void must_create(const char *name)
@@ -140,7 +142,9 @@ static void test_sizes(void)
 	is_int(info.image[1].size, MEM, "the one that was not named");
 	is_int(info.image[2].size, DISK + 1000, "the one that grew");
 	is_int(info.image[2].base_size, DISK, "from what it was");
-	is_int(live_create(s.store, "alone", NULL, alone, 2, 0, &err), 0, "one without a layer");
+	is_int(live_create(s.store,
+		&(const struct live_new){.name = "alone", .sizes = alone, .nsizes = 2},
+		0, &err), 0, "one without a layer");
 	is_int(live_info(s.store, "alone", &info, &err), 0, "is there");
 	ok(!info.row.has_base && info.nimages == 2 && info.image[0].size == 5 * PAGE_SIZE &&
 	   info.image[1].size == 0, "with what was asked for");
@@ -167,9 +171,13 @@ static void test_refusals(void)
 	       "'traces'");
 	is_int(create("bad", info, 1), -EINVAL, "nor is a name that the mount needs");
 	is_err(create("bad", twice, 2), &err, -EINVAL, "image 'x' is given twice");
-	is_err(live_create(s.store, "bad", NULL, NULL, 0, 0, &err), &err, -EINVAL,
+	is_err(live_create(s.store,
+		&(const struct live_new){.name = "bad"},
+		0, &err), &err, -EINVAL,
 	       "live image 'bad' needs a layer to begin with, or the name and size of an image");
-	is_err(live_create(s.store, "bad", &none, NULL, 0, 0, &err), &err, -ENOENT,
+	is_err(live_create(s.store,
+		&(const struct live_new){.name = "bad", .from = &none},
+		0, &err), &err, -ENOENT,
 	       "there is no layer %.12s", fmt_hex(hex, none.b, DIGEST_LEN));
 	is_int(create("bad", huge, 1), -EFBIG, "too large a delta");
 	ok(strstr(err.text, "live image 'bad', image 'huge': "), "is told: %s", err.text);
@@ -202,7 +210,9 @@ static void test_lock(void)
 	is_int(live_remove(s.store, "locked", 0, &err), 0, "for both");
 	ok(s.store->lock_fd >= 0, "and keeps it");
 	series_must(store_open(s.path, NULL, &other, &err), &err, "open");
-	is_int(live_create(other, "busy", &s.layer[0].id, NULL, 0, 0, &err), -EBUSY,
+	is_int(live_create(other,
+		&(const struct live_new){.name = "busy", .from = &s.layer[0].id},
+		0, &err), -EBUSY,
 	       "others wait for it");
 	ok(strstr(err.text, "is being written by pid"), "or are told: %s", err.text);
 	is_int(live_remove(other, "web", 0, &err), -EBUSY, "to remove one, too");

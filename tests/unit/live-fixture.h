@@ -100,7 +100,9 @@ TAP_FN struct lively lively_new(const char *name, const struct digest *from, uin
 		sizes[n++] = (struct live_size){"memfile", memfile};
 	if (rootfs)
 		sizes[n++] = (struct live_size){"rootfs", rootfs};
-	must(live_create(store, name, from, sizes, n, 0, &err), "live_create");
+	must(live_create(store,
+		&(const struct live_new){.name = name, .from = from, .sizes = sizes, .nsizes = n},
+		0, &err), "live_create");
 	lively_want(&v, MEMFILE, from, memfile);
 	if (rootfs)
 		lively_want(&v, ROOTFS, from, rootfs);

@@ -27,7 +27,7 @@ static void make_live(const char *name, const struct digest *from)
 	struct live_size alone = {"disk", 10 * PAGE_SIZE};
 	struct live_new what = {name, from, &alone, !from};
 
-	series_must(live_make(s.store, &what, 0, &err), &err, "live_make");
+	series_must(live_create(s.store, &what, 0, &err), &err, "live_create");
 }
 
 static void write_page(const char *name, const char *image)

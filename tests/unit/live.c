@@ -379,7 +379,9 @@ static void test_without_layer(void)
 	lives_model(&n.of[0], NULL, 0);
 	lives_model(&n.of[1], NULL, 0);
 	n.of[0].size = sizes[0].size;
-	series_must(live_create(n.s.store, "guest", NULL, sizes, 2, 0, &err), &err, "create");
+	series_must(live_create(n.s.store,
+		&(const struct live_new){.name = "guest", .sizes = sizes, .nsizes = 2},
+		0, &err), &err, "create");
 	lives_open(&n);
 	lives_ok(&n, "one without a layer is zeros");
 	lives_fill(&n.of[0], PAGE_SIZE + 5, 10, 1);
