@@ -5,11 +5,12 @@
  * they use.
  *
  * Sessions.  From the first opener to the last one to go nobody else can write; that is a
- * session, and goes on at the next opener if nobody else had it meanwhile.  What the kernel has cached of an image in one is right to its end, and in the next it
- * may not be.  So the first open of an image in a session tells the kernel to drop what it has,
- * and later ones to keep it; but not before the kernel is known to have dropped it, which is
- * when it asks for something through an open file: of two opens at once the second
- * could otherwise be answered first, and read what is old.
+ * session, and goes on at the next opener if nobody else had it meanwhile.  What the kernel has
+ * cached of an image in one is right to its end, and in the next it may not be.  So the first
+ * open of an image in a session tells the kernel to drop what it has, and later ones to keep
+ * it; but not before the kernel is known to have dropped it, which is when it asks for something
+ * through an open file: of two opens at once the second could otherwise be answered first, and
+ * read what is old.
  */
 #include "config.h"
 

@@ -34,10 +34,10 @@ static bool is_there(const char *name)
 
 static int create(const char *name, const struct live_size *sizes, size_t n)
 {
+	struct live_new what = {.name = name, .from = &s.layer[0].id, .sizes = sizes, .nsizes = n};
+
 	err.text[0] = '\0';
-	return live_create(s.store,
-		&(const struct live_new){.name = name, .from = &s.layer[0].id, .sizes = sizes, .nsizes = n},
-		0, &err);
+	return live_create(s.store, &what, 0, &err);
 }
 
 static void must_create(const char *name)
