@@ -18,8 +18,24 @@
 
 #include <string.h>
 
+#include "store/base/thread.h"
 #include "store/layer.h"
 #include "store/view.h"
+
+static void *empty(void *arg)
+{
+	live_trash_empty(arg);
+	return NULL;
+}
+
+/* Nobody waits for it. */
+static void sweep(struct live *live)
+{
+	struct live_trash *trash = live_trash_take(live);
+
+	if (trash && thread_detached(empty, trash) < 0)
+		live_trash_empty(trash);
+}
 
 static void end_locked(struct server *s, struct lives_item *item)
 {
@@ -45,6 +61,7 @@ static int begin_locked(struct server *s, struct lives_item *item, struct err *e
 		return err_set(err, -ENOENT, "live image '%s' was removed", item->name);
 	}
 	item->open = live;
+	sweep(live);
 	if (live_stamp(live) == 0 || live_stamp(live) != item->stamp + 1)
 		item->session++;
 	item->stamp = live_stamp(live);
@@ -212,6 +229,8 @@ int live_hold_fold(struct lives_item *item, struct err *err)
 	pthread_mutex_lock(&item->lock);
 	if (item->open)
 		rc = live_fold(item->open, err);
+	if (item->open && rc == 0)
+		sweep(item->open);
 	pthread_mutex_unlock(&item->lock);
 	return rc;
 }

@@ -249,7 +249,7 @@ static int run_ioctl(struct server *s, struct lives_item *item, unsigned cmd, ui
 
 	if (rc < 0)
 		return rc;
-	rc = cmd == LIVE_IOC_SEAL ? live_seal(live, ret, err) : live_fold(live, err);
+	rc = cmd == LIVE_IOC_SEAL ? live_seal(live, ret, err) : live_hold_fold(item, err);
 	live_hold_put(s, item);
 	return rc;
 }

@@ -40,6 +40,7 @@ struct live {
 	pthread_rwlock_t lock;
 	struct live_base *base;		/* under lock */
 	uint64_t first;			/* under lock: the lowest delta's */
+	uint64_t trash;			/* under sealing: the lowest directory that may be there */
 	unsigned depth;			/* under lock: deltas of each image, at least 1 */
 	bool renamed;			/* atomic: a name in dirfd is not durable yet */
 	struct live_image image[];	/* row.nimages */

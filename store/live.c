@@ -107,15 +107,11 @@ static int remove_unnamed(void *ctx, int dirfd, const char *name)
 	return live_dir_remove(dirfd, name);
 }
 
-/* What a crash left. */
+/* What a crash left, and what nobody has removed since it was committed. */
 static int tidy(struct live *live, const struct live_dir_seqs *seqs)
 {
-	char name[LIVE_DIR_SEQ_LEN];
-	int rc = live_dir_each(live->dirfd, remove_unnamed, NULL);
-
-	for (size_t i = 0; i < seqs->n && seqs->v[i] < live->first && rc == 0; i++)
-		rc = live_dir_remove(live->dirfd, live_dir_seq(name, seqs->v[i]));
-	return rc;
+	live->trash = seqs->n && seqs->v[0] < live->first ? seqs->v[0] : live->first;
+	return live_dir_each(live->dirfd, remove_unnamed, NULL);
 }
 
 static int open_deltas(struct live *live, struct err *err)
@@ -306,6 +302,7 @@ void live_close(struct live *live)
 {
 	if (!live)
 		return;
+	live_trash_empty(live_trash_take(live));
 	for (unsigned i = 0; i < live->row.nimages; i++)
 		close_image(&live->image[i]);
 	live_base_unref(live->base);
@@ -529,7 +526,6 @@ static int fold(struct live *live, const struct live_row *row, struct err *err)
 {
 	unsigned n = (unsigned)(row->first - live->first);
 	struct live_base *old = live->base, *base;
-	char name[LIVE_DIR_SEQ_LEN];
 	int rc = live_base_open(live->store, row, &base, err);
 
 	if (rc < 0)
@@ -538,9 +534,6 @@ static int fold(struct live *live, const struct live_row *row, struct err *err)
 	stand_on(live, base, n);
 	pthread_rwlock_unlock(&live->lock);
 	live_base_unref(old);
-	/* What cannot be removed now is removed when it is opened again. */
-	for (uint64_t seq = live->first - n; seq < live->first; seq++)
-		(void)live_dir_remove(live->dirfd, live_dir_seq(name, seq));
 	return 0;
 }
 

@@ -37,6 +37,7 @@
 
 struct live;
 struct live_image;
+struct live_trash;
 struct store;
 
 /* ---- what there is (live-admin.c); each takes the writer's lock unless the caller has it ---- */
@@ -155,5 +156,14 @@ int live_next_run(struct live_image *image, uint64_t off, struct view_run *ret, 
 int live_seal(struct live *live, uint64_t *ret, struct err *err);
 /* After somebody committed: stands on what the row says now.  Nothing to do is success. */
 int live_fold(struct live *live, struct err *err);
+
+/*
+ * What is in a layer by now, or was when it was opened, and is to be removed: which can take
+ * seconds (a file of many extents).  NULL: nothing.  live_close() removes what nobody took; what
+ * is never removed the next to open it finds again.
+ */
+struct live_trash *live_trash_take(struct live *live);
+/* Also after live_close().  NULL is fine. */
+void live_trash_empty(struct live_trash *trash);
 
 #endif

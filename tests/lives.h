@@ -185,6 +185,7 @@ TAP_FN void lives_fold(struct lives *l)
 	struct err err;
 
 	series_must(live_fold(l->live, &err), &err, "live_fold");
+	live_trash_empty(live_trash_take(l->live));
 }
 
 /* ---- comparing ---- */

@@ -97,6 +97,7 @@ TAP_FN int story_step(struct story *st, unsigned i, struct err *err)
 	struct live_image *image = st->run.of[s->image].image;
 	static uint8_t buf[64 * PAGE_SIZE];
 	struct digest id;
+	int rc;
 
 	switch (s->what) {
 	case STORY_WRITE:
@@ -113,7 +114,9 @@ TAP_FN int story_step(struct story *st, unsigned i, struct err *err)
 	case STORY_COMMIT:
 		return lives_try_commit(&st->run, st->far->seal, &id, err);
 	default:
-		return live_fold(st->run.live, err);
+		rc = live_fold(st->run.live, err);
+		live_trash_empty(live_trash_take(st->run.live));
+		return rc;
 	}
 }
 

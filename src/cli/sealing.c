@@ -98,10 +98,22 @@ int sealing_begin(struct cli *cli, const char *name, struct sealing *ret)
 	return is_no_mount(s.rc) ? seal_here(cli, name, ret) : s.rc;
 }
 
+/* Gives back the room of what is in a layer now; if that fails, the next to open it does. */
+static void fold_here(struct cli *cli, const char *name)
+{
+	struct live *live;
+	struct err err;
+
+	if (live_open(cli->store, name, &live, &err) == 0)
+		live_close(live);
+}
+
 void sealing_end(struct cli *cli, const char *name, struct sealing *sealing)
 {
-	if (sealing->fd < 0)
+	if (sealing->fd < 0) {
+		fold_here(cli, name);
 		return;
+	}
 	if (ioctl(sealing->fd, LIVE_IOC_FOLD) < 0)
 		cli_note(cli, "the daemon that serves live image '%s' goes on above what was "
 			 "committed: %s", name, strerror(errno));

@@ -98,7 +98,7 @@ class Live:
         pages = []
         with open(image, "rb") as f:
             m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
-            step = max(1, len(m) // PAGE // (SCATTERED * 4))
+            step = max(1, len(m) // PAGE // (SCATTERED * 8))
             for at in range(0, len(m), step * PAGE):
                 page = m[at:at + PAGE]
                 if page.count(0) < PAGE:
