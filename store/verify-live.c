@@ -101,7 +101,8 @@ static int check_dirs(struct verify *v)
 						    v->store->path);
 	rc = live_dir_each(all, check_dir, v);
 	close(all);
-	return rc;
+	return rc < 0 ? err_sys(v->err, rc, "cannot look through '%s/" LIVE_DIR "'",
+				v->store->path) : 0;
 }
 
 int verify_live(struct verify *v)

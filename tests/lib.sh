@@ -235,6 +235,14 @@ within() { # SECONDS COMMAND...: repeats the command until it succeeds
 	done
 }
 
+_all_stopped() { # PID
+	! grep -h '^State:' "/proc/$1"/task/*/status | grep -qv 'T (stopped)'
+}
+
+stop() { # PID: SIGSTOP, which is not at once
+	kill -STOP "$1" && within 20 _all_stopped "$1"
+}
+
 # --- mounts and images ---
 
 is_mounted() { # DIR

@@ -107,7 +107,7 @@ is "which is theirs" "$(jq -r '.decisions[] | select(.session == "theirs").why' 
 ok "the table" graduator --dry-run
 like "says that one runs" "$(cat err)" "lamina-graduator: another one runs for '$T/run'; what it has under way is running$"
 ok "the lock is not disturbed" get /health
-kill -STOP "$grad_pid"
+stop "$grad_pid"
 ok "while it does not answer" graduator --dry-run --json
 is "that is left open" "$(jq -r '.decisions[] | select(.session != "next") | .why' out | sort -u)" \
 	"it is being graduated, by the lamina-graduator that runs or at somebody else's request"

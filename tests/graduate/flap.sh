@@ -35,7 +35,7 @@ is "said once" "$(events pager_gone .pager | wc -l)" 1
 # A worker that is replaced cuts the connection; the next one knows what it graduated.
 session b vm3 '"complete": "hold"'
 ok "one is under way" within 20 eval 'states b | grep -q "vm3 completing"'
-kill -STOP "$grad_pid"		# it would ask before the session is there
+stop "$grad_pid"		# it would ask before the session is there
 end_fake b
 start_fake b 1.0
 number=$((number - 1))

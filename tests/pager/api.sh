@@ -196,7 +196,7 @@ if has fuse; then
 	lamina --store store init -q
 	lamina --store store commit -q --memfile mem.raw --tag a >layer
 	mount_store store mnt || bail "cannot mount"
-	kill -STOP "$fuse_pid"
+	stop "$fuse_pid"
 	at_exit "kill -CONT $fuse_pid"
 	pids=
 	for ((i = 0; i < 16; i++)); do

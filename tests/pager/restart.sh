@@ -62,7 +62,7 @@ is "the worker is the same one" "$(worker_pid)" "$worker"
 ok "there is one keeper" test "$(pager_pids lamina-pager | wc -l)" = 1
 ok "by turns" while_works a in_turn "churn 2 $((seed + 2)) threads 6" check
 echo "# $n times both"
-kill -STOP "$(keeper_pid)"
+stop "$(keeper_pid)"
 ok "a keeper that hangs is not missed" guest_does a "churn 1 $((seed + 3)) threads 6" check
 kill -CONT "$(keeper_pid)"
 guest_end a
@@ -92,7 +92,7 @@ session b mem.raw
 guest_begin b mem.raw
 old=$(worker_pid)
 guest_does b "map auto 8M 0"
-kill -STOP "$old"
+stop "$old"
 ok "a handoff to a worker that hangs" guest_does b "handoff run/b.sock"
 kill -9 "$old"
 ok "is its successor's" guest_does b "touch random threads 4" check

@@ -116,7 +116,7 @@ for i in 1 2 3 4 5 6; do
 	session "r$i" "$layer" ',"prefetch":"off","trace":"'"$T"'/all.trace"'
 done
 stopped=$(cat pid)
-kill -STOP "$stopped"
+stop "$stopped"
 at_exit "kill -CONT $stopped"
 threads() { find "/proc/$solo_pid/task" -mindepth 1 -maxdepth 1 | wc -l; }
 before=$(threads)

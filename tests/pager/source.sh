@@ -39,7 +39,7 @@ if tells; then
 	is "what was read is there from then on" "$(ask try 1500 16)" same
 	is "warmed" "$(ask warm 1024 512)" warmed
 	ok "what was to be warmed is there soon" within 60 answers same try 1024 512
-	kill -STOP "$(cat pid)"
+	stop "$(cat pid)"
 	at_exit "kill -CONT $(cat pid)"
 	is "the daemon hangs: what it was asked for" "$(ask warm 2500 64)" warmed
 	is "is not there at once, and nobody waits for it" "$(ask try 2500 16)" \

@@ -145,7 +145,7 @@ ok "a third" begin pager-third next
 third=$begun
 ok "makes a session" pager create t --memfile mem.raw --socket "$root/pager-third/pager.sock"
 hanging=$(worker_of pager-third)
-kill -STOP "$hanging"
+stop "$hanging"
 exits "ls while one hangs" 1 pager ls
 like "shows the others" "$(cat out)" "a +waiting "
 is "and says so" "$(cat err)" "lamina: cannot list the pager's sessions: '$root/pager-third/pager.sock' gave no answer in time"

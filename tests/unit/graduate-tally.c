@@ -98,8 +98,8 @@ static void test_results(void)
 	shows("completions_total{result=\"memory\",version=\"1.0\"} 1");
 	shows("completions_total{result=\"timeout\",version=\"1.0\"} 0");
 	shows("failures_total{version=\"1.0\"} 1");
-	shows("pages_total{version=\"1.0\"} 6");
-	shows("bytes_total{version=\"1.0\"} 24576");
+	shows("pages_total{version=\"1.0\"} 2");
+	shows("bytes_total{version=\"1.0\"} 8192");
 	shows("completion_seconds_bucket{le=\"0.1\"} 0");
 	shows("completion_seconds_bucket{le=\"0.25\"} 1");
 	shows("completion_seconds_bucket{le=\"120\"} 2");

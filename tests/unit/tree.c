@@ -56,7 +56,8 @@ static void test_fixed(void)
 	ok(find(root, "layers") == tree_layers(tree), "layers");
 	ok(find(root, "tags") == tree_tags(tree), "tags");
 	ok(find(root, ".stats") == tree_stats(tree), ".stats");
-	is_int(lookup_error(root, "live"), -ENOENT, "nothing else");
+	ok(find(root, "live") == tree_lives(tree), "live");
+	is_int(lookup_error(root, "lives"), -ENOENT, "nothing else");
 	is_int(lookup_error(tree_stats(tree), "x"), -ENOTDIR, "a file has no entries");
 	tree_forget(tree, root, 5);
 	tree_forget(tree, tree_layers(tree), 5);
