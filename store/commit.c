@@ -503,18 +503,16 @@ static void fini(struct commit *c)
 		input_close(c->inputs[i]);
 }
 
-/* Takes the writer's lock unless the caller has it. */
 static int commit_alone(struct commit *c, struct err *err)
 {
-	bool taken = c->store->lock_fd < 0;
-	int rc = taken ? store_lock(c->store, "commit", c->opts->lock_wait_ms, err) : 0;
+	bool taken;
+	int rc = store_lock_too(c->store, "commit", c->opts->lock_wait_ms, &taken, err);
 
 	if (rc < 0)
 		return rc;
 	rc = commit_locked(c, err);
 	end_append(c, false);
-	if (taken)
-		store_unlock(c->store);
+	store_unlock_too(c->store, taken);
 	return rc;
 }
 

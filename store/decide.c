@@ -103,20 +103,6 @@ int decide_write(struct store *store, struct index_decision *v, size_t n, struct
 	return rc;
 }
 
-/* The writer's lock, unless the caller has it. */
-static int lock(struct store *store, const char *what, uint64_t wait_ms, bool *ret_taken,
-		struct err *err)
-{
-	*ret_taken = store->lock_fd < 0;
-	return *ret_taken ? store_lock(store, what, wait_ms, err) : 0;
-}
-
-static void unlock(struct store *store, bool taken)
-{
-	if (taken)
-		store_unlock(store);
-}
-
 /* ---- layers that exist ---- */
 
 struct removal {
@@ -213,14 +199,14 @@ int decide_attrs(struct store *store, const struct digest *id, const struct attr
 		 uint64_t wait_ms, struct err *err)
 {
 	bool taken;
-	int rc = lock(store, "attributes", wait_ms, &taken, err);
+	int rc = store_lock_too(store, "attributes", wait_ms, &taken, err);
 
 	if (rc < 0)
 		return rc;
 	rc = decide_exists(store, id, err);
 	if (rc == 0)
 		rc = write_attrs(store, id, attrs, err);
-	unlock(store, taken);
+	store_unlock_too(store, taken);
 	return rc;
 }
 
@@ -252,13 +238,13 @@ int decide_tag(struct store *store, const char *name, const struct digest *id, u
 
 	if (!decide_tag_name_ok(name))
 		return bad_name(name, err);
-	rc = lock(store, "tag", wait_ms, &taken, err);
+	rc = store_lock_too(store, "tag", wait_ms, &taken, err);
 	if (rc < 0)
 		return rc;
 	rc = decide_exists(store, id, err);
 	if (rc == 0)
 		rc = write_tag(store, name, id, err);
-	unlock(store, taken);
+	store_unlock_too(store, taken);
 	return rc;
 }
 
@@ -266,14 +252,14 @@ int decide_untag(struct store *store, const char *name, uint64_t wait_ms, struct
 {
 	struct digest id;
 	bool taken;
-	int rc = lock(store, "untag", wait_ms, &taken, err);
+	int rc = store_lock_too(store, "untag", wait_ms, &taken, err);
 
 	if (rc < 0)
 		return rc;
 	rc = decide_tag_find(store, name, &id, err);
 	if (rc == 0)
 		rc = write_tag(store, name, NULL, err);
-	unlock(store, taken);
+	store_unlock_too(store, taken);
 	return rc;
 }
 
@@ -476,12 +462,12 @@ int decide_remove(struct store *store, const struct digest *id, bool force, uint
 		  struct err *err)
 {
 	bool taken;
-	int rc = lock(store, "rm", wait_ms, &taken, err);
+	int rc = store_lock_too(store, "rm", wait_ms, &taken, err);
 
 	if (rc < 0)
 		return rc;
 	rc = remove_locked(store, id, force, err);
-	unlock(store, taken);
+	store_unlock_too(store, taken);
 	return rc;
 }
 

@@ -28,20 +28,6 @@
 #include "store/live-dir.h"
 #include "store/store.h"
 
-/* The writer's lock, unless the caller has it. */
-static int lock(struct store *store, const char *what, uint64_t wait_ms, bool *ret_taken,
-		struct err *err)
-{
-	*ret_taken = store->lock_fd < 0;
-	return *ret_taken ? store_lock(store, what, wait_ms, err) : 0;
-}
-
-static void unlock(struct store *store, bool taken)
-{
-	if (taken)
-		store_unlock(store);
-}
-
 /* ---- files ---- */
 
 /* -EBUSY; -ENOENT: there is none, or nothing in it to lock. */
@@ -370,11 +356,11 @@ int live_create(struct store *store, const struct live_new *what, uint64_t wait_
 	p.row.has_base = what->from != NULL;
 	if (what->from)
 		p.row.base = *what->from;
-	rc = lock(store, "live", wait_ms, &taken, err);
+	rc = store_lock_too(store, "live", wait_ms, &taken, err);
 	if (rc < 0)
 		return rc;
 	rc = make_locked(&p);
-	unlock(store, taken);
+	store_unlock_too(store, taken);
 	return rc;
 }
 
@@ -413,7 +399,7 @@ int live_remove(struct store *store, const char *name, uint64_t wait_ms, struct 
 {
 	struct live_row row;
 	bool taken;
-	int rc = lock(store, "live", wait_ms, &taken, err);
+	int rc = store_lock_too(store, "live", wait_ms, &taken, err);
 
 	if (rc < 0)
 		return rc;
@@ -421,7 +407,7 @@ int live_remove(struct store *store, const char *name, uint64_t wait_ms, struct 
 	/* Of one that is damaged the name is enough. */
 	if (rc == 0 || rc == -EBADMSG)
 		rc = remove_locked(store, name, err);
-	unlock(store, taken);
+	store_unlock_too(store, taken);
 	return rc;
 }
 

@@ -333,7 +333,7 @@ int live_commit(struct store *store, const struct live_commit_opts *opts,
 		struct commit_result *ret, struct err *err)
 {
 	struct take *t = calloc(1, sizeof(*t));
-	bool taken = store->lock_fd < 0;
+	bool taken;
 	int rc;
 
 	if (!t)
@@ -341,11 +341,10 @@ int live_commit(struct store *store, const struct live_commit_opts *opts,
 	t->store = store;
 	t->opts = opts;
 	t->dirfd = -1;
-	rc = taken ? store_lock(store, "live commit", opts->lock_wait_ms, err) : 0;
+	rc = store_lock_too(store, "live commit", opts->lock_wait_ms, &taken, err);
 	if (rc == 0) {
 		rc = commit_locked(t, ret, err);
-		if (taken)
-			store_unlock(store);
+		store_unlock_too(store, taken);
 	}
 	take_free(t);
 	return rc;

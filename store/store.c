@@ -252,6 +252,19 @@ int store_lock(struct store *store, const char *what, uint64_t wait_ms, struct e
 	return rc;
 }
 
+int store_lock_too(struct store *store, const char *what, uint64_t wait_ms, bool *ret_taken,
+		   struct err *err)
+{
+	*ret_taken = store->lock_fd < 0;
+	return *ret_taken ? store_lock(store, what, wait_ms, err) : 0;
+}
+
+void store_unlock_too(struct store *store, bool taken)
+{
+	if (taken)
+		store_unlock(store);
+}
+
 void store_unlock(struct store *store)
 {
 	if (store->lock_fd < 0)

@@ -76,6 +76,10 @@ void store_close(struct store *store);		/* NULL is fine */
  */
 int store_lock(struct store *store, const char *what, uint64_t wait_ms, struct err *err);
 void store_unlock(struct store *store);
+/* The same for who may be called with the lock held, and then leaves it so. */
+int store_lock_too(struct store *store, const char *what, uint64_t wait_ms, bool *ret_taken,
+		   struct err *err);
+void store_unlock_too(struct store *store, bool taken);
 
 /* Gives the reserve back to the file system / makes it again (best effort). */
 void store_reserve_release(struct store *store);

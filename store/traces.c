@@ -273,13 +273,6 @@ static int format(const struct trace *trace, struct buf *out, struct err *err)
 	return 0;
 }
 
-/* The writer's lock, unless the caller has it. */
-static int lock(struct store *store, uint64_t wait_ms, bool *ret_taken, struct err *err)
-{
-	*ret_taken = store->lock_fd < 0;
-	return *ret_taken ? store_lock(store, "trace", wait_ms, err) : 0;
-}
-
 int traces_put(struct store *store, const struct digest *id, const char *name,
 	       const struct trace *trace, uint64_t wait_ms, struct err *err)
 {
@@ -291,7 +284,7 @@ int traces_put(struct store *store, const struct digest *id, const char *name,
 	if (rc == 0)
 		rc = format(trace, &text, err);
 	if (rc == 0)
-		rc = lock(store, wait_ms, &taken, err);
+		rc = store_lock_too(store, "trace", wait_ms, &taken, err);
 	if (rc < 0) {
 		buf_fini(&text);
 		return rc;
@@ -299,8 +292,7 @@ int traces_put(struct store *store, const struct digest *id, const char *name,
 	rc = check(store, id, name, trace, err);
 	if (rc == 0)
 		rc = write_text(store, &key, &text, err);
-	if (taken)
-		store_unlock(store);
+	store_unlock_too(store, taken);
 	buf_fini(&text);
 	return rc;
 }
@@ -314,7 +306,7 @@ int traces_remove(struct store *store, const struct digest *id, const char *name
 	int rc = make_key(id, name, &key, err);
 
 	if (rc == 0)
-		rc = lock(store, wait_ms, &taken, err);
+		rc = store_lock_too(store, "trace", wait_ms, &taken, err);
 	if (rc < 0)
 		return rc;
 	rc = decide_exists(store, id, err);
@@ -322,7 +314,6 @@ int traces_remove(struct store *store, const struct digest *id, const char *name
 		rc = traces_size(store, id, name, &len, err);
 	if (rc == 0)
 		rc = write_text(store, &key, NULL, err);
-	if (taken)
-		store_unlock(store);
+	store_unlock_too(store, taken);
 	return rc;
 }
