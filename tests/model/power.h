@@ -74,8 +74,9 @@ TAP_FN void power_forget(struct power_block *b, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		free(b->was[i]);
-	memmove(b->was, b->was + n, (b->n - n) * sizeof(b->was[0]));
 	b->n -= n;
+	if (b->n)
+		memmove(b->was, b->was + n, b->n * sizeof(b->was[0]));
 }
 
 /* Everything is on disk. */
