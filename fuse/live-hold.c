@@ -17,10 +17,14 @@
 #include "fuse/live-hold.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "store/base/thread.h"
 #include "store/layer.h"
 #include "store/view.h"
+
+#define BUSY_TRIES 100
+#define BUSY_PAUSE_MS 20
 
 static void *empty(void *arg)
 {
@@ -69,6 +73,24 @@ static int begin_locked(struct server *s, struct lives_item *item, struct err *e
 	return 0;
 }
 
+/*
+ * A commit has a live image open for a moment when no mount has it, and a guest that starts then
+ * is not to fail.  The lock is let go of in between.
+ */
+static int begin_patiently_locked(struct server *s, struct lives_item *item, struct err *err)
+{
+	static const struct timespec pause = {.tv_nsec = BUSY_PAUSE_MS * 1000000L};
+	int rc = begin_locked(s, item, err);
+
+	for (int i = 0; rc == -EBUSY && i < BUSY_TRIES; i++) {
+		pthread_mutex_unlock(&item->lock);
+		(void)nanosleep(&pause, NULL);
+		pthread_mutex_lock(&item->lock);
+		rc = begin_locked(s, item, err);
+	}
+	return rc;
+}
+
 /* Whether the kernel may keep what it has, of who opens the image now. */
 static bool keep_locked(struct lives_image *image)
 {
@@ -87,7 +109,7 @@ int live_hold_get(struct server *s, struct lives_image *image, struct live_image
 	int rc;
 
 	pthread_mutex_lock(&item->lock);
-	rc = begin_locked(s, item, err);
+	rc = begin_patiently_locked(s, item, err);
 	if (rc == 0) {
 		found = live_find(item->open, image->name);
 		if (!found)
@@ -110,7 +132,7 @@ int live_hold_get_item(struct server *s, struct lives_item *item, struct live **
 	int rc;
 
 	pthread_mutex_lock(&item->lock);
-	rc = begin_locked(s, item, err);
+	rc = begin_patiently_locked(s, item, err);
 	if (rc == 0) {
 		item->users++;
 		*ret = item->open;

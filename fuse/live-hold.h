@@ -3,7 +3,8 @@
  * live-hold: a live image in use.
  *
  * The first open file of a live image opens it, so that no other process can, and the last to go
- * closes it; as hold.h does with layers.  Any thread.
+ * closes it; as hold.h does with layers.  To open one that another process has open is tried for
+ * two seconds.  Any thread.
  */
 #ifndef LAMINA_FUSE_LIVE_HOLD_H
 #define LAMINA_FUSE_LIVE_HOLD_H

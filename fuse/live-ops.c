@@ -256,12 +256,15 @@ static int run_ioctl(struct server *s, struct lives_item *item, unsigned cmd, ui
 
 static int check_ioctl(fuse_req_t req, const struct node *node, unsigned cmd, size_t out_size)
 {
+	const struct server *s = fuse_req_userdata(req);
 	const struct fuse_ctx *who = fuse_req_ctx(req);
 
 	if (node->kind != NODE_LIVE || (cmd != LIVE_IOC_SEAL && cmd != LIVE_IOC_FOLD))
 		return -ENOTTY;
 	if (who->uid != 0 && who->uid != geteuid())
 		return -EPERM;
+	if (s->options->read_only)
+		return -EROFS;
 	return cmd == LIVE_IOC_SEAL && out_size < sizeof(uint64_t) ? -EINVAL : 0;
 }
 

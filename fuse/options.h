@@ -24,6 +24,7 @@ struct options {
 	bool debug;
 	bool allow_other;
 	bool clone_fd;
+	bool read_only;		/* `ro`: the kernel refuses writers; we, seal and fold */
 	bool sloppy;		/* unknown -o words are passed over */
 	uid_t uid;		/* of all files */
 	gid_t gid;

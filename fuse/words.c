@@ -166,6 +166,13 @@ static int pass_on(struct options *o, const struct word *w, const char *value, s
 	return buf_error(&o->kernel) < 0 ? err_set(err, -ENOMEM, "out of memory") : 0;
 }
 
+static int set_read_only(struct options *o, const struct word *w, const char *value,
+			 struct err *err)
+{
+	o->read_only = w->name[1] == 'o';
+	return pass_on(o, w, value, err);
+}
+
 static int pass_over(struct options *o, const struct word *w, const char *value, struct err *err)
 {
 	(void)o;
@@ -203,9 +210,9 @@ static const struct word words[] = {
 	{"nodev", pass_on},
 	{"noexec", pass_on},
 	{"nosuid", pass_on},
-	{"ro", pass_on},
+	{"ro", set_read_only},
 	{"rootcontext", pass_on},
-	{"rw", pass_on},
+	{"rw", set_read_only},
 	{"suid", pass_on},
 
 	/* What somebody else acts on, and what makes no difference here. */

@@ -82,6 +82,13 @@ int delta_put_bits(struct delta *d, uint64_t number, const uint8_t *old, const u
 	return rc;
 }
 
+static int drop_bytes(struct delta *d, uint64_t page, uint64_t n)
+{
+	if (__atomic_load_n(&d->allocated, __ATOMIC_RELAXED))
+		return delta_empty(d, page, n);
+	return delta_punch(d, page, n);
+}
+
 /* What a write that failed left where there was nothing. */
 static void take_back(struct delta *d, struct delta_frame *frame, unsigned first, unsigned n)
 {
@@ -92,7 +99,7 @@ static void take_back(struct delta *d, struct delta_frame *frame, unsigned first
 	for (unsigned i = 0; i < DELTA_WORDS; i++)
 		pages[i] &= ~bits[i];
 	for (unsigned len, page = 0; (len = delta_next_set(pages, page, &page)); page += len)
-		if (delta_punch(d, frame->number * FRAME_PAGES + page, len) < 0) {
+		if (drop_bytes(d, frame->number * FRAME_PAGES + page, len) < 0) {
 			delta_garbage_add(d, frame, pages);
 			break;
 		}
@@ -286,19 +293,38 @@ int delta_zero(struct delta *d, uint64_t page, uint64_t n, struct err *err)
 	return delta_said(d, rc, err);
 }
 
+static int set_aside(struct delta *d, uint64_t off, uint64_t end)
+{
+	int rc;
+
+	do
+		rc = fallocate(d->fd, FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)(end - off));
+	while (rc < 0 && errno == EINTR);
+	return rc < 0 ? -errno : 0;
+}
+
+/* Where there is nothing yet the bits of a page take a block, too. */
+static int set_bits_aside(struct delta *d, uint64_t page, uint64_t n)
+{
+	uint64_t first = page / FRAME_PAGES, last = (page + n - 1) / FRAME_PAGES;
+
+	return set_aside(d, DELTA_BITS + first * DELTA_BITS_LEN,
+			 DELTA_BITS + (last + 1) * DELTA_BITS_LEN);
+}
+
 int delta_allocate(struct delta *d, uint64_t page, uint64_t n, struct err *err)
 {
 	int rc = check_writable(d, page, n, err);
 
 	if (rc < 0 || n == 0)
 		return rc;
-	do
-		rc = fallocate(d->fd, FALLOC_FL_KEEP_SIZE, (off_t)data_at(page),
-			       (off_t)(n * PAGE_SIZE));
-	while (rc < 0 && errno == EINTR);
+	__atomic_store_n(&d->allocated, true, __ATOMIC_RELAXED);
+	rc = set_bits_aside(d, page, n);
+	if (rc == 0)
+		rc = set_aside(d, data_at(page), data_at(page + n));
 	if (rc == 0)
 		return 0;
-	rc = err_sys(err, -errno, "cannot set aside %llu bytes at byte %llu of the image",
+	rc = err_sys(err, rc, "cannot set aside %llu bytes at byte %llu of the image",
 		     (unsigned long long)n * PAGE_SIZE, (unsigned long long)page * PAGE_SIZE);
 	return delta_said(d, rc, err);
 }

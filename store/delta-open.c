@@ -218,7 +218,7 @@ int delta_load(struct delta *d, struct err *err)
 {
 	int rc = load_bits(d);
 
-	if (rc == 0)
+	if (rc == 0 && !d->mended)
 		rc = reconcile(d);
 	if (rc < 0)
 		return delta_said(d, err_sys(err, rc, "cannot find out what is written"), err);

@@ -43,6 +43,7 @@ struct delta {
 	unsigned refs;
 	int fd;
 	bool read_only;
+	bool mended;			/* DELTA_MENDED */
 	char *name;
 	uint8_t uuid[16];
 	uint64_t seq;
@@ -51,6 +52,7 @@ struct delta {
 	uint64_t data, zero, frames;	/* atomic: delta_counts */
 	uint64_t ngarbage;		/* atomic: pages */
 	bool dirty;			/* atomic: written to since the last sync began */
+	bool allocated;			/* atomic: room was set aside since it was opened */
 	bool broken;			/* atomic: what is on disk is not known */
 	pthread_mutex_t sync_lock;
 	pthread_mutex_t stripe[DELTA_STRIPES];
@@ -98,6 +100,8 @@ int delta_put_bits(struct delta *d, uint64_t number, const uint8_t *old, const u
 /* ---- delta-sync.c ---- */
 
 int delta_punch(struct delta *d, uint64_t page, uint64_t n);
+/* Their bytes go, the room that they had stays, as far as the file system can. */
+int delta_empty(struct delta *d, uint64_t page, uint64_t n);
 /* Those pages of `frame` whose first bit is set. */
 void delta_garbage_add(struct delta *d, struct delta_frame *frame,
 		       const uint64_t pages[DELTA_WORDS]);

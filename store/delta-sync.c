@@ -23,15 +23,33 @@ void delta_touch(struct delta *d)
 	__atomic_store_n(&d->dirty, true, __ATOMIC_SEQ_CST);
 }
 
-int delta_punch(struct delta *d, uint64_t page, uint64_t n)
+static int change_room(struct delta *d, int mode, uint64_t page, uint64_t n)
 {
 	int rc;
 
 	do
-		rc = fallocate(d->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		rc = fallocate(d->fd, mode | FALLOC_FL_KEEP_SIZE,
 			       (off_t)(DELTA_DATA + page * PAGE_SIZE), (off_t)(n * PAGE_SIZE));
 	while (rc < 0 && errno == EINTR);
 	return rc < 0 ? -errno : 0;
+}
+
+int delta_punch(struct delta *d, uint64_t page, uint64_t n)
+{
+	return change_room(d, FALLOC_FL_PUNCH_HOLE, page, n);
+}
+
+/* At once or else one by one: on a full disk those that had no room fail, and no others must. */
+int delta_empty(struct delta *d, uint64_t page, uint64_t n)
+{
+	int rc = 0;
+
+	if (change_room(d, FALLOC_FL_ZERO_RANGE, page, n) == 0)
+		return 0;
+	for (; n > 0 && rc == 0; page++, n--)
+		if (change_room(d, FALLOC_FL_ZERO_RANGE, page, 1) < 0)
+			rc = delta_punch(d, page, 1);
+	return rc;
 }
 
 static void count_garbage(struct delta *d, int64_t n)

@@ -300,6 +300,7 @@ int delta_open(const struct delta_place *place, unsigned flags, struct delta **r
 	if (!d)
 		return err_set(err, -ENOMEM, "out of memory");
 	d->read_only = flags & DELTA_READ;
+	d->mended = d->read_only && flags & DELTA_MENDED;
 	d->dirty = true;
 	rc = open_header(d, place, err);
 	rc = rc < 0 ? delta_said(d, rc, err) : delta_load(d, err);
@@ -309,6 +310,33 @@ int delta_open(const struct delta_place *place, unsigned flags, struct delta **r
 	}
 	*ret = d;
 	return 0;
+}
+
+static int check_name(const struct delta *d, const struct delta_place *place, struct err *err)
+{
+	struct stat named, st;
+
+	if (fstatat(place->dirfd, place->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(err, -errno, "cannot find its file");
+	if (fstat(d->fd, &st) < 0)
+		return err_sys(err, -errno, "cannot look at its file");
+	if (st.st_dev != named.st_dev || st.st_ino != named.st_ino)
+		return err_set(err, -EBADMSG, "another file has its name");
+	return (uint64_t)st.st_size < DELTA_DATA + room_for(delta_size(d)) ?
+	       err_set(err, -EBADMSG, "it was cut: its file has %llu bytes",
+		       (unsigned long long)st.st_size) : 0;
+}
+
+int delta_verify(struct delta *d, const struct delta_place *place, struct err *err)
+{
+	struct delta_header h;
+	int rc = check_name(d, place, err);
+
+	if (rc == 0)
+		rc = read_header(d, &h, err);
+	if (rc == 0)
+		rc = check_header(d, &h, err);
+	return rc < 0 ? delta_said(d, rc, err) : 0;
 }
 
 uint64_t delta_seq(const struct delta *d)

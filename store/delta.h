@@ -79,8 +79,18 @@ int delta_create(const struct delta_place *place, uint64_t size, struct delta **
  * sequence number, cut; -EPROTONOSUPPORT: an unknown feature.
  */
 #define DELTA_READ 1u		/* to read only; it may be in use by somebody who writes */
+/*
+ * With DELTA_READ: somebody has opened it to write since the machine was started, so that its
+ * bits are as they should be, and need not be held against where the file has bytes.
+ */
+#define DELTA_MENDED 2u
 int delta_open(const struct delta_place *place, unsigned flags, struct delta **ret,
 	       struct err *err);
+/*
+ * Whether its file is still there under its name, with its header: as delta_open(), which would
+ * look at the rest too.  Beside no delta_set_size().
+ */
+int delta_verify(struct delta *d, const struct delta_place *place, struct err *err);
 struct delta *delta_ref(struct delta *d);
 void delta_unref(struct delta *d);		/* NULL is fine; what was not synced may be lost */
 
@@ -110,7 +120,10 @@ int delta_write(struct delta *d, const void *buf, uint64_t page, unsigned n, str
 int delta_patch(struct delta *d, const void *buf, size_t len, uint64_t off, struct err *err);
 /* `n` pages become ZERO; any number. */
 int delta_zero(struct delta *d, uint64_t page, uint64_t n, struct err *err);
-/* Room for `n` pages is set aside; what they are does not change.  -ENOSPC, -EOPNOTSUPP. */
+/*
+ * Room for `n` pages and their bits is set aside; what they are does not change.  A write that
+ * fails does not give it back, until it is opened again.  -ENOSPC, -EOPNOTSUPP.
+ */
 int delta_allocate(struct delta *d, uint64_t page, uint64_t n, struct err *err);
 
 /*

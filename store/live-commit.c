@@ -179,7 +179,7 @@ static int open_delta(struct take *t, unsigned i, int dirfd, uint64_t seq, struc
 	struct delta_place place = {.store = t->store, .dirfd = dirfd, .name = t->row.image[i],
 				    .seq = seq};
 	struct sealed s = {.from = UINT64_MAX};
-	int rc = delta_open(&place, DELTA_READ, &s.delta, err);
+	int rc = delta_open(&place, DELTA_READ | DELTA_MENDED, &s.delta, err);
 
 	if (rc < 0)
 		return err_wrap(err, rc == -ENOENT ? -EBADMSG : rc, "live image '%s'",
@@ -193,8 +193,8 @@ static int open_delta(struct take *t, unsigned i, int dirfd, uint64_t seq, struc
 static int missing(const struct take *t, uint64_t seq, int rc, struct err *err)
 {
 	if (rc == -ENOENT)
-		return err_set(err, -EBADMSG, "live image '%s': its delta %" PRIu64 " is missing",
-			       t->row.name, seq);
+		return err_set(err, -EBADMSG, "live image '%s': its delta %" PRIu64 " is missing%s",
+			       t->row.name, seq, live_dir_why(t->dirfd, seq));
 	return err_sys(err, rc, "live image '%s': cannot open its delta %" PRIu64, t->row.name,
 		       seq);
 }

@@ -7,6 +7,11 @@
  *	ioctl(LIVE_IOC_SEAL) on MNT/live/NAME, or live_open(), live_seal(), live_close()
  *	live_commit()
  *	ioctl(LIVE_IOC_FOLD), or nothing: the next to open it does
+ *
+ * After a commit that failed the same once more: what it sealed is sealed, and a new delta is made
+ * only if something was written since.  With LIVE_DEPTH_MAX of them none is made, and the commit
+ * takes those: *upto is then the row's `first` + LIVE_DEPTH_MAX, and all three are to be done
+ * again for what was written since.
  */
 #ifndef LAMINA_LIVE_COMMIT_H
 #define LAMINA_LIVE_COMMIT_H
@@ -19,7 +24,8 @@
 /*
  * What lamina-fuse answers on the directory MNT/live/NAME, to root and to its own user (else
  * EPERM).  SEAL: seals, and tells the sequence number up to which (without it) is sealed.
- * FOLD: as live_fold().  Errors as those of live_open(), live_seal(), live_fold().
+ * FOLD: as live_fold().  EROFS where the mount is read-only; other errors are those of
+ * live_open(), live_seal(), live_fold().
  */
 #define LIVE_IOC_SEAL _IOR('L', 0x40, uint64_t)
 #define LIVE_IOC_FOLD _IO('L', 0x41)

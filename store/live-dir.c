@@ -123,6 +123,17 @@ int live_dir_seqs(int dirfd, struct live_dir_seqs *ret)
 	return rc;
 }
 
+/* Deltas go when a row says that they are in a layer: an older row still counts on them. */
+const char *live_dir_why(int dirfd, uint64_t seq)
+{
+	struct live_dir_seqs seqs = {0};
+	bool old = live_dir_seqs(dirfd, &seqs) == 0 && (seqs.n == 0 || seqs.v[0] > seq);
+
+	vec_fini(&seqs);
+	return old ? "; the index may be older than what was written, and 'lamina recover' mends "
+		     "that" : "";
+}
+
 struct files {
 	int (*fn)(struct files *f, int dirfd, const char *name, const struct stat *st);
 	uint64_t bytes;

@@ -28,8 +28,8 @@ struct looking {
 
 static int missing(struct looking *l, uint64_t seq)
 {
-	return err_set(l->err, -EBADMSG, "delta %llu of live image '%s' is not there",
-		       (unsigned long long)seq, l->info->row.name);
+	return err_set(l->err, -EBADMSG, "delta %llu of live image '%s' is not there%s",
+		       (unsigned long long)seq, l->info->row.name, live_dir_why(l->dirfd, seq));
 }
 
 static int open_delta(struct looking *l, const char *image, uint64_t seq, struct delta **ret)

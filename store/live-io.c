@@ -7,6 +7,7 @@
 #include "store/layer.h"
 
 #define READ_MAX (1u << 20)
+#define DELTA_PAGES (DELTA_SIZE_MAX >> PAGE_SHIFT)
 #define GAPS_MAX (READ_MAX / PAGE_SIZE / 2 + 2)
 
 struct delta *live_io_top(const struct live_image *image)
@@ -500,6 +501,40 @@ int live_io_zero(struct live_image *image, uint64_t off, uint64_t end, struct er
 	if (rc == 0)
 		rc = zero_part(image, last << PAGE_SHIFT, end, err);
 	return rc;
+}
+
+static bool all_zero(const uint8_t *p, const uint8_t *end)
+{
+	while (p < end && *p == 0)
+		p++;
+	return p == end;
+}
+
+/* Behind the end, which is within it: 1 or 0. */
+static int is_zero_behind(struct live_image *image, uint64_t size, struct err *err)
+{
+	uint64_t page = size >> PAGE_SHIFT;
+	uint8_t whole[PAGE_SIZE];
+	enum delta_state state;
+	struct delta *delta;
+	int rc;
+
+	(void)live_count_run(image, page, page + 1, &delta, &state);
+	if (state == DELTA_ZERO_PAGE ||
+	    (state == DELTA_NONE && live_base_size(image->live->base, image->index) <= size))
+		return 1;
+	rc = read_page(image, page, whole, err);
+	return rc < 0 ? rc : all_zero(whole + size % PAGE_SIZE, whole + PAGE_SIZE);
+}
+
+int live_io_zero_tail(struct live_image *image, struct err *err)
+{
+	uint64_t size = size_of(image);
+	int rc = size % PAGE_SIZE ? is_zero_behind(image, size, err) : 1;
+
+	if (rc == 0)
+		return live_io_zero(image, size, DELTA_SIZE_MAX, err);
+	return rc < 0 ? rc : zero_pages(image, live_page_after(size), DELTA_PAGES, err);
 }
 
 int live_zero(struct live_image *image, uint64_t off, uint64_t len, struct err *err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * live-private: what live.c, live-base.c, live-count.c and live-io.c share.
+ * live-private: what live.c, live-seal.c, live-base.c, live-count.c and live-io.c share.
  */
 #ifndef LAMINA_LIVE_PRIVATE_H
 #define LAMINA_LIVE_PRIVATE_H
@@ -10,6 +10,7 @@
 #include "store/live.h"
 
 #define LIVE_STRIPES 64u
+#define LIVE_UNNAMED ".new"		/* behind the number of a delta that is being made */
 
 /* The layer below all deltas, with its lease: as long as somebody reads it. */
 struct live_base {
@@ -58,6 +59,15 @@ static inline uint64_t live_page_after(uint64_t off)
 	return (off + PAGE_SIZE - 1) >> PAGE_SHIFT;
 }
 
+/* ---- live.c ---- */
+
+/* The directory of delta `seq`, a descriptor; -EBADMSG: it is missing. */
+int live_seq_dir(const struct live *live, uint64_t seq, struct err *err);
+/* The sentence on a delta that could not be opened: `rc`, -EBADMSG where it is missing. */
+int live_bad_delta(const struct live_image *image, uint64_t seq, int rc, struct err *err);
+/* The name of the highest delta, and that of those below, are durable. */
+int live_sync_names(struct live *live, struct err *err);
+
 /* ---- live-base.c ---- */
 
 /* -EBADMSG where the layer is gone. */
@@ -98,6 +108,8 @@ void live_count_lose(struct live_image *image);
 struct delta *live_io_top(const struct live_image *image);
 /* Zeros, on whole pages as far as it goes; behind `off` where `end` is the image's. */
 int live_io_zero(struct live_image *image, uint64_t off, uint64_t end, struct err *err);
+/* What was left behind the end; where that is zero already nothing is written. */
+int live_io_zero_tail(struct live_image *image, struct err *err);
 /* Alone: the image ends there, and zeros are behind it. */
 int live_io_resize(struct live_image *image, uint64_t size, struct err *err);
 

@@ -30,7 +30,8 @@
  *
  * What a crash leaves: a directory SEQ.new, or some below the row's `first`, both of which the
  * next to open it removes; behind the end of an image, where a cut was not synced, what was there,
- * which is zeroed then.
+ * which is zeroed then, and only
+ * where it is not: to open one that is to be read needs no room on the disk.
  */
 #include <endian.h>
 #include <fcntl.h>
@@ -47,10 +48,17 @@
 #include "store/live-private.h"
 #include "store/store.h"
 
-#define UNNAMED ".new"			/* behind the number of a delta that is being made */
-#define UNNAMED_LEN (LIVE_DIR_SEQ_LEN + sizeof(UNNAMED))
-
 /* ---- deltas ---- */
+
+int live_bad_delta(const struct live_image *image, uint64_t seq, int rc, struct err *err)
+{
+	const struct live_row *row = &image->live->row;
+
+	if (rc != -ENOENT)
+		return err_wrap(err, rc, "live image '%s'", row->name);
+	return err_set(err, -EBADMSG, "live image '%s': delta %llu of '%s' is missing", row->name,
+		       (unsigned long long)seq, row->image[image->index]);
+}
 
 static int open_delta(struct live_image *image, int dirfd, uint64_t seq, struct err *err)
 {
@@ -59,23 +67,30 @@ static int open_delta(struct live_image *image, int dirfd, uint64_t seq, struct 
 	struct delta_place place = {.store = live->store, .dirfd = dirfd, .name = name, .seq = seq};
 	int rc = delta_open(&place, 0, &image->delta[live->depth], err);
 
-	if (rc == -ENOENT)
-		return err_set(err, -EBADMSG, "live image '%s': delta %llu of '%s' is missing",
-			       live->row.name, (unsigned long long)seq, name);
-	return rc < 0 ? err_wrap(err, rc, "live image '%s'", live->row.name) : 0;
+	return rc < 0 ? live_bad_delta(image, seq, rc, err) : 0;
+}
+
+int live_seq_dir(const struct live *live, uint64_t seq, struct err *err)
+{
+	int dirfd = live_dir_open_seq(live->dirfd, seq);
+
+	if (dirfd == -ENOENT)
+		return err_set(err, -EBADMSG, "live image '%s': delta %llu is missing%s",
+			       live->row.name, (unsigned long long)seq,
+			       live_dir_why(live->dirfd, seq));
+	if (dirfd < 0)
+		return err_sys(err, dirfd, "live image '%s': cannot open delta %llu",
+			       live->row.name, (unsigned long long)seq);
+	return dirfd;
 }
 
 /* The next delta of each image. */
 static int open_seq(struct live *live, uint64_t seq, struct err *err)
 {
-	int dirfd = live_dir_open_seq(live->dirfd, seq), rc = 0;
+	int dirfd = live_seq_dir(live, seq, err), rc = 0;
 
-	if (dirfd == -ENOENT)
-		return err_set(err, -EBADMSG, "live image '%s': delta %llu is missing",
-			       live->row.name, (unsigned long long)seq);
 	if (dirfd < 0)
-		return err_sys(err, dirfd, "live image '%s': cannot open delta %llu",
-			       live->row.name, (unsigned long long)seq);
+		return dirfd;
 	for (unsigned i = 0; i < live->row.nimages && rc == 0; i++)
 		rc = open_delta(&live->image[i], dirfd, seq, err);
 	close(dirfd);
@@ -99,10 +114,10 @@ static int open_seqs(struct live *live, uint64_t last, struct err *err)
 
 static int remove_unnamed(void *ctx, int dirfd, const char *name)
 {
-	size_t len = strlen(name), end = strlen(UNNAMED);
+	size_t len = strlen(name), end = strlen(LIVE_UNNAMED);
 
 	(void)ctx;
-	if (len <= end || strcmp(name + len - end, UNNAMED) != 0)
+	if (len <= end || strcmp(name + len - end, LIVE_UNNAMED) != 0)
 		return 0;
 	return live_dir_remove(dirfd, name);
 }
@@ -168,12 +183,6 @@ static struct live *new_live(struct store *store, const struct live_row *row)
 	return NULL;
 }
 
-/* What an unsynced cut left behind the end. */
-static int zero_tail(struct live_image *image, struct err *err)
-{
-	return live_io_zero(image, delta_size(live_io_top(image)), DELTA_SIZE_MAX, err);
-}
-
 /* Of one that was made anew the first is any number, so that it follows no old one. */
 static uint64_t next_stamp(int lock_fd)
 {
@@ -195,7 +204,7 @@ static int open_locked(struct live *live, struct err *err)
 	if (rc == 0)
 		rc = live_base_open(live->store, &live->row, &live->base, err);
 	for (unsigned i = 0; i < live->row.nimages && rc == 0; i++)
-		rc = zero_tail(&live->image[i], err);
+		rc = live_io_zero_tail(&live->image[i], err);
 	return rc;
 }
 
@@ -334,8 +343,7 @@ struct live_image *live_find(struct live *live, const char *image)
 
 /* ---- sync ---- */
 
-/* The name of the highest delta, and that of those below. */
-static int sync_names(struct live *live, struct err *err)
+int live_sync_names(struct live *live, struct err *err)
 {
 	int rc;
 
@@ -359,205 +367,11 @@ int live_sync(struct live_image *image, struct err *err)
 	for (unsigned k = 0; k < depth; k++)
 		delta[k] = delta_ref(image->delta[k]);
 	pthread_rwlock_unlock(&image->live->lock);
-	rc = sync_names(image->live, err);
+	rc = live_sync_names(image->live, err);
 	for (unsigned k = 0; k < depth; k++) {
 		if (rc == 0)
 			rc = delta_sync(delta[k], err);
 		delta_unref(delta[k]);
 	}
-	return rc;
-}
-
-/* ---- seal ---- */
-
-/* One that is being made: a delta for each image. */
-struct fresh {
-	struct live *live;
-	uint64_t seq;
-	char name[LIVE_DIR_SEQ_LEN];
-	char unnamed[UNNAMED_LEN];
-	struct delta *delta[IMAGES_MAX];
-};
-
-static int cannot_seal(const struct fresh *f, int rc, struct err *err)
-{
-	return err_sys(err, rc, "live image '%s': cannot make delta %s", f->live->row.name,
-		       f->name);
-}
-
-static int create_delta(struct fresh *f, int dirfd, unsigned i, struct err *err)
-{
-	struct live *live = f->live;
-	struct delta_place place = {.store = live->store, .dirfd = dirfd,
-				    .name = live->row.image[i], .seq = f->seq};
-
-	return delta_create(&place, live_size(&live->image[i]), &f->delta[i], err);
-}
-
-static int create_deltas(struct fresh *f, struct err *err)
-{
-	int dirfd, rc = 0;
-
-	do
-		dirfd = openat(f->live->dirfd, f->unnamed,
-			       O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	while (dirfd < 0 && errno == EINTR);
-	if (dirfd < 0)
-		return cannot_seal(f, -errno, err);
-	for (unsigned i = 0; i < f->live->row.nimages && rc == 0; i++)
-		rc = create_delta(f, dirfd, i, err);
-	if (rc == 0) {
-		rc = io_fsync(dirfd);
-		if (rc < 0)
-			cannot_seal(f, rc, err);
-	}
-	close(dirfd);
-	return rc;
-}
-
-static int make_fresh(struct fresh *f, struct err *err)
-{
-	int rc;
-
-	(void)live_dir_seq(f->name, f->seq);
-	(void)snprintf(f->unnamed, sizeof(f->unnamed), "%s" UNNAMED, f->name);
-	/* A seal that failed may have left one. */
-	rc = live_dir_remove(f->live->dirfd, f->unnamed);
-	if (rc == 0 && mkdirat(f->live->dirfd, f->unnamed, 0700) < 0)
-		rc = -errno;
-	return rc < 0 ? cannot_seal(f, rc, err) : create_deltas(f, err);
-}
-
-static void drop_fresh(struct fresh *f)
-{
-	for (unsigned i = 0; i < f->live->row.nimages; i++)
-		delta_unref(f->delta[i]);
-	(void)live_dir_remove(f->live->dirfd, f->unnamed);
-}
-
-/* Whoever wrote meanwhile may have made an image longer, and been told that this is durable. */
-static int fit_size(struct delta *fresh, const struct live_image *image, struct err *err)
-{
-	uint64_t size = delta_size(live_io_top(image));
-	int rc;
-
-	if (delta_size(fresh) == size)
-		return 0;
-	rc = delta_set_size(fresh, size, err);
-	return rc == 0 ? delta_sync(fresh, err) : rc;
-}
-
-/* Under the exclusive lock. */
-static int put_on_top(struct fresh *f, struct err *err)
-{
-	struct live *live = f->live;
-	int rc = 0;
-
-	for (unsigned i = 0; i < live->row.nimages && rc == 0; i++)
-		rc = fit_size(f->delta[i], &live->image[i], err);
-	if (rc < 0)
-		return rc;
-	if (renameat(live->dirfd, f->unnamed, live->dirfd, f->name) < 0)
-		return cannot_seal(f, -errno, err);
-	for (unsigned i = 0; i < live->row.nimages; i++)
-		live->image[i].delta[live->depth] = f->delta[i];
-	live->depth++;
-	__atomic_store_n(&live->renamed, true, __ATOMIC_RELEASE);
-	return 0;
-}
-
-static int seal(struct live *live, struct fresh *f, struct err *err)
-{
-	int rc = make_fresh(f, err);
-
-	if (rc == 0) {
-		pthread_rwlock_wrlock(&live->lock);
-		rc = put_on_top(f, err);
-		pthread_rwlock_unlock(&live->lock);
-	}
-	if (rc < 0) {
-		drop_fresh(f);
-		return rc;
-	}
-	rc = sync_names(live, err);
-	if (rc == 0)
-		__atomic_store_n(&live->renamed, false, __ATOMIC_RELEASE);
-	return rc;
-}
-
-int live_seal(struct live *live, uint64_t *ret, struct err *err)
-{
-	struct fresh f = {.live = live};
-	int rc;
-
-	pthread_mutex_lock(&live->sealing);
-	/* Only who holds `sealing` changes these two. */
-	f.seq = live->first + live->depth;
-	if (live->depth > LIVE_DEPTH_MAX)
-		rc = err_set(err, -EBUSY, "live image '%s' has %u sealed deltas that wait for a "
-			     "commit", live->row.name, LIVE_DEPTH_MAX);
-	else
-		rc = seal(live, &f, err);
-	pthread_mutex_unlock(&live->sealing);
-	if (rc == 0)
-		*ret = f.seq;
-	return rc;
-}
-
-/* ---- fold ---- */
-
-/* Under the exclusive lock.  The `n` lowest deltas of each image are in `base`. */
-static void stand_on(struct live *live, struct live_base *base, unsigned n)
-{
-	live->base = base;
-	live->first += n;
-	live->depth -= n;
-	for (unsigned i = 0; i < live->row.nimages; i++) {
-		struct live_image *image = &live->image[i];
-
-		for (unsigned k = 0; k < n; k++)
-			delta_unref(image->delta[k]);
-		memmove(image->delta, image->delta + n, live->depth * sizeof(image->delta[0]));
-		live_count_lose(image);
-	}
-}
-
-static int fold(struct live *live, const struct live_row *row, struct err *err)
-{
-	unsigned n = (unsigned)(row->first - live->first);
-	struct live_base *old = live->base, *base;
-	int rc = live_base_open(live->store, row, &base, err);
-
-	if (rc < 0)
-		return rc;
-	pthread_rwlock_wrlock(&live->lock);
-	stand_on(live, base, n);
-	pthread_rwlock_unlock(&live->lock);
-	live_base_unref(old);
-	return 0;
-}
-
-static int fold_locked(struct live *live, struct err *err)
-{
-	struct live_row row;
-	int rc = live_row_get(live->store, live->row.name, &row, err);
-
-	if (rc < 0 || row.first == live->first)
-		return rc;
-	if (row.first < live->first || row.first - live->first >= live->depth)
-		return err_set(err, -EBADMSG, "live image '%s': its row says that deltas below "
-			       "%llu are in a layer, it has %llu to %llu", live->row.name,
-			       (unsigned long long)row.first, (unsigned long long)live->first,
-			       (unsigned long long)live->first + live->depth - 1);
-	return fold(live, &row, err);
-}
-
-int live_fold(struct live *live, struct err *err)
-{
-	int rc;
-
-	pthread_mutex_lock(&live->sealing);
-	rc = fold_locked(live, err);
-	pthread_mutex_unlock(&live->sealing);
 	return rc;
 }

@@ -12,7 +12,7 @@
  * others are sealed: a commit takes them, while writers go on above.
  *
  *	seal	the directory SEQ + 1 is made whole under another name, synced, renamed; from then
- *		on it is written to
+ *		on it is written to; not if all is sealed already
  *	commit	one transaction publishes the layer, and in the row its name and first = SEQ + 1
  *	fold	whoever has it open looks at the row, and lets go of what is below `first`
  *
@@ -33,7 +33,7 @@
 #include "store/live-row.h"
 #include "store/view.h"
 
-#define LIVE_DEPTH_MAX 64u	/* sealed deltas of commits that failed; then -EBUSY to seal */
+#define LIVE_DEPTH_MAX 64u	/* sealed deltas of commits that failed; no more */
 
 struct live;
 struct live_image;
@@ -151,7 +151,11 @@ int live_next_run(struct live_image *image, uint64_t off, struct view_run *ret, 
 /*
  * Seals what was written so far, of all images at one moment: what returned before is below, what
  * begins after is above *ret, the sequence number that is written to from now on.  Writers wait
- * only for the moment.  -ENOSPC; -EBUSY: LIVE_DEPTH_MAX.
+ * only for the moment.  It folds first.  If nothing was written since the last seal, and that
+ * waits for a commit, there is nothing to do.  At LIVE_DEPTH_MAX nothing is sealed either: *ret is
+ * the row's `first` + LIVE_DEPTH_MAX, and what was written since the last seal is above it;
+ * who wants it commits, and seals and commits again.  -ENOSPC; -EBADMSG: a delta is missing or
+ * damaged, or as live_fold(): nothing was made.
  */
 int live_seal(struct live *live, uint64_t *ret, struct err *err);
 /* After somebody committed: stands on what the row says now.  Nothing to do is success. */

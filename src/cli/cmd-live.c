@@ -15,6 +15,8 @@
 #include "store/live-commit.h"
 #include "store/live.h"
 
+#define COMMIT_TRIES 10
+
 struct args {
 	const char *from;
 	struct opt_words sizes;
@@ -187,6 +189,7 @@ struct list {
 	struct table *table;
 	struct out_array *json;
 	struct live_info *info;
+	int rc;			/* of the first that cannot be looked at; cli->err says why */
 };
 
 static void add_row(struct list *list)
@@ -207,19 +210,33 @@ static void add_row(struct list *list)
 }
 
 /* One that was removed while we look is not there. */
+static void keep_trouble(struct list *list, int rc, const struct err *err)
+{
+	if (rc == -ENOENT)
+		return;
+	if (list->rc == 0)
+		list->cli->err = *err;
+	else
+		cli_note(list->cli, "cannot %s: %s", list->cli->cmd->task, err->text);
+	list->rc = list->rc ? list->rc : rc;
+}
+
 static int list_one(void *ctx, const struct live_row *row)
 {
 	struct list *list = ctx;
 	struct cli *cli = list->cli;
+	struct err err;
 	int rc;
 
 	if (cli->quiet && !cli->json) {
 		puts(row->name);
 		return 0;
 	}
-	rc = live_info(cli->store, row->name, list->info, &cli->err);
-	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
+	rc = live_info(cli->store, row->name, list->info, &err);
+	if (rc < 0) {
+		keep_trouble(list, rc, &err);
+		return 0;
+	}
 	if (cli->json)
 		return out_array_add(list->json, to_json(list->info), &cli->err);
 	add_row(list);
@@ -234,7 +251,7 @@ static int run_ls(struct cli *cli, int argc, char **argv)
 	};
 	struct table table = TABLE(cols);
 	struct out_array json;
-	struct list list = {cli, &table, &json, calloc(1, sizeof(struct live_info))};
+	struct list list = {cli, &table, &json, calloc(1, sizeof(struct live_info)), 0};
 	int rc = list.info ? cli_open(cli) : no_memory(cli);
 
 	(void)argc;
@@ -243,6 +260,7 @@ static int run_ls(struct cli *cli, int argc, char **argv)
 		out_array_begin(&json, 0);
 	if (rc == 0)
 		rc = live_row_each(cli->store, list_one, &list, &cli->err);
+	rc = rc ? rc : list.rc;
 	if (cli->json && cli->store) {
 		out_array_end(&json);
 		putchar('\n');
@@ -352,10 +370,10 @@ static int tell(struct cli *cli, const struct commit *c)
 	return committed_print(cli, &done);
 }
 
-static int commit_sealed(struct cli *cli, struct commit *c)
+static int commit_once(struct cli *cli, struct commit *c)
 {
 	struct sealing sealing;
-	int rc = sealing_begin(cli, c->o.name, &sealing);
+	int rc = sealing_begin(cli, c->o.name, c->o.lock_wait_ms, &sealing);
 
 	if (rc < 0)
 		return rc;
@@ -365,7 +383,17 @@ static int commit_sealed(struct cli *cli, struct commit *c)
 	if (rc == 0)
 		rc = live_commit(cli->store, &c->o, &c->result, &cli->err);
 	meter_end(&cli->meter);
-	sealing_end(cli, c->o.name, &sealing);
+	sealing_end(cli, c->o.name, c->o.lock_wait_ms, &sealing);
+	return rc;
+}
+
+/* Who commits at the same time may take what we sealed; our tag is for a layer of ours. */
+static int commit_sealed(struct cli *cli, struct commit *c)
+{
+	int rc = commit_once(cli, c);
+
+	for (int i = 1; rc == -EALREADY && i < COMMIT_TRIES; i++)
+		rc = commit_once(cli, c);
 	return rc;
 }
 

@@ -1,65 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/cli/sealing.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "src/cli/cli.h"
-#include "src/cli/mounts.h"
-#include "store/live-commit.h"
 #include "store/live.h"
 
-struct search {
-	struct cli *cli;
-	const char *name;
-	struct sealing *ret;
-	int rc;			/* of the last mount that was asked */
-};
+#define ANSWER_MIN_MS 1000u	/* even with --wait 0: a seal syncs */
+#define FOLD_MAX_MS 5000u	/* the layer is there: nobody need wait long for it */
 
-static bool same_store(const struct cli *cli, const char *source)
+/* Another commit, or a removal, has it open for a moment only. */
+#define TRIES 40
+#define TRY_MS 50
+
+/* What was committed is removed when the next opener need not wait for it. */
+static void close_soon(struct live *live)
 {
-	struct stat ours, theirs;
+	struct live_trash *trash = live_trash_take(live);
 
-	return stat(source, &theirs) == 0 && fstat(cli->store->dirfd, &ours) == 0 &&
-	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
-}
-
-static int seal_at(const char *mount, const char *name, struct sealing *ret)
-{
-	uint64_t upto;
-	char *path;
-	int fd, rc;
-
-	if (asprintf(&path, "%s/live/%s", mount, name) < 0)
-		return -ENOMEM;
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	rc = fd < 0 ? -errno : 0;
-	free(path);
-	if (rc == 0 && ioctl(fd, LIVE_IOC_SEAL, &upto) < 0)
-		rc = -errno;
-	if (rc == 0)
-		*ret = (struct sealing){.fd = fd, .upto = upto};
-	else if (fd >= 0)
-		(void)close(fd);
-	return rc;
-}
-
-static int try_mount(void *ctx, const char *path, const struct mounts_entry *entry)
-{
-	struct search *s = ctx;
-
-	if (!same_store(s->cli, entry->source))
-		return 0;
-	s->rc = seal_at(path, s->name, s->ret);
-	if (s->rc < 0 && s->rc != -EBUSY)
-		(void)err_sys(&s->cli->err, s->rc, "live image '%s' cannot be sealed through the "
-			      "mount '%s'", s->name, path);
-	return s->rc == 0;
+	live_close(live);
+	live_trash_empty(trash);
 }
 
 static int seal_here(struct cli *cli, const char *name, struct sealing *ret)
@@ -71,52 +33,90 @@ static int seal_here(struct cli *cli, const char *name, struct sealing *ret)
 	if (rc < 0)
 		return rc;
 	rc = live_seal(live, &upto, &cli->err);
-	live_close(live);
+	close_soon(live);
 	if (rc == 0)
-		*ret = (struct sealing){.fd = -1, .upto = upto};
+		*ret = (struct sealing){.upto = upto};
 	return rc;
 }
 
-/* A mount whose daemon is dead, or that is another one's to use, is none. */
-static bool is_no_mount(int rc)
+/* A daemon can say no more than EIO of damage. */
+static int find_cause(struct cli *cli, const char *name, int rc)
 {
-	return rc == -EBUSY || rc == -ENOTCONN || rc == -ENOENT || rc == -EACCES || rc == -EPERM;
+	struct live_info *info = calloc(1, sizeof(*info));
+	struct err err = {""};
+	int found = info ? live_info(cli->store, name, info, &err) : 0;
+
+	free(info);
+	if (found >= 0 || found == -ENOENT)
+		return rc;
+	cli->err = err;
+	return found;
 }
 
-int sealing_begin(struct cli *cli, const char *name, struct sealing *ret)
+/* -EAGAIN: nobody there has it. */
+static int seal_there(struct cli *cli, const char *name, uint64_t wait_ms, struct sealing *ret)
 {
-	struct search s = {.cli = cli, .name = name, .ret = ret, .rc = -ENOENT};
-	struct live_row row;
-	int rc = live_row_get(cli->store, name, &row, &cli->err);
+	struct sealing s = {0};
+	struct err err = {""};
+	int rc = live_ask_seal(cli, name, wait_ms < ANSWER_MIN_MS ? ANSWER_MIN_MS : wait_ms,
+			       &s.ask, &s.upto, &err);
 
 	if (rc == 0)
-		rc = mounts_each(try_mount, &s);
-	if (rc < 0)
-		return rc;
-	if (rc > 0)
-		return 0;
-	return is_no_mount(s.rc) ? seal_here(cli, name, ret) : s.rc;
+		*ret = s;
+	if (rc == 0 || rc == -ENOENT)
+		return rc ? -EAGAIN : 0;
+	cli->err = err;
+	return rc == -EIO ? find_cause(cli, name, rc) : rc;
+}
+
+int sealing_begin(struct cli *cli, const char *name, uint64_t wait_ms, struct sealing *ret)
+{
+	static const struct timespec pause = {.tv_nsec = TRY_MS * 1000000L};
+	int rc, there;
+
+	for (int i = 0;; i++) {
+		rc = seal_here(cli, name, ret);
+		if (rc != -EBUSY)
+			return rc;
+		there = seal_there(cli, name, wait_ms, ret);
+		if (there != -EAGAIN && there != -EROFS)
+			return there;
+		if (i == TRIES)
+			break;
+		(void)nanosleep(&pause, NULL);
+	}
+	return there == -EROFS ? there : rc;
 }
 
 /* Gives back the room of what is in a layer now; if that fails, the next to open it does. */
 static void fold_here(struct cli *cli, const char *name)
 {
 	struct live *live;
-	struct err err;
+	struct err err = {""};
 
 	if (live_open(cli->store, name, &live, &err) == 0)
-		live_close(live);
+		close_soon(live);
 }
 
-void sealing_end(struct cli *cli, const char *name, struct sealing *sealing)
+static void fold_there(struct cli *cli, const char *name, uint64_t wait_ms, struct live_ask *ask)
 {
-	if (sealing->fd < 0) {
-		fold_here(cli, name);
-		return;
-	}
-	if (ioctl(sealing->fd, LIVE_IOC_FOLD) < 0)
+	char buf[128];
+	int rc = live_ask_fold(ask, wait_ms < FOLD_MAX_MS ? wait_ms : FOLD_MAX_MS);
+
+	if (rc == -ETIMEDOUT)
+		cli_note(cli, "the daemon that serves live image '%s' does not answer: it stands "
+			 "on the new layer once it goes on", name);
+	else if (rc < 0)
 		cli_note(cli, "the daemon that serves live image '%s' goes on above what was "
-			 "committed: %s", name, strerror(errno));
-	(void)close(sealing->fd);
-	sealing->fd = -1;
+			 "committed: %s", name, strerror_r(-rc, buf, sizeof(buf)));
+}
+
+void sealing_end(struct cli *cli, const char *name, uint64_t wait_ms, struct sealing *sealing)
+{
+	if (!sealing->ask.pid)
+		fold_here(cli, name);
+	else
+		fold_there(cli, name, wait_ms < ANSWER_MIN_MS ? ANSWER_MIN_MS : wait_ms,
+			   &sealing->ask);
+	live_ask_end(&sealing->ask);
 }

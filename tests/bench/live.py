@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Live images' part of the benchmark: beside a trivial FUSE file over a file of the same disk."""
-import mmap, random, threading
+import mmap, random
 
 from common import *
 
@@ -9,7 +9,7 @@ PAGE = 4096
 SEQUENTIAL = 512 * MIB
 SYNCS = 400         # random writes, each with its fdatasync
 SCATTERED = 5120    # pages of a commit: 20 MiB
-STALL_SECONDS = 8
+STALL_COMMITS = 20
 
 
 def percentile(values, p):
@@ -193,6 +193,7 @@ class Live:
         """Seconds of commits of 20 MiB scattered over the first `within` bytes, and of the raw work."""
         path = self.create(name, "--from", "g0", "--size", "rootfs=%d" % size)
         same, times, refs = self.b.path("same"), [], []
+        guest = os.open(path, os.O_RDWR)                # it runs
         lamina(self.store, "live", "commit", name)      # so that all parents are of its size
         for seed in range(ROUNDS):
             pages = self.scatter(path, within, seed)
@@ -200,6 +201,7 @@ class Live:
                 f.write(b"".join(pages))
             times.append(lamina(self.store, "live", "commit", name)[1])
             refs.append(raw("new", self.b.chunk_pages("rootfs"), CORES, 1, same)["seconds"])
+        os.close(guest)
         self.remove(name)
         return min(times), min(refs)
 
@@ -214,34 +216,31 @@ class Live:
 
     # ---- a guest that writes meanwhile ----
 
-    def stall(self, path, meanwhile):
-        rng, times = random.Random(1), []
-        fd, page, end = os.open(path, os.O_RDWR), self.data[1], time.monotonic() + STALL_SECONDS
-        stop = threading.Event()
-        worker = threading.Thread(target=meanwhile, args=(stop,))
-        worker.start()
-        while time.monotonic() < end:
+    def sample(self, fd, rng, times, until):
+        while not until():
             off = rng.randrange(GIB // PAGE) * PAGE
             t0 = time.monotonic()
-            os.pwrite(fd, page, off)
+            os.pwrite(fd, self.data[1], off)
             times.append(time.monotonic() - t0)
             time.sleep(0.0005)
-        stop.set()
-        worker.join()
-        os.close(fd)
-        return percentile(times, 0.99)
 
     def stalls(self):
-        path = self.create("s", "--from", "g0")
-        quiet = self.stall(path, lambda stop: None)
-        done = []
+        self.stall("live: a write while commits of 20 MiB run, p99", 2)
+        self.stall("  commits by chrt -i 0 lamina live commit", 2, "chrt", "-i", "0")
 
-        def committing(stop):
-            while not stop.is_set():
-                self.scatter(path, GIB, len(done))
-                lamina(self.store, "live", "commit", "s")
-                done.append(1)
-        busy = self.stall(path, committing)
-        row("live: a write while commits run (%d of them), p99" % len(done), busy * 1e6, "us",
-            quiet * 1e6, busy / quiet, 2)
+    def stall(self, name, target, *before):
+        """A guest's writes while commits run, and without one."""
+        path = self.create("s", "--from", "g0")
+        fd, rng, busy, quiet = os.open(path, os.O_RDWR), random.Random(1), [], []
+        for seed in range(STALL_COMMITS):
+            self.scatter(path, GIB, seed)
+            p = subprocess.Popen([*before, os.path.join(BUILD, "src", "lamina"), "--store",
+                                  self.store, "live", "commit", "s"], stdout=subprocess.DEVNULL)
+            t0 = time.monotonic()
+            self.sample(fd, rng, busy, lambda: p.poll() is not None)
+            end = 2 * time.monotonic() - t0
+            self.sample(fd, rng, quiet, lambda: time.monotonic() > end)
+        os.close(fd)
+        p99, ref = percentile(busy, 0.99), percentile(quiet, 0.99)
+        row(name, p99 * 1e6, "us", ref * 1e6, p99 / ref, target)
         self.remove("s")

@@ -95,6 +95,24 @@ refused "of what is not" 1 "cannot commit the live image: there is no live image
 ok "with more about it" lamina live commit one --meta guest=web-7
 is "which is kept" "$(lamina show --json "$(show one .layer | jq -r .)" | jq -r .attributes.guest)" web-7
 
+# --- one that is damaged ---
+
+lamina live create hurt -S memfile=4096
+lamina live create lost -S memfile=4096
+printf damage | dd of=s/live/hurt/1/memfile conv=notrunc 2>/dev/null
+mv s/live/lost/1 gone
+exits "ls tells of it" 3 lamina live ls
+is "beside the others" "$(sed 1d out | cut -d' ' -f1 | tr '\n' ' ')" "huge one three "
+like "each of them" "$(cat err)" "cannot list live images: .*'hurt'"
+like "by name" "$(cat err)" "cannot list live images: .*'lost'"
+exits "as JSON, too" 3 lamina live ls --json
+is "there are the others" "$(jq -c '[.[].name]' out)" '["huge","one","three"]'
+ok "names are names" lamina live ls -q
+is "of all" "$(tr '\n' ' ' <out)" "huge hurt lost one three "
+exits "a commit of one" 3 lamina live commit lost
+like "says why" "$(head -n 1 err)" "live image 'lost'.*delta 1 is missing"
+ok "they can be removed" lamina live rm hurt lost
+
 # --- rm ---
 
 exits "one that is not" 1 lamina live rm nix

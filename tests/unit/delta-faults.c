@@ -208,6 +208,46 @@ static void test_taken_back(void)
 	delta_unref(d);
 }
 
+static uint64_t disk_of(struct delta *d)
+{
+	struct delta_counts counts;
+
+	delta_count(d, &counts);
+	return counts.disk;
+}
+
+static bool zeroes_ranges(void)
+{
+	int fd = fixture_fd();
+	bool can = fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, DELTA_DATA - PAGE_SIZE,
+			     PAGE_SIZE) == 0;
+
+	close(fd);
+	return can;
+}
+
+/* But the room stays that somebody asked for. */
+static void test_set_aside(void)
+{
+	struct delta *d = before();
+	uint64_t disk;
+
+	if (!zeroes_ranges() || delta_allocate(d, 16, 8, &err) < 0) {
+		tap_skip("this file system sets nothing aside");
+		delta_unref(d);
+		return;
+	}
+	disk = disk_of(d);
+	fault_arm(FAULT_PWRITE, 2, ENOSPC);
+	is_int(fixture_try(d, 18, 3, 2, &err), -ENOSPC, "bytes are written there, bits are not");
+	fault_disarm();
+	ok(disk_of(d) >= disk, "the room is still set aside");
+	ok(fixture_is_hole(18) && fixture_is_hole(20), "nothing is in it");
+	fixture_write(d, 18, 3, 2);
+	is_int(disk_of(d), disk, "and what is written then goes there");
+	delta_unref(d);
+}
+
 static void test_open_fails(void)
 {
 	static const enum fault_kind kinds[] = {FAULT_MALLOC, FAULT_PREAD, FAULT_OPEN,
@@ -266,6 +306,7 @@ int main(void)
 			sweep(&deeds[i], &faults[j]);
 	test_sentences();
 	test_taken_back();
+	test_set_aside();
 	test_open_fails();
 	test_create_fails();
 	return tap_done();

@@ -280,7 +280,8 @@ static void test_info_folded(void)
 	if (rename(at("info/1"), tap_path("aside")) < 0)
 		bail("rename");
 	is_err(live_info(s.store, "info", &info, &err), &err, -EBADMSG,
-	       "delta 1 of live image 'info' is not there");
+	       "delta 1 of live image 'info' is not there; the index may be older than what was "
+	       "written, and 'lamina recover' mends that");
 	add_delta("info", 3, "memfile", MEM);
 	move_first("info", 2);
 	is_int(live_info(s.store, "info", &info, &err), -EBADMSG, "an image may be missing");

@@ -10,6 +10,8 @@
 #include "tests/lives.h"
 
 #define MIB (UINT64_C(1) << 20)
+#define UNNAMED ".new"
+#define OLD "; the index may be older than what was written, and 'lamina recover' mends that"
 
 static struct lives l;
 static struct err err;
@@ -237,17 +239,31 @@ static void test_read_over_fold(void)
 
 static void test_missing(void)
 {
-	char seq[24], other[24];
+	char seq[24], other[24], other_top[24], last[24];
 	uint64_t n = lives_seal(&l);
+	struct digest id;
 	int rc;
 
 	lives_close(&l);
 	(void)snprintf(seq, sizeof(seq), "%llu", (unsigned long long)n - 1);
+	(void)snprintf(other_top, sizeof(other_top), "%llu", (unsigned long long)n);
 	(void)snprintf(other, sizeof(other), "%llu", (unsigned long long)n + 1);
+	(void)snprintf(last, sizeof(last), "%llu", (unsigned long long)n + 2);
 	move(seq, "away");
 	rc = lives_try_open(&l, &err);
-	is_err(rc, &err, -EBADMSG, "live image 'guest': delta %s is missing", seq);
+	is_err(rc, &err, -EBADMSG, "live image 'guest': delta %s is missing" OLD, seq);
+	rc = lives_try_commit(&l, n, &id, &err);
+	is_err(rc, &err, -EBADMSG, "live image 'guest': its delta %s is missing" OLD, seq);
+	move(other_top, "away2");
+	rc = lives_try_open(&l, &err);
+	is_err(rc, &err, -EBADMSG, "live image 'guest': delta %s is missing" OLD, seq);
+	move("away2", other_top);
 	move("away", seq);
+	make_dir("0099");
+	move("0099", last);
+	rc = lives_try_open(&l, &err);
+	is_err(rc, &err, -EBADMSG, "live image 'guest': delta %s is missing", other);
+	move(last, "y.new");
 	make_dir(other);
 	rc = lives_try_open(&l, &err);
 	is_err(rc, &err, -EBADMSG, "live image 'guest': delta %s of 'memfile' is missing", other);
@@ -256,9 +272,102 @@ static void test_missing(void)
 	lives_ok(&l, "with all of them it is what it was");
 }
 
+/* Only the first of these that finds nothing sealed makes a delta. */
+static void test_seal_nothing(void)
+{
+	uint64_t seq, first;
+	struct digest id;
+
+	(void)lives_commit(&l, lives_seal(&l));
+	seq = lives_seal(&l);
+	is_int(lives_seal(&l), seq, "a seal of nothing, when that is sealed, makes nothing");
+	lives_reopen(&l);
+	is_int(lives_seal(&l), seq, "also when it was opened again");
+	id = lives_commit(&l, seq);
+	ok(!lives_check_layer(&l, &id), "nothing can be committed once");
+	is_int(lives_seal(&l), seq + 1, "and again, though nobody has folded");
+	id = lives_commit(&l, seq + 1);
+	ok(!lives_check_layer(&l, &id), "which is a layer, too");
+	first = lives_seal(&l);
+	lives_fill(disk, 3 * PAGE_SIZE + 9, 1, 5);
+	is_int(lives_seal(&l), first + 1, "what was written is sealed");
+	lives_zero(mem, 0, 100 * PAGE_SIZE);
+	is_int(lives_seal(&l), first + 2, "and what was zeroed");
+	lives_truncate(disk, disk->size + 1);
+	is_int(lives_seal(&l), first + 3, "and another size");
+	is_int(lives_seal(&l), first + 3, "once");
+	id = lives_commit(&l, first + 3);
+	ok(!lives_check_layer(&l, &id), "a commit has all of it");
+	lives_truncate(disk, disk->size - 1);
+	lives_fold(&l);
+}
+
+static void path_of(uint64_t seq, const char *file, char path[PATH_MAX + 64])
+{
+	(void)snprintf(path, PATH_MAX + 64, "%s/live/guest/%llu%s", l.s.path,
+		       (unsigned long long)seq, file);
+}
+
+static void flip(const char *path, uint64_t at)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	char byte;
+
+	if (fd < 0 || pread(fd, &byte, 1, (off_t)at) != 1)
+		bail("flip");
+	byte ^= 1;
+	if (pwrite(fd, &byte, 1, (off_t)at) != 1)
+		bail("flip");
+	close(fd);
+}
+
+/* What a commit could not read: more of it is of no use. */
+static void refused(uint64_t next, const char *like, const char *what)
+{
+	char path[2][PATH_MAX + 64];
+	uint64_t ret = 77;
+	int rc = live_seal(l.live, &ret, &err);
+
+	path_of(next, "", path[0]);
+	path_of(next, UNNAMED, path[1]);
+	is_int(rc, -EBADMSG, "%s: %s", what, err.text);
+	ok(strstr(err.text, like), "it is said");
+	ok(ret == 77 && access(path[0], F_OK) < 0 && access(path[1], F_OK) < 0, "nothing is made");
+}
+
+static void test_seal_damaged(void)
+{
+	uint64_t seq = lives_seal(&l);
+	char path[PATH_MAX + 64], away[PATH_MAX + 64];
+
+	lives_fill(mem, 3 * PAGE_SIZE, PAGE_SIZE, 77);
+	path_of(seq, "", path);
+	path_of(seq, "-away", away);
+	if (rename(path, away) < 0)
+		bail("rename");
+	refused(seq + 1, "is missing", "a delta is gone while it is open");
+	if (rename(away, path) < 0)
+		bail("rename");
+	path_of(seq - 1, "/rootfs", path);
+	path_of(seq - 1, "/away", away);
+	if (rename(path, away) < 0)
+		bail("rename");
+	refused(seq + 1, "of 'rootfs' is missing", "that of one image");
+	if (link(away, path) < 0 || unlink(away) < 0)
+		bail("link");
+	flip(path, 48);
+	refused(seq + 1, "header", "one whose header is damaged");
+	flip(path, 48);
+	is_int(lives_seal(&l), seq + 1, "when all is well again it is sealed");
+	(void)lives_commit(&l, seq + 1);
+	lives_fold(&l);
+	lives_ok(&l, "and committed");
+}
+
 static void test_depth(void)
 {
 	uint64_t seq = lives_seal(&l), ret;
+	struct digest id;
 	int rc = 0;
 
 	(void)lives_commit(&l, seq);
@@ -268,14 +377,70 @@ static void test_depth(void)
 		rc = live_seal(l.live, &ret, &err);
 	}
 	is_int(rc, 0, "%u seals without a commit", LIVE_DEPTH_MAX);
-	is_err(live_seal(l.live, &ret, &err), &err, -EBUSY,
-	       "live image 'guest' has 64 sealed deltas that wait for a commit");
+	lives_fill(mem, 90 * PAGE_SIZE, PAGE_SIZE, 4000);
+	is_int(lives_seal(&l), seq + LIVE_DEPTH_MAX, "there are no more, but those can go on");
 	lives_ok(&l, "it is what was written");
 	lives_reopen(&l);
 	lives_ok(&l, "also when it is opened again");
+	is_int(lives_seal(&l), seq + LIVE_DEPTH_MAX, "and is not sealed then");
 	(void)lives_commit(&l, seq + LIVE_DEPTH_MAX);
+	is_int(lives_seal(&l), seq + LIVE_DEPTH_MAX + 1, "when all are committed the next is");
+	id = lives_commit(&l, seq + LIVE_DEPTH_MAX + 1);
+	ok(!lives_check_layer(&l, &id), "and what was written meanwhile is in the next layer");
 	lives_fold(&l);
-	lives_ok(&l, "and when all are committed");
+	lives_ok(&l, "nothing is lost");
+}
+
+static uint64_t written_to(void)
+{
+	static struct live_info info;
+
+	series_must(live_info(l.s.store, "guest", &info, &err), &err, "live_info");
+	return info.image[0].written + info.image[1].written;
+}
+
+/* As a crash leaves it that comes between what is written behind the end and the new size. */
+static void leave_behind_the_end(uint64_t seq)
+{
+	char path[PATH_MAX + 64];
+	int fd;
+
+	path_of(seq, "/rootfs", path);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || pwrite(fd, "left", 4, (off_t)(DELTA_DATA + disk->size + 5)) != 4)
+		bail("pwrite");
+	close(fd);
+}
+
+/* The end of an image is within a page of the layer, and the disk is full. */
+static void test_open_writes_nothing(void)
+{
+	uint64_t seq;
+	int rc;
+
+	lives_truncate(disk, 40 * PAGE_SIZE + 77);
+	lives_fill(disk, 40 * PAGE_SIZE, 77, 5000);
+	(void)lives_commit(&l, lives_seal(&l));
+	lives_fold(&l);
+	lives_close(&l);
+	fault_arm_from(FAULT_PWRITE, 1, ENOSPC);
+	rc = lives_try_open(&l, &err);
+	fault_disarm();
+	is_int(rc, 0, "it is opened with a full disk");
+	if (rc < 0)
+		lives_open(&l);
+	is_int(written_to(), 0, "nobody wrote to it");
+	lives_fill(disk, 40 * PAGE_SIZE + 5, 7, 5001);
+	is_int(written_to(), 1, "but now");
+	seq = lives_seal(&l) - 1;
+	lives_close(&l);
+	leave_behind_the_end(seq);
+	lives_open(&l);
+	lives_truncate(disk, 41 * PAGE_SIZE);
+	lives_ok(&l, "what a crash left behind the end is zeroed");
+	(void)lives_commit(&l, lives_seal(&l));
+	lives_fold(&l);
+	lives_truncate(disk, 40 * PAGE_SIZE);
 }
 
 static bool stop;			/* atomic */
@@ -409,7 +574,10 @@ int main(void)
 	test_committed_while_closed();
 	test_read_over_fold();
 	test_missing();
+	test_seal_nothing();
+	test_seal_damaged();
 	test_depth();
+	test_open_writes_nothing();
 	test_append_beside_seal();
 	test_full_disk();
 	test_damage();

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "src/cli/live-ask.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "src/cli/cli.h"
+#include "src/cli/mounts.h"
+#include "store/base/vec.h"
+#include "store/live-commit.h"
+
+struct answer {
+	int rc;
+	uint64_t upto;
+};
+
+/* ---- the child ---- */
+
+static int seal(const char *path, int *ret_dir, uint64_t *ret_upto)
+{
+	*ret_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*ret_dir < 0)
+		return -errno;
+	return ioctl(*ret_dir, LIVE_IOC_SEAL, ret_upto) < 0 ? -errno : 0;
+}
+
+static void become_child(int fd, pid_t parent)
+{
+	(void)signal(SIGINT, SIG_DFL);
+	(void)signal(SIGTERM, SIG_DFL);
+	(void)signal(SIGHUP, SIG_DFL);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
+	if (fd > 0)
+		(void)close_range(0, (unsigned)fd - 1, 0);
+	(void)close_range((unsigned)fd + 1, UINT_MAX, 0);
+}
+
+static void run_child(int fd, const char *path)
+{
+	struct answer a = {0};
+	int dir;
+	char go;
+
+	a.rc = seal(path, &dir, &a.upto);
+	if (send(fd, &a, sizeof(a), MSG_NOSIGNAL) < 0 || a.rc < 0 || recv(fd, &go, 1, 0) != 1)
+		_exit(0);
+	a.rc = ioctl(dir, LIVE_IOC_FOLD) < 0 ? -errno : 0;
+	(void)send(fd, &a, sizeof(a), MSG_NOSIGNAL);
+	_exit(0);
+}
+
+static int start(const char *path, struct live_ask *ret)
+{
+	pid_t parent = getpid(), pid;
+	int fd[2], rc;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) < 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0) {
+		become_child(fd[1], parent);
+		run_child(fd[1], path);
+	}
+	rc = pid < 0 ? -errno : 0;
+	(void)close(fd[1]);
+	if (rc < 0)
+		(void)close(fd[0]);
+	else
+		*ret = (struct live_ask){pid, fd[0]};
+	return rc;
+}
+
+void live_ask_end(struct live_ask *ask)
+{
+	if (!ask->pid)
+		return;
+	(void)close(ask->fd);
+	(void)kill(ask->pid, SIGKILL);
+	/* Not waited for: it may hang. */
+	(void)waitpid(ask->pid, NULL, WNOHANG);
+	ask->pid = 0;
+}
+
+/* ---- answers ---- */
+
+static struct answer answer_of(const struct live_ask *ask)
+{
+	struct answer a;
+
+	if (recv(ask->fd, &a, sizeof(a), MSG_DONTWAIT) != (ssize_t)sizeof(a))
+		a = (struct answer){.rc = -EPIPE};
+	return a;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t end_of(uint64_t wait_ms)
+{
+	uint64_t now = now_ms();
+
+	return wait_ms > UINT64_MAX - now ? UINT64_MAX : now + wait_ms;
+}
+
+/* 1: there are answers; 0: it is `end`; -ECANCELED: we were told to stop. */
+static int await(struct pollfd *fds, size_t n, uint64_t end)
+{
+	for (;;) {
+		uint64_t now = now_ms(), left = end > now ? end - now : 0;
+		int got;
+
+		if (cli_stopped())
+			return -ECANCELED;
+		/* In turns: a signal may come just before. */
+		got = poll(fds, n, left > 200 ? 200 : (int)left);
+		if (got > 0)
+			return 1;
+		if (got < 0 && errno != EINTR)
+			return -errno;
+		if (left == 0)
+			return 0;
+	}
+}
+
+/* ---- all mounts ---- */
+
+struct asked {
+	struct live_ask ask;
+	char *mount;
+};
+
+struct search {
+	struct cli *cli;
+	const char *name;
+	VEC(struct asked) asked;
+	char *read_only;	/* borrowed: a mount that is */
+	struct err *err;
+};
+
+static bool same_store(const struct cli *cli, const char *source)
+{
+	struct stat ours, theirs;
+
+	return stat(source, &theirs) == 0 && fstat(cli->store->dirfd, &ours) == 0 &&
+	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
+static int ask_mount(struct search *s, const char *mount)
+{
+	struct asked a = {0};
+	char *path;
+	int rc;
+
+	if (asprintf(&path, "%s/live/%s", mount, s->name) < 0)
+		return -ENOMEM;
+	rc = start(path, &a.ask);
+	free(path);
+	if (rc < 0)
+		return rc;
+	a.mount = strdup(mount);
+	if (a.mount && vec_push(&s->asked, a) == 0)
+		return 0;
+	live_ask_end(&a.ask);
+	free(a.mount);
+	return -ENOMEM;
+}
+
+static int add_mount(void *ctx, const char *mount, const struct mounts_entry *entry)
+{
+	struct search *s = ctx;
+	int rc = same_store(s->cli, entry->source) ? ask_mount(s, mount) : 0;
+
+	return rc < 0 ? err_sys(s->err, rc, "cannot ask the mount '%s'", mount) : 0;
+}
+
+/* Its daemon is dead or has not the live image, or it is another one's to use. */
+static bool is_not_it(int rc)
+{
+	return rc == -EBUSY || rc == -ENOTCONN || rc == -ECONNABORTED || rc == -ENOENT ||
+	       rc == -EACCES || rc == -EPERM || rc == -EROFS;
+}
+
+/* 1: it sealed; 0: it cannot. */
+static int take_answer(struct search *s, struct asked *a, struct live_ask *ret, uint64_t *ret_upto)
+{
+	struct answer answer = answer_of(&a->ask);
+
+	if (answer.rc == 0) {
+		*ret = a->ask;
+		*ret_upto = answer.upto;
+		a->ask.pid = 0;
+		return 1;
+	}
+	live_ask_end(&a->ask);
+	if (answer.rc == -EROFS)
+		s->read_only = a->mount;
+	if (is_not_it(answer.rc))
+		return 0;
+	return err_sys(s->err, answer.rc, "live image '%s' cannot be sealed through the mount '%s'",
+		       s->name, a->mount);
+}
+
+static int nobody(struct search *s)
+{
+	if (s->read_only)
+		return err_set(s->err, -EROFS, "live image '%s' is open, and the mount '%s' is "
+			       "read-only", s->name, s->read_only);
+	return err_set(s->err, -ENOENT, "no mount has live image '%s'", s->name);
+}
+
+static const char *first_asked(const struct search *s)
+{
+	size_t i = 0;
+
+	while (!s->asked.v[i].ask.pid)
+		i++;
+	return s->asked.v[i].mount;
+}
+
+/* Which are still out, as poll(2) wants them: those that have answered are -1. */
+static size_t list_out(const struct search *s, struct pollfd *fds)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->asked.n; i++) {
+		const struct live_ask *ask = &s->asked.v[i].ask;
+
+		fds[i] = (struct pollfd){.fd = ask->pid ? ask->fd : -1, .events = POLLIN};
+		n += ask->pid != 0;
+	}
+	return n;
+}
+
+static int await_all(struct search *s, struct pollfd *fds, uint64_t end, struct live_ask *ret,
+		     uint64_t *ret_upto)
+{
+	int rc = 0;
+
+	while (rc == 0 && list_out(s, fds)) {
+		rc = await(fds, s->asked.n, end);
+		if (rc == 0)
+			return err_set(s->err, -EBUSY, "live image '%s' is open, and the daemon "
+				       "that serves it does not answer (mount '%s')", s->name,
+				       first_asked(s));
+		if (rc < 0)
+			return err_sys(s->err, rc, "cannot wait for the daemon");
+		rc = 0;
+		for (size_t i = 0; i < s->asked.n && rc == 0; i++)
+			if (fds[i].revents)
+				rc = take_answer(s, &s->asked.v[i], ret, ret_upto);
+	}
+	return rc ? rc : nobody(s);
+}
+
+int live_ask_seal(struct cli *cli, const char *name, uint64_t wait_ms, struct live_ask *ret,
+		  uint64_t *ret_upto, struct err *err)
+{
+	struct search s = {.cli = cli, .name = name, .err = err};
+	struct pollfd *fds;
+	int rc = mounts_each(add_mount, &s);
+
+	if (rc == 0) {
+		fds = calloc(s.asked.n + 1, sizeof(*fds));
+		rc = fds ? await_all(&s, fds, end_of(wait_ms), ret, ret_upto)
+			 : err_set(err, -ENOMEM, "out of memory");
+		free(fds);
+	}
+	for (size_t i = 0; i < s.asked.n; i++) {
+		live_ask_end(&s.asked.v[i].ask);
+		free(s.asked.v[i].mount);
+	}
+	vec_fini(&s.asked);
+	return rc < 0 ? rc : 0;
+}
+
+int live_ask_fold(struct live_ask *ask, uint64_t wait_ms)
+{
+	struct pollfd fd = {.fd = ask->fd, .events = POLLIN};
+	int rc;
+
+	if (send(ask->fd, "", 1, MSG_NOSIGNAL) < 0)
+		return -errno;
+	rc = await(&fd, 1, end_of(wait_ms));
+	if (rc == 0 || rc == -ECANCELED)
+		return -ETIMEDOUT;
+	return rc < 0 ? rc : answer_of(ask).rc;
+}
