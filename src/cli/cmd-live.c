@@ -388,12 +388,22 @@ static int commit_once(struct cli *cli, struct commit *c)
 }
 
 /* Who commits at the same time may take what we sealed; our tag is for a layer of ours. */
-static int commit_sealed(struct cli *cli, struct commit *c)
+static int commit_until_ours(struct cli *cli, struct commit *c)
 {
 	int rc = commit_once(cli, c);
 
 	for (int i = 1; rc == -EALREADY && i < COMMIT_TRIES; i++)
 		rc = commit_once(cli, c);
+	return rc;
+}
+
+/* Above LIVE_DEPTH_MAX nothing more is sealed: what was written since comes with the next one. */
+static int commit_all(struct cli *cli, struct commit *c)
+{
+	int rc = commit_until_ours(cli, c);
+
+	if (rc == 0 && !c->o.dry_run && c->o.upto >= c->info.row.first + LIVE_DEPTH_MAX)
+		rc = commit_until_ours(cli, c);
 	return rc;
 }
 
@@ -414,7 +424,7 @@ static int commit(struct cli *cli, struct commit *c)
 	c->o.attrs = &c->attrs;
 	c->o.dry_run = args->dry_run;
 	c->o.threads = args->threads;
-	rc = commit_sealed(cli, c);
+	rc = commit_all(cli, c);
 	return rc < 0 ? rc : tell(cli, c);
 }
 

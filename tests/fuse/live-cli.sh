@@ -180,6 +180,24 @@ ok "afterwards it can be committed" lamina live commit x
 release >/dev/null
 umount_store mnt
 
+# --- as many sealed deltas as there can be ---
+
+mount_it
+hold "$f" "$f" open
+for ((i = 0; i < 66; i++)); do
+	writer put "$f" write $((i * 4096)) 4096 $((i + 1)) >/dev/null
+	livectl seal mnt/live/x >/dev/null
+done
+is "no more than 64 are sealed" "$(lamina live show --json x | jq .sealed)" 64
+before=$(lamina live show --json x | jq -r .layer)
+ok "a commit" lamina live commit x --tag all
+same "has what was sealed, and what was written since" "$f" mnt/tags/all/memfile
+is "in two layers" "$(lamina log --json all | jq -r '[.[].layer] | index("'"$before"'")')" 2
+is "nothing is sealed now" "$(lamina live show --json x | jq .sealed)" 0
+release >/dev/null
+ok "closed" within 20 closed
+umount_store mnt
+
 # --- damage ---
 
 LAMINA_FAULT=mkdir:1+:EIO mount_it
