@@ -420,5 +420,6 @@ int main(void)
 	test_stop_command();
 	test_end();
 	test_hopeless();
+	rig_leave_nobody();
 	return tap_done();
 }

@@ -13,7 +13,9 @@
 #ifndef LAMINA_TESTS_PAGER_RIG_H
 #define LAMINA_TESTS_PAGER_RIG_H
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -160,6 +162,8 @@ RIG_FN void rig_start_with(struct rig *rig, struct keep_table *bags)
 	fflush(stdout);
 	rig->pid = fork();
 	if (rig->pid == 0) {
+		/* Whoever outlives us must not keep those waiting who read our results. */
+		(void)dup2(STDERR_FILENO, STDOUT_FILENO);
 		close(rig->ctl);
 		close(ready[0]);
 		rig_run(rig, bags, ready[1]);
@@ -352,6 +356,28 @@ RIG_FN void rig_stop(struct rig *rig)
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
 	close(rig->ctl);
+}
+
+/* Kills what is left of us. */
+RIG_FN void rig_leave_nobody(void)
+{
+	char path[64], ours[PATH_MAX], its[PATH_MAX];
+	DIR *proc = opendir("/proc");
+	ssize_t len = readlink("/proc/self/exe", ours, sizeof(ours));
+	struct dirent *d;
+
+	while (proc && len > 0 && (d = readdir(proc))) {
+		int pid = atoi(d->d_name);
+
+		(void)snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+		if (pid <= 1 || pid == getpid() || readlink(path, its, sizeof(its)) != len ||
+		    memcmp(its, ours, (size_t)len) != 0)
+			continue;
+		tap_diag("process %d was left", pid);
+		(void)kill(pid, SIGKILL);
+	}
+	if (proc)
+		(void)closedir(proc);
 }
 
 /* ---- descriptors whose identity can be told ---- */
