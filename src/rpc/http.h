@@ -20,6 +20,7 @@
 #define LAMINA_RPC_HTTP_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,6 +42,7 @@ struct http_target {
 	int fd;
 	int timeout_ms;		/* 0: HTTP_TIMEOUT_MS; < 0: none */
 	uint16_t port;
+	bool (*stopped)(void);	/* asked ten times a second; true: -ECANCELED.  NULL: not asked */
 };
 
 struct http_answer {
@@ -59,6 +61,31 @@ struct http_answer {
 int http_request(const struct http_target *to, const char *method, const char *path,
 		 const json_t *body, struct http_answer *ret, struct err *err);
 void http_answer_fini(struct http_answer *answer);
+
+/*
+ * Several requests over one connection, which is made by the first and, when the server has closed it,
+ * anew (not where the target is a descriptor: -ECONNRESET).  Strings of `to` are borrowed until
+ * http_client_free(); a descriptor stays the caller's.  `timeout_ms` is this request's (as above).
+ */
+struct http_client;
+int http_client_new(const struct http_target *to, struct http_client **ret, struct err *err);
+void http_client_free(struct http_client *c);	/* NULL is fine */
+struct http_ask {
+	const char *method;
+	const char *path;
+	const json_t *body;	/* or NULL */
+	int timeout_ms;
+};
+int http_client_ask(struct http_client *c, const struct http_ask *ask, struct http_answer *ret,
+		    struct err *err);
+
+/*
+ * Hands the body of the answer to `fn` as it comes, and keeps nothing of it; `fn` may end it with a
+ * number below 0, which is returned.  For answers without end: to->timeout_ms bounds the connecting
+ * alone.  A status other than 200 is -EREMOTEIO with the server's sentence.
+ */
+int http_follow(const struct http_target *to, const char *path,
+		int (*fn)(const char *bytes, size_t len, void *ctx), void *ctx, struct err *err);
 
 /*
  * Connects to `to->socket`, for a request that then gets the descriptor as its target: another

@@ -153,6 +153,16 @@ void httpd_json(struct httpd_call *call, int status, json_t *takes);	/* NULL: a 
 void httpd_text(struct httpd_call *call, int status, const char *type, const char *text);
 void httpd_empty(struct httpd_call *call, int status);			/* 204, 202 */
 
+/*
+ * An answer in pieces, without end until httpd_stream_end(), which ends the call.  Pieces that the
+ * caller does not take are kept up to `limit` bytes; httpd_stream_send() then says -ENOBUFS and sends
+ * nothing (the caller of it may send the next one later, and count what was lost); -EPIPE: he hung up.
+ * While it lasts idle limits do not count.
+ */
+int httpd_stream_begin(struct httpd_call *call, const char *type, size_t limit);
+int httpd_stream_send(struct httpd_call *call, const char *text, size_t len);
+void httpd_stream_end(struct httpd_call *call);
+
 /* {"error": "..."} */
 void httpd_fail(struct httpd_call *call, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

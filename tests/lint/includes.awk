@@ -8,7 +8,7 @@ BEGIN {
 	may["store"] = "store/base"
 	may["fuse"] = "store store/base"
 	may["src/rpc"] = "store/base"
-	may["src/cli"] = "store store/base src/rpc"
+	may["src/cli"] = "store store/base src/rpc src/host"
 	may["src/host"] = "store store/base src/rpc"
 	may["src/pager"] = "store/base src/rpc"
 	may["src/graduate"] = "store/base src/rpc"

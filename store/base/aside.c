@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "store/base/aside.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "store/base/clock.h"
+
+#define ASK_STOPPED_MS 200	/* how often */
+
+/* The lowest descriptor from `fd` on that is kept, or UINT_MAX. */
+static unsigned next_kept(const struct aside_work *work, unsigned own, unsigned fd)
+{
+	unsigned next = own >= fd ? own : UINT_MAX;
+
+	for (size_t i = 0; i < work->nkeep; i++)
+		if (work->keep[i] >= 0 && (unsigned)work->keep[i] >= fd &&
+		    (unsigned)work->keep[i] < next)
+			next = (unsigned)work->keep[i];
+	return next;
+}
+
+static void close_others(const struct aside_work *work, unsigned own)
+{
+	unsigned from = 0, kept;
+
+	for (;;) {
+		kept = next_kept(work, own, from);
+		if (kept > from)
+			(void)close_range(from, kept == UINT_MAX ? UINT_MAX : kept - 1, 0);
+		if (kept == UINT_MAX)
+			return;
+		from = kept + 1;
+	}
+}
+
+static void become_child(const struct aside_work *work, int fd, pid_t parent)
+{
+	(void)signal(SIGINT, SIG_DFL);
+	(void)signal(SIGTERM, SIG_DFL);
+	(void)signal(SIGHUP, SIG_DFL);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
+	close_others(work, (unsigned)fd);
+}
+
+int aside_begin(const struct aside_work *work, struct aside *ret)
+{
+	pid_t parent = getpid(), pid;
+	int fd[2], rc;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) < 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0) {
+		become_child(work, fd[1], parent);
+		work->fn(fd[1], work->arg);
+		_exit(0);
+	}
+	rc = pid < 0 ? -errno : 0;
+	(void)close(fd[1]);
+	if (rc < 0)
+		(void)close(fd[0]);
+	else
+		*ret = (struct aside){pid, fd[0]};
+	return rc;
+}
+
+int aside_await(const struct aside *aside, void *message, size_t len, uint64_t end_ms,
+		bool (*stopped)(void))
+{
+	struct pollfd fd = {.fd = aside->fd, .events = POLLIN};
+	int got;
+
+	for (;;) {
+		uint64_t now = clock_ms(), left = end_ms > now ? end_ms - now : 0;
+
+		if (stopped && stopped())
+			return -ECANCELED;
+		/* In turns: a signal may come just before. */
+		got = poll(&fd, 1, left > ASK_STOPPED_MS ? ASK_STOPPED_MS : (int)left);
+		if (got > 0)
+			return recv(aside->fd, message, len, MSG_DONTWAIT) == (ssize_t)len ?
+				0 : -EPIPE;
+		if (got < 0 && errno != EINTR)
+			return -errno;
+		if (left == 0)
+			return -ETIMEDOUT;
+	}
+}
+
+void aside_end(struct aside *aside)
+{
+	if (!aside->pid)
+		return;
+	(void)close(aside->fd);
+	(void)kill(aside->pid, SIGKILL);
+	/* Not waited for: it may hang. */
+	(void)waitpid(aside->pid, NULL, WNOHANG);
+	aside->pid = 0;
+}
