@@ -286,8 +286,10 @@ static void on_taker(struct keeper *k)
 	bool said = keep_recv(k->taker, &msg) > 0;
 
 	keep_msg_close(&msg);
-	if (said && !k->taker_heard)
+	if (!k->taker_heard && said)
 		hear_taker(k, &msg);
+	else if (!k->taker_heard)
+		send_taker_off(k);	/* it only looked */
 	else if (k->phase == KEEPER_HANDING && said && msg.word == KEEP_YES)
 		leave_it_to(k);
 	else if (k->phase == KEEPER_HANDING)
@@ -308,6 +310,8 @@ static void on_listening(struct keeper *k)
 			log_warn("%s", err.text);
 		return;
 	}
+	if (k->taker >= 0 && !k->taker_heard && polls(k->taker, POLLIN))
+		on_taker(k);
 	if (k->taker_heard) {
 		(void)keep_say(conn, KEEP_NO, EBUSY);
 		close(conn);
@@ -422,10 +426,10 @@ static void turn(struct keeper *k)
 			on_link(k);
 		if (p[PIDFD].revents && k->pidfd == p[PIDFD].fd)
 			on_worker_dead(k);
-		if (p[LISTENING].revents && k->phase != KEEPER_DONE)
-			on_listening(k);
 		if (p[TAKER].revents && k->taker == p[TAKER].fd && k->phase != KEEPER_DONE)
 			on_taker(k);
+		if (p[LISTENING].revents && k->phase != KEEPER_DONE)
+			on_listening(k);
 	}
 	if (k->phase != KEEPER_DONE)
 		on_time(k);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Whoever is killed: the descriptors are there afterwards, all of them and no others. */
+#include <sys/un.h>
+
 #include "tests/pager/rig.h"
 
 #define BAGS 20
@@ -54,9 +56,23 @@ static void read_pipes(const struct keep_table *t)
 	is_int(bad, 0, "every pipe has its bytes and then its end");
 }
 
+/* A spare that is being started has descriptors for a moment. */
+static int settled_fds(pid_t pid)
+{
+	int n = rig_count_fds(pid), same = 0, now;
+
+	for (int i = 0; i < 30000 && same < 100; i++) {
+		rig_nap();
+		now = rig_count_fds(pid);
+		same = now == n ? same + 1 : 0;
+		n = now;
+	}
+	return n;
+}
+
 static void test_worker_kills(struct rig *rig)
 {
-	int before = rig_count_fds(rig->pid), torn = 0, same = 0;
+	int before = settled_fds(rig->pid), torn = 0, same = 0;
 	pid_t pid = rig_worker_pid(rig), next;
 	int worker_before = rig_count_fds(pid);
 
@@ -70,14 +86,14 @@ static void test_worker_kills(struct rig *rig)
 	}
 	is_int(same, 0, "%d workers were killed, and another one came each time", WORKER_KILLS);
 	is_int(torn, 0, "each with all bags");
-	is_int(rig_count_fds(rig->pid), before, "the keeper has no more descriptors than before");
+	is_int(settled_fds(rig->pid), before, "the keeper has no more descriptors than before");
 	is_int(rig_count_fds(pid), worker_before, "nor has the worker");
 }
 
 static void test_keeper_kills(struct rig *rig)
 {
 	pid_t worker = rig_worker_pid(rig), keeper = rig_kill_keeper(rig);
-	int before = rig_count_fds(keeper), worker_before = rig_count_fds(worker);
+	int before = settled_fds(keeper), worker_before = rig_count_fds(worker);
 	int other = 0, torn = 0;
 
 	for (int i = 0; i < KEEPER_KILLS; i++) {
@@ -88,7 +104,7 @@ static void test_keeper_kills(struct rig *rig)
 	is_int(other, 0, "%d keepers were killed, and the worker served on", KEEPER_KILLS);
 	is_int(torn, 0, "with all bags");
 	is_int(rig_worker_pid(rig), worker, "it answers");
-	is_int(rig_count_fds(keeper), before, "the last one has as many descriptors as the first");
+	is_int(settled_fds(keeper), before, "the last one has as many descriptors as the first");
 	is_int(rig_count_fds(worker), worker_before, "and the worker as many as before");
 	rig_kill(worker);
 	ok(rig_worker_pid(rig) != worker, "then the worker is killed, and another one comes");
@@ -278,6 +294,37 @@ static void test_takeover_broken(struct rig *rig)
 	ok(is_intact(rig), "or dies at once");
 }
 
+static int visit(const struct rig *rig)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/keeper.sock", rig->dir);
+	fd = unixsock_connect(path, SOCK_SEQPACKET);
+	if (fd < 0)
+		bail("cannot visit the keeper");
+	return fd;
+}
+
+/* Both wait when the keeper comes to look. */
+static void test_takeover_beside_a_visit(struct rig *rig)
+{
+	pid_t keeper = rig_keeper_pid(rig), worker = rig_worker_pid(rig);
+	struct keep_table t = {0};
+	int fd, visitor;
+
+	(void)kill(keeper, SIGSTOP);
+	fd = call(rig, KEEP_VERSION);
+	visitor = visit(rig);
+	(void)kill(keeper, SIGCONT);
+	is_int(keep_table_recv(&t, fd), 0, "who asked for all bags gets them, whoever looks in");
+	keep_table_fini(&t);
+	close(visitor);
+	close(fd);
+	rig_wait_for_other(rig, worker);
+	ok(is_intact(rig), "and leaves them there");
+}
+
 static pid_t start_guest(int *ret_pidfd)
 {
 	pid_t pid = fork();
@@ -376,6 +423,45 @@ static void test_end(void)
 	close(rig.ctl);
 }
 
+/* A socket of systemd's that takes nothing more: a keeper that ends waits for it. */
+static int deaf_systemd(const char *path)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int to = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	if (fd < 0 || to < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+	    connect(to, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		bail("no socket");
+	while (send(to, "x", 1, 0) == 1)
+		;
+	close(to);
+	return fd;
+}
+
+static void test_visit_at_the_end(void)
+{
+	struct rig rig = {.dir = tap_path("visit")};
+	int systemd, visitor;
+	pid_t worker;
+
+	(void)mkdir(rig.dir, 0700);
+	systemd = deaf_systemd(tap_path("visit/notify"));
+	(void)setenv("NOTIFY_SOCKET", tap_path("visit/notify"), 1);
+	rig_start(&rig);
+	(void)unsetenv("NOTIFY_SOCKET");
+	worker = rig_worker_pid(&rig);
+	visitor = visit(&rig);
+	(void)kill(rig.pid, SIGTERM);
+	while (kill(worker, 0) == 0)
+		rig_nap();
+	close(visitor);
+	is_int(rig_status(&rig), 0, "a keeper that was told to end does, whoever looked in");
+	close(systemd);
+	close(rig.ctl);
+}
+
 static void test_hopeless(void)
 {
 	struct rig rig = {.dir = tap_path("hopeless")};
@@ -407,6 +493,7 @@ int main(void)
 	test_sick(&rig);
 	test_takeover_refused(&rig);
 	test_takeover_broken(&rig);
+	test_takeover_beside_a_visit(&rig);
 	test_takeover_accepted(&rig);
 	{
 		struct keep_table t;
@@ -419,6 +506,7 @@ int main(void)
 	test_stop_signal();
 	test_stop_command();
 	test_end();
+	test_visit_at_the_end();
 	test_hopeless();
 	rig_leave_nobody();
 	return tap_done();
