@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "store/base/clock.h"
 #include "store/base/log.h"
 
 void damage_init(struct damage *d)
@@ -44,19 +45,11 @@ static int seen_locked(struct damage *d, uint64_t place)
 	return 0;
 }
 
-static time_t now_seconds(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec;
-}
-
 /* A new period begins; returns how many lines the last one kept back. */
 static uint64_t turn_locked(struct damage *d)
 {
 	uint64_t kept_back = 0;
-	time_t now = now_seconds();
+	time_t now = (time_t)(clock_ms() / 1000);
 
 	if (d->lines == 0 || now - d->period >= DAMAGE_PERIOD) {
 		kept_back = d->suppressed;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/base/clock.h"
 #include "store/store.h"
 
 static const char *const request_names[STATS_REQUESTS] = {
@@ -31,7 +32,7 @@ static const char *const request_names[STATS_REQUESTS] = {
 void stats_init(struct stats *stats)
 {
 	memset(stats, 0, sizeof(*stats));
-	clock_gettime(CLOCK_MONOTONIC, &stats->start);
+	stats->start = clock_s();
 }
 
 void stats_add(struct stats *stats, enum stats_counter counter, int64_t n)
@@ -42,15 +43,6 @@ void stats_add(struct stats *stats, enum stats_counter counter, int64_t n)
 uint64_t stats_get(const struct stats *stats, enum stats_counter counter)
 {
 	return __atomic_load_n(&stats->counter[counter], __ATOMIC_RELAXED);
-}
-
-static double uptime(const struct stats *stats)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)(now.tv_sec - stats->start.tv_sec) +
-	       (double)(now.tv_nsec - stats->start.tv_nsec) / 1e9;
 }
 
 static json_t *requests_json(const struct stats *stats)
@@ -84,7 +76,7 @@ json_t *stats_json(const struct stats *stats, const struct store *store)
 			 "version", PACKAGE_VERSION,
 			 "pid", (int)getpid(),
 			 "store", store->path,
-			 "uptime_seconds", uptime(stats),
+			 "uptime_seconds", clock_s() - stats->start,
 			 "open_files", (json_int_t)stats_get(stats, STATS_OPEN_FILES),
 			 "leases", (json_int_t)stats_get(stats, STATS_LEASES),
 			 "live", (json_int_t)stats_get(stats, STATS_LIVE),

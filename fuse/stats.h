@@ -7,7 +7,6 @@
 
 #include <jansson.h>
 #include <stdint.h>
-#include <time.h>
 
 struct store;
 
@@ -47,7 +46,7 @@ enum stats_counter {
 
 struct stats {
 	uint64_t counter[STATS_COUNTERS];	/* atomic */
-	struct timespec start;
+	double start;		/* clock_s()'s */
 };
 
 void stats_init(struct stats *stats);

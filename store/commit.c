@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "store/append.h"
+#include "store/base/clock.h"
 #include "store/base/fmt.h"
 #include "store/decide.h"
 #include "store/dedup.h"
@@ -32,7 +33,7 @@ struct commit {
 	struct store *store;
 	const struct commit_opts *opts;
 	struct commit_result *result;
-	struct timespec started;
+	double started;			/* clock_s()'s */
 	size_t order[IMAGES_MAX];		/* of the images: by name */
 	struct input *inputs[IMAGES_MAX];	/* in that order */
 	struct ingest_image images[IMAGES_MAX];
@@ -301,11 +302,7 @@ static int make_layer(struct commit *c, struct err *err)
 
 static double seconds(const struct commit *c)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)(now.tv_sec - c->started.tv_sec) +
-	       (double)(now.tv_nsec - c->started.tv_nsec) / 1e9;
+	return clock_s() - c->started;
 }
 
 static void add_counts(struct commit_counts *sum, const struct commit_counts *c)
@@ -542,7 +539,7 @@ int commit_run(struct store *store, const struct commit_opts *opts, struct commi
 	c->store = store;
 	c->opts = opts;
 	c->result = ret;
-	(void)clock_gettime(CLOCK_MONOTONIC, &c->started);
+	c->started = clock_s();
 	rc = commit(c, err);
 	free(c);
 	return rc;

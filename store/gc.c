@@ -15,8 +15,8 @@
  */
 #include "store/gc.h"
 
-#include <time.h>
 
+#include "store/base/clock.h"
 #include "store/carry.h"
 #include "store/gc-private.h"
 #include "store/index.h"
@@ -129,14 +129,6 @@ static int run_locked(struct gc *g)
 	return rc;
 }
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static int tell_trouble(const struct gc *g)
 {
 	if (g->ntrouble == 1)
@@ -149,7 +141,7 @@ int gc_run(struct store *store, const struct gc_opts *opts, struct gc_result *re
 	   struct err *err)
 {
 	struct gc g = {.store = store, .opts = opts, .err = err};
-	double start = now();
+	double start = clock_s();
 	int rc = run_snapshot(&g);
 
 	if (rc == 0 && !opts->dry_run)
@@ -158,7 +150,7 @@ int gc_run(struct store *store, const struct gc_opts *opts, struct gc_result *re
 	vec_fini(&g.layers);
 	if (rc < 0)
 		return rc;
-	g.res.seconds = now() - start;
+	g.res.seconds = clock_s() - start;
 	*ret = g.res;
 	return g.ntrouble ? tell_trouble(&g) : 0;
 }

@@ -27,9 +27,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "store/base/clock.h"
 #include "store/base/fmt.h"
 #include "store/base/io.h"
 #include "store/digest.h"
@@ -392,14 +392,6 @@ static int run(struct recover *r, const char *path)
 	return rc;
 }
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 int recover_run(const char *path, const struct recover_opts *opts, struct recover_result *ret,
 		struct err *err)
 {
@@ -407,7 +399,7 @@ int recover_run(const char *path, const struct recover_opts *opts, struct recove
 		.opts = opts, .err = err, .next_fid = 1, .next_seq = 1, .next_pack = 1,
 		.store = calloc(1, sizeof(*r.store)),
 	};
-	double start = now();
+	double start = clock_s();
 	int rc;
 
 	if (!r.store)
@@ -421,7 +413,7 @@ int recover_run(const char *path, const struct recover_opts *opts, struct recove
 	vec_fini(&r.segs);
 	if (rc < 0)
 		return rc;
-	r.res.seconds = now() - start;
+	r.res.seconds = clock_s() - start;
 	*ret = r.res;
 	return 0;
 }

@@ -13,8 +13,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "store/base/clock.h"
 #include "store/decide.h"
 #include "store/index.h"
 #include "store/layer.h"
@@ -203,20 +203,12 @@ static void fini(struct verify *v)
 	pthread_mutex_destroy(&v->lock);
 }
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 int verify_run(struct store *store, const struct verify_opts *opts, struct verify_result *ret,
 	       struct err *err)
 {
 	struct err own;
 	struct verify v = {.store = store, .opts = opts, .err = err ? err : &own};
-	double start = now();
+	double start = clock_s();
 	int rc = init(&v);
 
 	if (rc == 0)
@@ -230,7 +222,7 @@ int verify_run(struct store *store, const struct verify_opts *opts, struct verif
 		verify_faults_tell(&v);
 		v.res.faults = v.faults.n;
 		v.res.pages = mark_pages(v.mark);
-		v.res.seconds = now() - start;
+		v.res.seconds = clock_s() - start;
 		*ret = v.res;
 	}
 	fini(&v);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,7 +171,8 @@ char *cli_size(const struct cli *cli, char out[FMT_SIZE_LEN], uint64_t bytes)
 
 /* --- progress and signals --- */
 
-static volatile sig_atomic_t stop_signal;
+/* Worker threads look at it, too. */
+static atomic_int stop_signal;
 
 static void on_signal(int sig)
 {

@@ -3,22 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "src/cli/cli.h"
 #include "src/cli/mounts.h"
+#include "store/base/clock.h"
 #include "store/base/vec.h"
 #include "store/live-commit.h"
 
@@ -37,20 +33,7 @@ static int seal(const char *path, int *ret_dir, uint64_t *ret_upto)
 	return ioctl(*ret_dir, LIVE_IOC_SEAL, ret_upto) < 0 ? -errno : 0;
 }
 
-static void become_child(int fd, pid_t parent)
-{
-	(void)signal(SIGINT, SIG_DFL);
-	(void)signal(SIGTERM, SIG_DFL);
-	(void)signal(SIGHUP, SIG_DFL);
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(0);
-	if (fd > 0)
-		(void)close_range(0, (unsigned)fd - 1, 0);
-	(void)close_range((unsigned)fd + 1, UINT_MAX, 0);
-}
-
-static void run_child(int fd, const char *path)
+static void ask_there(int fd, void *path)
 {
 	struct answer a = {0};
 	int dir;
@@ -58,47 +41,14 @@ static void run_child(int fd, const char *path)
 
 	a.rc = seal(path, &dir, &a.upto);
 	if (send(fd, &a, sizeof(a), MSG_NOSIGNAL) < 0 || a.rc < 0 || recv(fd, &go, 1, 0) != 1)
-		_exit(0);
+		return;
 	a.rc = ioctl(dir, LIVE_IOC_FOLD) < 0 ? -errno : 0;
 	(void)send(fd, &a, sizeof(a), MSG_NOSIGNAL);
-	_exit(0);
-}
-
-static int start(const char *path, struct live_ask *ret)
-{
-	pid_t parent = getpid(), pid;
-	int fd[2], rc;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) < 0)
-		return -errno;
-	pid = fork();
-	if (pid == 0) {
-		become_child(fd[1], parent);
-		run_child(fd[1], path);
-	}
-	rc = pid < 0 ? -errno : 0;
-	(void)close(fd[1]);
-	if (rc < 0)
-		(void)close(fd[0]);
-	else
-		*ret = (struct live_ask){pid, fd[0]};
-	return rc;
-}
-
-void live_ask_end(struct live_ask *ask)
-{
-	if (!ask->pid)
-		return;
-	(void)close(ask->fd);
-	(void)kill(ask->pid, SIGKILL);
-	/* Not waited for: it may hang. */
-	(void)waitpid(ask->pid, NULL, WNOHANG);
-	ask->pid = 0;
 }
 
 /* ---- answers ---- */
 
-static struct answer answer_of(const struct live_ask *ask)
+static struct answer answer_of(const struct aside *ask)
 {
 	struct answer a;
 
@@ -107,45 +57,22 @@ static struct answer answer_of(const struct live_ask *ask)
 	return a;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static uint64_t end_of(uint64_t wait_ms)
 {
-	uint64_t now = now_ms();
+	uint64_t now = clock_ms();
 
 	return wait_ms > UINT64_MAX - now ? UINT64_MAX : now + wait_ms;
 }
 
-/* 1: there are answers; 0: it is `end`; -ECANCELED: we were told to stop. */
-static int await(struct pollfd *fds, size_t n, uint64_t end)
+static bool stopped(void)
 {
-	for (;;) {
-		uint64_t now = now_ms(), left = end > now ? end - now : 0;
-		int got;
-
-		if (cli_stopped())
-			return -ECANCELED;
-		/* In turns: a signal may come just before. */
-		got = poll(fds, n, left > 200 ? 200 : (int)left);
-		if (got > 0)
-			return 1;
-		if (got < 0 && errno != EINTR)
-			return -errno;
-		if (left == 0)
-			return 0;
-	}
+	return cli_stopped();
 }
 
 /* ---- all mounts ---- */
 
 struct asked {
-	struct live_ask ask;
+	struct aside ask;
 	char *mount;
 };
 
@@ -173,14 +100,14 @@ static int ask_mount(struct search *s, const char *mount)
 
 	if (asprintf(&path, "%s/live/%s", mount, s->name) < 0)
 		return -ENOMEM;
-	rc = start(path, &a.ask);
+	rc = aside_begin(&(struct aside_work){.fn = ask_there, .arg = path}, &a.ask);
 	free(path);
 	if (rc < 0)
 		return rc;
 	a.mount = strdup(mount);
 	if (a.mount && vec_push(&s->asked, a) == 0)
 		return 0;
-	live_ask_end(&a.ask);
+	aside_end(&a.ask);
 	free(a.mount);
 	return -ENOMEM;
 }
@@ -201,7 +128,7 @@ static bool is_not_it(int rc)
 }
 
 /* 1: it sealed; 0: it cannot. */
-static int take_answer(struct search *s, struct asked *a, struct live_ask *ret, uint64_t *ret_upto)
+static int take_answer(struct search *s, struct asked *a, struct aside *ret, uint64_t *ret_upto)
 {
 	struct answer answer = answer_of(&a->ask);
 
@@ -211,7 +138,7 @@ static int take_answer(struct search *s, struct asked *a, struct live_ask *ret, 
 		a->ask.pid = 0;
 		return 1;
 	}
-	live_ask_end(&a->ask);
+	aside_end(&a->ask);
 	if (answer.rc == -EROFS)
 		s->read_only = a->mount;
 	if (is_not_it(answer.rc))
@@ -243,7 +170,7 @@ static size_t list_out(const struct search *s, struct pollfd *fds)
 	size_t n = 0;
 
 	for (size_t i = 0; i < s->asked.n; i++) {
-		const struct live_ask *ask = &s->asked.v[i].ask;
+		const struct aside *ask = &s->asked.v[i].ask;
 
 		fds[i] = (struct pollfd){.fd = ask->pid ? ask->fd : -1, .events = POLLIN};
 		n += ask->pid != 0;
@@ -251,13 +178,13 @@ static size_t list_out(const struct search *s, struct pollfd *fds)
 	return n;
 }
 
-static int await_all(struct search *s, struct pollfd *fds, uint64_t end, struct live_ask *ret,
+static int await_all(struct search *s, struct pollfd *fds, uint64_t end, struct aside *ret,
 		     uint64_t *ret_upto)
 {
 	int rc = 0;
 
 	while (rc == 0 && list_out(s, fds)) {
-		rc = await(fds, s->asked.n, end);
+		rc = aside_poll(fds, s->asked.n, end, stopped);
 		if (rc == 0)
 			return err_set(s->err, -EBUSY, "live image '%s' is open, and the daemon "
 				       "that serves it does not answer (mount '%s')", s->name,
@@ -272,7 +199,7 @@ static int await_all(struct search *s, struct pollfd *fds, uint64_t end, struct 
 	return rc ? rc : nobody(s);
 }
 
-int live_ask_seal(struct cli *cli, const char *name, uint64_t wait_ms, struct live_ask *ret,
+int live_ask_seal(struct cli *cli, const char *name, uint64_t wait_ms, struct aside *ret,
 		  uint64_t *ret_upto, struct err *err)
 {
 	struct search s = {.cli = cli, .name = name, .err = err};
@@ -286,22 +213,22 @@ int live_ask_seal(struct cli *cli, const char *name, uint64_t wait_ms, struct li
 		free(fds);
 	}
 	for (size_t i = 0; i < s.asked.n; i++) {
-		live_ask_end(&s.asked.v[i].ask);
+		aside_end(&s.asked.v[i].ask);
 		free(s.asked.v[i].mount);
 	}
 	vec_fini(&s.asked);
 	return rc < 0 ? rc : 0;
 }
 
-int live_ask_fold(struct live_ask *ask, uint64_t wait_ms)
+int live_ask_fold(struct aside *ask, uint64_t wait_ms)
 {
-	struct pollfd fd = {.fd = ask->fd, .events = POLLIN};
+	struct answer a;
 	int rc;
 
 	if (send(ask->fd, "", 1, MSG_NOSIGNAL) < 0)
 		return -errno;
-	rc = await(&fd, 1, end_of(wait_ms));
-	if (rc == 0 || rc == -ECANCELED)
-		return -ETIMEDOUT;
-	return rc < 0 ? rc : answer_of(ask).rc;
+	rc = aside_await(ask, &a, sizeof(a), end_of(wait_ms), stopped);
+	if (rc == 0)
+		return a.rc;
+	return rc == -ECANCELED ? -ETIMEDOUT : rc;
 }

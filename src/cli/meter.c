@@ -3,22 +3,14 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "store/base/clock.h"
 #include "store/base/fmt.h"
 
 #define REDRAW_SECONDS 0.1
 /* Rates of a shorter time than this are noise. */
 #define RATE_SECONDS 0.5
-
-static double now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
 
 void meter_begin(struct meter *m)
 {
@@ -74,7 +66,7 @@ void meter_format(char *out, size_t size, const struct meter_line *l)
 
 void meter_show(struct meter *m, const char *what, uint64_t done, uint64_t total)
 {
-	double t = m->on ? now() : 0;
+	double t = m->on ? clock_s() : 0;
 	struct meter_line line;
 	char text[160];
 

@@ -98,7 +98,7 @@ static void fold_here(struct cli *cli, const char *name)
 		close_soon(live);
 }
 
-static void fold_there(struct cli *cli, const char *name, uint64_t wait_ms, struct live_ask *ask)
+static void fold_there(struct cli *cli, const char *name, uint64_t wait_ms, struct aside *ask)
 {
 	char buf[128];
 	int rc = live_ask_fold(ask, wait_ms < FOLD_MAX_MS ? wait_ms : FOLD_MAX_MS);
@@ -118,5 +118,5 @@ void sealing_end(struct cli *cli, const char *name, uint64_t wait_ms, struct sea
 	else
 		fold_there(cli, name, wait_ms < ANSWER_MIN_MS ? ANSWER_MIN_MS : wait_ms,
 			   &sealing->ask);
-	live_ask_end(&sealing->ask);
+	aside_end(&sealing->ask);
 }

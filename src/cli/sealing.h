@@ -13,7 +13,7 @@
 struct cli;
 
 struct sealing {
-	struct live_ask ask;	/* who has it open; none: we did it */
+	struct aside ask;	/* who has it open; none: we did it */
 	uint64_t upto;		/* what is below is sealed */
 };
 

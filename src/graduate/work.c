@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "src/rpc/http.h"
+#include "store/base/clock.h"
 #include "store/base/thread.h"
 
 #define TRIES 6
@@ -68,14 +69,6 @@ const char *work_word(enum work_outcome outcome)
 bool work_is_over(enum work_outcome outcome)
 {
 	return outcome == WORK_GRADUATED || outcome == WORK_ALREADY || outcome == WORK_GONE;
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 /* ---- what a pager answers ---- */
@@ -251,7 +244,7 @@ static void complete(struct job *job)
 		if (i > 0 && !pause_for(job->work, PAUSE_MS << (i - 1)))
 			break;
 		rc = ask(job, end - now, &answer, &r->err);
-		now = now_ms();
+		now = clock_ms();
 	}
 	if (rc >= 0) {
 		read_answer(&answer, r);
@@ -314,7 +307,7 @@ static struct job *job_new(struct work *w, const struct work_order *order)
 	job->work = w;
 	job->fd = -1;
 	job->limits = *order;
-	job->began_ms = now_ms();
+	job->began_ms = clock_ms();
 	job->result.pager = strdup(order->pager);
 	job->result.version = strdup(order->version);
 	job->result.id = strdup(order->id);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "src/pager/keeper-private.h"
+#include "store/base/clock.h"
 
 static bool has(const struct keeper *k, uint32_t bag, enum keep_role role)
 {
@@ -98,7 +99,7 @@ void keeper_hear(struct keeper *k, struct keep_msg *msg)
 		break;
 	case KEEP_STOP:
 		answer(k, stopper_stop(&k->stopper, msg, keep_table_find(&k->bags, msg->bag),
-				       keeper_now_ms()));
+				       clock_ms()));
 		break;
 	case KEEP_ACCEPT:
 		hear_accept(k, msg->bag);

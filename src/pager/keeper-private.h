@@ -49,8 +49,6 @@ struct keeper {
 	bool contradicted;		/* KEEP_END while guests depended on us, once */
 };
 
-uint64_t keeper_now_ms(void);
-
 /* keeper-worker.c */
 
 /* Starts a worker and gives it all bags.  An error is logged; then it is tried again later. */

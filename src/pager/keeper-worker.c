@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "src/pager/child.h"
+#include "store/base/clock.h"
 #include "store/base/log.h"
 
 #define SEND_MS 5000		/* a worker that takes nothing for so long is stuck */
@@ -114,7 +115,7 @@ static void pause_before_next(struct keeper *k)
 {
 	bool served = k->phase == KEEPER_SERVING;
 	unsigned max = served ? PAUSE_MAX_SERVED_MS : KEEPER_PAUSE_MAX_MS;
-	uint64_t now = keeper_now_ms();
+	uint64_t now = clock_ms();
 
 	if (served && now - k->started_ms >= KEEPER_PAUSE_MAX_MS)
 		k->pause_ms = 0;
@@ -130,7 +131,7 @@ void keeper_start_worker(struct keeper *k)
 {
 	int rc = fork_worker(k);
 
-	k->started_ms = keeper_now_ms();
+	k->started_ms = clock_ms();
 	k->wake_ms = UINT64_MAX;
 	k->phase = KEEPER_STARTING;
 	if (rc < 0) {
@@ -154,7 +155,7 @@ void keeper_quit_worker(struct keeper *k)
 	if (k->link < 0 || keep_say(k->link, KEEP_QUIT, 0) < 0)
 		keeper_kill_worker(k);
 	k->phase = KEEPER_QUITTING;
-	k->wake_ms = keeper_now_ms() + KEEP_QUIT_MS;
+	k->wake_ms = clock_ms() + KEEP_QUIT_MS;
 }
 
 /* By the pidfd: what it means is dead or the worker, never somebody with its number. */

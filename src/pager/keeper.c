@@ -55,18 +55,11 @@
 #include "src/pager/notify.h"
 #include "src/pager/signpost.h"
 #include "src/pager/takeover.h"
+#include "store/base/clock.h"
 #include "store/base/log.h"
 
 #define INHERIT_MS 5000
 #define LEAVE_MS 2000
-
-uint64_t keeper_now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 /* ---- guests ---- */
 
@@ -110,7 +103,7 @@ static void on_link(struct keeper *k)
 	/* Without a link it is of no use: it is about to end, or will be. */
 	close(k->link);
 	k->link = -1;
-	k->wake_ms = keeper_now_ms() + (rc < 0 ? 0 : KEEP_QUIT_MS);
+	k->wake_ms = clock_ms() + (rc < 0 ? 0 : KEEP_QUIT_MS);
 	if (rc < 0)
 		log_error("cannot hear the worker: %s", strerror(-rc));
 }
@@ -121,7 +114,7 @@ static void on_link(struct keeper *k)
 static void leave(struct keeper *k)
 {
 	k->phase = KEEPER_LEAVING;
-	k->wake_ms = keeper_now_ms() + LEAVE_MS;
+	k->wake_ms = clock_ms() + LEAVE_MS;
 }
 
 static void finish(struct keeper *k)
@@ -213,7 +206,7 @@ static void hand_over(struct keeper *k)
 		return;
 	}
 	k->phase = KEEPER_HANDING;
-	k->wake_ms = keeper_now_ms() + TAKEOVER_SILENCE_MS;
+	k->wake_ms = clock_ms() + TAKEOVER_SILENCE_MS;
 }
 
 static void go_on(struct keeper *k, const char *why)
@@ -371,7 +364,7 @@ static void on_signal(struct keeper *k)
 
 static void on_time(struct keeper *k)
 {
-	if (keeper_now_ms() < k->wake_ms)
+	if (clock_ms() < k->wake_ms)
 		return;
 	k->wake_ms = UINT64_MAX;
 	if (k->phase == KEEPER_PAUSED)
@@ -398,7 +391,7 @@ static uint64_t next_time(struct keeper *k, uint64_t now)
 
 static int poll_timeout(struct keeper *k)
 {
-	uint64_t now = keeper_now_ms(), next = next_time(k, now);
+	uint64_t now = clock_ms(), next = next_time(k, now);
 
 	if (next == UINT64_MAX)
 		return -1;
@@ -555,7 +548,7 @@ int keeper_inherit(const struct keeper *dead, int link, int pidfd)
 	k.pidfd = pidfd;
 	k.phase = KEEPER_STARTING;
 	k.served = true;
-	k.started_ms = keeper_now_ms();
+	k.started_ms = clock_ms();
 	k.signals = watch_signals(&old, &err);
 	learn(&k);
 	k.listening = takeover_listen(config->runtime_dir, &err);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -73,27 +72,34 @@ int aside_begin(const struct aside_work *work, struct aside *ret)
 	return rc;
 }
 
-int aside_await(const struct aside *aside, void *message, size_t len, uint64_t end_ms,
-		bool (*stopped)(void))
+int aside_poll(struct pollfd *fds, size_t n, uint64_t end_ms, bool (*stopped)(void))
 {
-	struct pollfd fd = {.fd = aside->fd, .events = POLLIN};
-	int got;
-
 	for (;;) {
 		uint64_t now = clock_ms(), left = end_ms > now ? end_ms - now : 0;
+		int got;
 
 		if (stopped && stopped())
 			return -ECANCELED;
 		/* In turns: a signal may come just before. */
-		got = poll(&fd, 1, left > ASK_STOPPED_MS ? ASK_STOPPED_MS : (int)left);
+		got = poll(fds, n, left > ASK_STOPPED_MS ? ASK_STOPPED_MS : (int)left);
 		if (got > 0)
-			return recv(aside->fd, message, len, MSG_DONTWAIT) == (ssize_t)len ?
-				0 : -EPIPE;
+			return 1;
 		if (got < 0 && errno != EINTR)
 			return -errno;
 		if (left == 0)
-			return -ETIMEDOUT;
+			return 0;
 	}
+}
+
+int aside_await(const struct aside *aside, void *message, size_t len, uint64_t end_ms,
+		bool (*stopped)(void))
+{
+	struct pollfd fd = {.fd = aside->fd, .events = POLLIN};
+	int rc = aside_poll(&fd, 1, end_ms, stopped);
+
+	if (rc <= 0)
+		return rc ? rc : -ETIMEDOUT;
+	return recv(aside->fd, message, len, MSG_DONTWAIT) == (ssize_t)len ? 0 : -EPIPE;
 }
 
 void aside_end(struct aside *aside)

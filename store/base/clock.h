@@ -8,5 +8,6 @@
 /* CLOCK_MONOTONIC. */
 uint64_t clock_ms(void);
 uint64_t clock_us(void);
+double clock_s(void);
 
 #endif
