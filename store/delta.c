@@ -189,11 +189,8 @@ static int fill_new(struct delta *d, uint64_t size, struct err *err)
 		return err_sys(err, rc, "cannot make an image of %llu bytes",
 			       (unsigned long long)size);
 	d->size = size;
-	rc = check_holes(d, err);
-	if (rc < 0)
-		return rc;
-	rc = io_fsync(d->fd);
-	return rc < 0 ? err_sys(err, rc, "cannot sync") : 0;
+	delta_touch(d);
+	return check_holes(d, err);
 }
 
 static int create(struct delta *d, const struct delta_place *place, uint64_t size, struct err *err)

@@ -67,7 +67,7 @@ struct delta_place {
 };
 
 /*
- * Makes the file, synced (its directory is the caller's).  -EEXIST, -ENOSPC, -EFBIG (the size is
+ * Makes the file, not synced: the caller has delta_sync() for it, and its directory.  -EEXIST, -ENOSPC, -EFBIG (the size is
  * beyond DELTA_SIZE_MAX or what the file system can), -ENOTSUP (a file system with blocks larger
  * than a page, or that does not tell holes).
  */

@@ -199,11 +199,12 @@ static int make_delta(struct plan *p, int dirfd, unsigned i)
 	struct delta *d;
 	int rc = delta_create(&place, p->size[i], &d, p->err);
 
-	if (rc < 0)
-		return err_wrap(p->err, rc, "live image '%s', image '%s'", p->row.name,
-				p->row.image[i]);
-	delta_unref(d);
-	return 0;
+	if (rc == 0) {
+		rc = delta_sync(d, p->err);
+		delta_unref(d);
+	}
+	return rc < 0 ? err_wrap(p->err, rc, "live image '%s', image '%s'", p->row.name,
+				 p->row.image[i]) : 0;
 }
 
 static int make_deltas(struct plan *p, int dirfd)

@@ -57,6 +57,9 @@ static int create_deltas(struct fresh *f, struct err *err)
 		return cannot_seal(f, -errno, err);
 	for (unsigned i = 0; i < f->live->row.nimages && rc == 0; i++)
 		rc = create_delta(f, dirfd, i, err);
+	/* When all are there: what makes the first one last mostly does for the others, too. */
+	for (unsigned i = 0; i < f->live->row.nimages && rc == 0; i++)
+		rc = delta_sync(f->delta[i], err);
 	if (rc == 0) {
 		rc = io_fsync(dirfd);
 		if (rc < 0)

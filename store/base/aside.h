@@ -23,8 +23,8 @@ struct aside {
 
 /*
  * Runs fn(fd, arg) in a child, which then exits; what it has to say it sends to `fd`.  It keeps
- * the `nkeep` descriptors of `keep`, and no others.  Not for processes that have other threads which hold
- * locks: fn may call malloc only where there is one thread.
+ * the `nkeep` descriptors of `keep`, and no others.  Where there are other threads `fn` may not
+ * take locks, those of malloc() among them.
  */
 struct aside_work {
 	void (*fn)(int fd, void *arg);

@@ -280,9 +280,10 @@ static void test_open_fails(void)
 
 static void test_create_fails(void)
 {
-	static const enum fault_kind kinds[] = {FAULT_MALLOC, FAULT_OPEN, FAULT_PWRITE, FAULT_FSYNC,
+	static const enum fault_kind kinds[] = {FAULT_MALLOC, FAULT_OPEN, FAULT_PWRITE,
 						FAULT_FTRUNCATE, FAULT_FALLOCATE};
 	struct delta_place place = fixture_place();
+	struct delta *made = NULL;
 
 	place.name = "new";
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
@@ -293,6 +294,13 @@ static void test_create_fails(void)
 		fault_disarm();
 		ok(access(tap_path("new"), F_OK) < 0, "nothing is left");
 	}
+	is_int(delta_create(&place, SIZE, &made, &err), 0, "one is made");
+	fault_arm(FAULT_FSYNC, 1, EIO);
+	is_err(delta_sync(made, &err), &err, -EIO,
+	       "delta 3 of 'new': cannot sync: Input/output error");
+	fault_disarm();
+	delta_unref(made);
+	(void)unlink(tap_path("new"));
 	fault_arm(FAULT_FALLOCATE, 1, EOPNOTSUPP);
 	is_err(delta_create(&place, SIZE, &(struct delta *){NULL}, &err), &err, -ENOTSUP,
 	       "delta 3 of 'new': the file system cannot punch holes into a file");
