@@ -44,8 +44,6 @@ is "of one that waits for a load" "$(says state)" new
 refuses "which cannot be paused" EREMOTEIO "firecracker on 'c.sock' refuses to pause the guest: \
 The requested operation is not supported before starting" h c pause
 end_fc c
-start_fc old --config-file tracked.json --version-is 1.6.0 2>/dev/null && fail "1.6 knows hinting" ||
-	true
 
 # --- pause, resume ---
 
@@ -125,7 +123,7 @@ load_into() { # NAME OPTIONS WORD...
 
 files 8
 fc b random 5000000 50000 3 >/dev/null
-h b snapshot m s full
+h b snapshot m s full >/dev/null
 load_into l1 "" run
 is "runs" "$(says state)" running
 is "has its balloon still" "$(says hinting)" yes
@@ -149,7 +147,7 @@ for version in 1.12.1 1.13.0 1.17.0-dev; do
 	end_fc "v$version"
 done
 start_fc v1.0 --version-is 1.0.2
-refuses "1.0 has no backends" ENOTSUP "firecracker 1.0.2 on 'v1.0.sock' has no memory backends" \
+refuses "1.0 has no backends" EOPNOTSUPP "firecracker 1.0.2 on 'v1.0.sock' has no memory backends" \
 	h v1.0 load m s
 end_fc v1.0
 
@@ -162,8 +160,8 @@ ok "ends it" fc_ended l3
 # --- draining ---
 
 start_fc q --config-file quiet.json
-refuses "no balloon" ENOTSUP "firecracker on 'a.sock' has no balloon" h a drain 100
-refuses "one without hinting" ENOTSUP "set up without free_page_hinting" h q drain 100
+refuses "no balloon" EOPNOTSUPP "firecracker on 'a.sock' has no balloon" h a drain 100
+refuses "one without hinting" EOPNOTSUPP "set up without free_page_hinting" h q drain 100
 end_fc q
 h b resume
 fc b random 6000000 8192 4 >/dev/null
@@ -180,7 +178,7 @@ for i in 1 2; do
 done
 ok "no time at all" h b drain 0
 is "is not the whole" "$(says whole)" no
-refuses "cancelled" ECANCELED "firecracker on 'b.sock': cancelled" h b --stop 100 drain 60000
+refuses "cancelled" ECANCELED "'b.sock'" h b --stop 100 drain 60000
 like "it is told to stop, too" "$(fc b log)" 'PATCH /balloon/hinting/stop 204$'
 fc b hinting 0 >/dev/null
 ok "the next" h b drain 20000
@@ -195,19 +193,18 @@ like "ends it" "$(fc b log)" 'PATCH /balloon/hinting/stop 204$'
 mkdir -p jail/img
 mv m s jail/img
 start_fc j --config-file small.json --jail "$T/jail" --api-sock /api.sock
-ln -s jail/api.sock j2.sock
-within 20 test -S j2.sock
-ok "pause" h j2 pause
+ln -s jail/api.sock j.sock
+ok "pause" h j pause
 refuses "a file outside" EINVAL "'$T/m' is not in the hypervisor's jail '$T/jail'" \
-	h j2 --chroot "$T/jail" snapshot "$T/m" "$T/jail/img/s"
-ok "one inside" h j2 --chroot "$T/jail/" snapshot "$T/jail/img/m" "$T/jail/img/s"
+	h j --chroot "$T/jail" snapshot "$T/m" "$T/jail/img/s"
+ok "one inside" h j --chroot "$T/jail/" snapshot "$T/jail/img/m" "$T/jail/img/s"
 like "is told as it is called there" "$(fc j log bodies)" \
 	'"snapshot_path":"/img/s","mem_file_path":"/img/m"'
 end_fc j
 rm -f jail/api.sock
 start_fc j --jail "$T/jail" --api-sock /api.sock
-within 20 test -S j2.sock
-ok "a load from there" h j2 --chroot "$T/jail" load "$T/jail/img/m" "$T/jail/img/s" run
+ln -s jail/api.sock j.sock
+ok "a load from there" h j --chroot "$T/jail" load "$T/jail/img/m" "$T/jail/img/s" run
 is "runs" "$(fc j state)" Running
 end_fc j
 mv jail/img/* .

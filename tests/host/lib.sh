@@ -13,12 +13,17 @@ start_fc() { # NAME [OPTION...]
 	firecracker --api-sock "$T/$name.sock" --control "$T/$name.ctl" "$@" 2>>"$name.log" &
 	fc_pid[$name]=$!
 	at_exit "kill -CONT ${fc_pid[$name]}; kill -9 ${fc_pid[$name]}"
-	within 30 test -S "$name.sock" || bail "no firecracker: $(cat "$name.log")"
+	within 30 _fc_up_or_ended "$name"
+	fc_ended "$name" && bail "no firecracker: $(cat "$name.log")"
 }
 
 # What its guest does, and more: the words of --ask.  Prints the answer.
 fc() { # NAME WORD...
 	firecracker --ask "$T/$1.ctl" "${@:2}"
+}
+
+_fc_up_or_ended() { # NAME
+	fc_ended "$1" || fc "$1" state
 }
 
 end_fc() { # NAME
