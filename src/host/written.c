@@ -2,8 +2,9 @@
 /*
  * All of it happens in a child, which has no other thread's locks to fear but allocates nothing: the two
  * buffers are mapped before.  A block of what the process has is read into `got`, what the
- * memfile has there into `had` where the two may be the same, and each run of pages that are the same, zeros,
- * or data is passed over, punched, or written.
+ * memfile has there into `had`, and each run of pages that are the same, zeros, or data is passed
+ * over, punched, or written.  (A guest that is paused again, in the same process, has all that it ever
+ * wrote; the memfile has most of that.)
  */
 #include "src/host/written.h"
 
@@ -42,7 +43,6 @@ struct work {
 	struct pagemap pm;
 	struct stat st;		/* the memfile's */
 	unsigned char *got, *had;
-	bool compare;		/* a page that is there may be the memfile's */
 	bool fill;		/* what is not there is zeros */
 	uint64_t done;		/* offset in the memfile: all before is dealt with */
 	uint64_t data, zeros;
@@ -135,7 +135,7 @@ static enum kind kind_of(const struct work *w, size_t at)
 {
 	const unsigned char *page = w->got + at;
 
-	if (w->compare && !memcmp(page, w->had + at, PAGE))
+	if (!memcmp(page, w->had + at, PAGE))
 		return SAME;
 	return page[0] == 0 && !memcmp(page, page + 1, PAGE - 1) ? ZEROS : DATA;
 }
@@ -176,7 +176,7 @@ static int read_block(struct work *w, uint64_t off, size_t len)
 
 	if (rc < 0)
 		return err_sys(w->err, rc, "cannot read the guest's memory at %" PRIu64, off);
-	rc = w->compare ? io_pread_all(w->memfile, w->had, len, off) : 0;
+	rc = io_pread_all(w->memfile, w->had, len, off);
 	errand_tell(w->errand);
 	return rc < 0 ? cannot(w, rc, "read") : 0;
 }
@@ -217,7 +217,6 @@ static int take_pages(struct work *w, const struct maps_region *r, unsigned none
 
 static int take_anonymous(struct work *w, const struct maps_region *r)
 {
-	w->compare = true;
 	w->fill = !(r->flags & MAPS_PAGED);
 	return take_pages(w, r, 0);
 }
@@ -283,7 +282,7 @@ static int take_shared(struct work *w, const struct piece *p)
 
 	if (rc >= 0) {
 		w->mem_base = (int64_t)p->r.off - (int64_t)(p->r.start - w->ask->addr);
-		w->compare = w->fill = true;
+		w->fill = true;
 		rc = take_extents(w, p->r.start - w->ask->addr, p->r.end - w->ask->addr);
 	}
 	if (w->mem >= 0)
@@ -304,7 +303,7 @@ static int take_piece(struct work *w, const struct piece *p)
 	const struct maps_region *r = &p->r;
 	int rc;
 
-	w->compare = w->fill = false;
+	w->fill = false;
 	w->done = r->start - w->ask->addr;
 	if (r->shared && is_memfile(w, r))
 		return 0;

@@ -9,12 +9,12 @@
  *   private, of a file				pages that are the process's own, in memory or swapped
  *						out.  The others are the file's: the memfile has to hold
  *						what that file holds (a live image made from its layer)
- *   anonymous, served by a userfaultfd		pages that are there, where they differ from the
- *						memfile.  The others are the layer's (also those that the
- *						guest gave back to the host since)
+ *   anonymous, served by a userfaultfd		pages that are there.  The others are the layer's (also
+ *						those that the guest gave back to the host since)
  *   anonymous					the same, and the others are zeros
  *
- * The pages are read through /proc/PID/mem.  Pages of zeros are punched out of the memfile.
+ * Of these, the pages that differ from the memfile's are written; where they are zeros, punched.  They are
+ * read through /proc/PID/mem.
  */
 #ifndef LAMINA_HOST_WRITTEN_H
 #define LAMINA_HOST_WRITTEN_H
