@@ -198,9 +198,9 @@ static int run_rm(struct cli *cli, int argc, char **argv)
 {
 	const char *rundir;
 	struct err err = {""};
-	int first = guest_args_rundir(cli, &rundir);
+	int found = guest_args_rundir(cli, &rundir), first = found;
 
-	for (int i = 0; first != -EINVAL && i < argc; i++) {
+	for (int i = 0; found == 0 && i < argc; i++) {
 		int rc = guest_remove(rundir, argv[i], &err);
 
 		if (rc < 0 && first == 0)
