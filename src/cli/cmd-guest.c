@@ -6,6 +6,7 @@
 
 #include "src/cli/cli.h"
 #include "src/cli/guest-args.h"
+#include "src/cli/guest-cont.h"
 #include "src/cli/out.h"
 #include "src/cli/table.h"
 #include "src/cli/verb.h"
@@ -17,7 +18,7 @@ struct args {
 };
 
 static const struct opt opts[] = {
-	GUEST_ARGS_OPTS(struct args, "add: "),
+	GUEST_ARGS_OPTS(struct args, "add, cont: "),
 	{OPT_FLAG, "replace", 'f', OPT_TO(struct args, replace), NULL, NULL,
 	 "add: also if there is a guest of that name"},
 	OPT_TABLE_END
@@ -212,12 +213,22 @@ static int run_rm(struct cli *cli, int argc, char **argv)
 	return first;
 }
 
+static int run_cont(struct cli *cli, int argc, char **argv)
+{
+	const struct args *args = cli->args;
+
+	(void)argc;
+	return guest_cont(cli, argv[0], &args->guest);
+}
+
 static const struct verb verbs[] = {
 	{"ls", NULL, 0, 0, "list guests", "", run_ls},
 	{"show", "NAME", 1, 1, "show the guest", "", run_show},
 	{"add", "NAME", 1, 1, "add the guest",
 	 " hypervisor socket chroot agent agent-token-file live mount replace ", run_add},
 	{"rm", "NAME...", 1, CMD_ANY, "forget the guest", "", run_rm},
+	{"cont", "NAME", 1, 1, "let the guest go on",
+	 " hypervisor socket chroot agent agent-token-file ", run_cont},
 	{.name = NULL}
 };
 
@@ -235,11 +246,12 @@ const struct cmd cmd_guest = {
 	.notes = "lamina resume makes a guest's record, add makes one for a guest that was started "
 		 "otherwise; lamina pause, live and pager find a guest by it.\n\n"
 		 "ls lists them, show NAME shows one. rm NAME... forgets them: what runs goes on "
-		 "running.",
+		 "running.\n\n"
+		 "cont NAME lets a guest go on that lamina pause --leave left paused.",
 	.opts = opts,
 	.args_size = sizeof(struct args),
 	.min = 1,
 	.max = CMD_ANY,
-	.words = "ls show add rm",
+	.words = "ls show add rm cont @guest",
 	.run = run,
 };
