@@ -6,6 +6,7 @@
 
 #include "src/cli/cli.h"
 #include "src/cli/guest-args.h"
+#include "src/cli/guest-cont.h"
 #include "src/cli/guest-provision.h"
 #include "src/cli/out.h"
 #include "src/cli/table.h"
@@ -19,7 +20,7 @@ struct args {
 };
 
 static const struct opt opts[] = {
-	GUEST_ARGS_OPTS(struct args, "add: "),
+	GUEST_ARGS_OPTS(struct args, "add, cont: "),
 	{OPT_FLAG, "replace", 'f', OPT_TO(struct args, replace), NULL, NULL,
 	 "add: also if there is a guest of that name"},
 	GUEST_PROVISION_OPTS(struct args, provision),
@@ -215,7 +216,13 @@ static int run_rm(struct cli *cli, int argc, char **argv)
 	return first;
 }
 
-/* ---- provision ---- */
+static int run_cont(struct cli *cli, int argc, char **argv)
+{
+	const struct args *args = cli->args;
+
+	(void)argc;
+	return guest_cont(cli, argv[0], &args->guest);
+}
 
 static int run_provision(struct cli *cli, int argc, char **argv)
 {
@@ -231,6 +238,8 @@ static const struct verb verbs[] = {
 	{"add", "NAME", 1, 1, "add the guest",
 	 " hypervisor socket chroot agent agent-token-file live mount replace ", run_add},
 	{"rm", "NAME...", 1, CMD_ANY, "forget the guest", "", run_rm},
+	{"cont", "NAME", 1, 1, "let the guest go on",
+	 " hypervisor socket chroot agent agent-token-file ", run_cont},
 	{"provision", "ROOT", 1, 1, "provision the guest", GUEST_PROVISION_OPTIONS, run_provision},
 	{.name = NULL}
 };
@@ -250,12 +259,13 @@ const struct cmd cmd_guest = {
 		 "otherwise; lamina pause, live and pager find a guest by it.\n\n"
 		 "ls lists them, show NAME shows one. rm NAME... forgets them: what runs goes on "
 		 "running.\n\n"
+		 "cont NAME lets a guest go on that lamina pause --leave left paused.\n\n"
 		 "provision ROOT writes settings and the agent into a guest's file system, a "
 		 "directory or an image of ext4, so that its snapshots stay small.",
 	.opts = opts,
 	.args_size = sizeof(struct args),
 	.min = 1,
 	.max = CMD_ANY,
-	.words = "ls show add rm provision",
+	.words = "ls show add rm cont provision @guest",
 	.run = run,
 };

@@ -12,6 +12,7 @@
 #include "src/cli/pager.h"
 #include "src/host/guest.h"
 #include "src/host/hyper.h"
+#include "src/host/pause.h"
 #include "src/rpc/address.h"
 
 int guest_args_rundir(struct cli *cli, const char **ret)
@@ -118,6 +119,21 @@ int guest_args_load(struct cli *cli, const char *name, const struct guest_args *
 	else
 		*ret = record;
 	return rc;
+}
+
+int guest_args_plan(struct cli *cli, const json_t *record, struct pause_plan *ret)
+{
+	const char *name = guest_text(record, "name");
+
+	ret->hypervisor = guest_text(record, "hypervisor");
+	ret->socket = guest_text(record, "socket");
+	ret->chroot = guest_text(record, "chroot");
+	ret->agent = guest_text(record, "agent");
+	ret->token_file = guest_text(record, "agent_token_file");
+	if (ret->hypervisor && ret->socket)
+		return 0;
+	return err_set(&cli->err, -EINVAL, "of guest '%s' it is not known what runs it: "
+		       "--hypervisor and --socket say", name);
 }
 
 /* ---- the mount ---- */
