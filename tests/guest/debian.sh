@@ -4,11 +4,13 @@
 # The Debian guest (see debian --help) for the tests that source this behind tests/lib.sh:
 #
 #	debian_image				makes it: $debian/{vmlinuz,initrd,rootfs}
+#	debian_put DISK FILE PATH		copies a program to PATH of an image
 #	debian_boot DISK [QEMU ARGUMENT...]	boots it from DISK; its RAM is the file $ram
 #	debian_resume MEMFILE STATE DISK [QEMU ARGUMENT...]	as it was when these were saved
-#	in_guest COMMAND			runs that in its root shell
-#	agent METHOD PATH [BODY]		asks its agent: `status`, and the answer in `body`
 #	debian_stop				ends it
+#	in_guest COMMAND			runs that in its root shell
+#	agent METHOD PATH [BODY [CURL OPTION...]]
+#		asks its agent: the answer is in the file `body`, its status in $status
 #
 # One guest at a time. Its sockets are $run_dir/qmp and $run_dir/serial, and its TCP port
 # 1052 is $agent_port of 127.0.0.1. GUEST_DEBIAN=DIR names a finished guest to use.
@@ -25,11 +27,12 @@ at_exit stop_guest
 ram=$run_dir/ram
 ram_mib=${GUEST_RAM_MIB:-512}
 shell_timeout=120
-agent_token=$T/token
-kernel_command_line="console=ttyS0 quiet loglevel=3 mitigations=off random.trust_cpu=on panic=-1 systemd.show_status=0"
+token=00112233445566778899aabbccddeeff
+kernel_command_line="console=ttyS0 quiet loglevel=3 mitigations=off random.trust_cpu=on panic=-1
+	systemd.show_status=0"
 
 debian_requires() {
-	requires root fuse plain qemu jq curl python3 setpriv mkfs.ext4 cpio depmod apt-get
+	requires root fuse plain qemu jq curl python3 setpriv debugfs mkfs.ext4 cpio depmod apt-get
 	[ -n "${GUEST_DEBIAN:-}" ] || requires mmdebstrap
 }
 
@@ -37,6 +40,14 @@ debian_image() {
 	debian=${GUEST_DEBIAN:-$T/debian}
 	[ -e "$debian/rootfs" ] || "$guest/debian" "$debian" 2>"$T/debian.log" ||
 		bail "no Debian guest: $(tail -n 1 "$T/debian.log")"
+}
+
+debian_put() { # DISK FILE PATH
+	debugfs -w -f - "$1" >"$T/debugfs.log" 2>&1 <<-END
+		write "$2" $3
+		set_inode_field $3 mode 0100755
+	END
+	debugfs -R "stat $3" "$1" 2>/dev/null | grep -q 'Mode:  0755'
 }
 
 free_port() {
@@ -59,11 +70,11 @@ debian_boot() { # DISK [QEMU ARGUMENT...]
 	: >"$ram"
 	_debian_start "$ram" on "$disk" ",file.locking=off,discard=unmap" \
 		-kernel "$debian/vmlinuz" -initrd "$debian/initrd" \
-		-append "$kernel_command_line ${kernel_arguments:-}" "$@"
+		-append "$(echo $kernel_command_line ${kernel_arguments:-})" "$@"
 	ctl wait "$run_dir/serial" 240 || explain "the guest does not boot"
 }
 
-# share is on where the RAM is to be written to the memfile, as in a live image.
+# share=on where what it writes to its RAM belongs into the memfile, as in a live image.
 debian_resume() { # MEMFILE STATE DISK [QEMU ARGUMENT...]
 	local memfile=$1 state=$2 disk=$3
 	shift 3
@@ -73,10 +84,21 @@ debian_resume() { # MEMFILE STATE DISK [QEMU ARGUMENT...]
 	ctl cont "$run_dir/qmp" || explain "the guest does not run"
 }
 
+debian_stop() {
+	stop_guest
+}
+
 in_guest() { # COMMAND
 	ctl shell "$run_dir/serial" "$shell_timeout" "$1"
 }
 
-debian_stop() {
-	stop_guest
+agent() { # METHOD PATH [BODY [CURL OPTION...]]
+	local body=()
+	[ -z "${3:-}" ] || body=(--data-binary "$3")
+	status=$(curl -s -m 120 -o "$T/body" -w '%{http_code}' -X "$1" "${body[@]}" \
+		-H "Authorization: Bearer $token" "${@:4}" "http://127.0.0.1:$agent_port$2")
+}
+
+agent_answers() {
+	agent GET /health "" -m 5 && [ "$status" = 200 ]
 }
