@@ -7,6 +7,7 @@ ctl.py shell SERIAL TIMEOUT COMMAND    run COMMAND, print what it prints, exit a
 ctl.py save QMP FILE                   stop the guest, write its device state to FILE
 ctl.py load QMP FILE                   read device state from FILE, do not run yet
 ctl.py cont QMP                        let the guest run
+ctl.py qmp QMP COMMAND [JSON]          give QEMU one command, print what it returns
 
 RAM is a file outside of QEMU and is not part of the device state (x-ignore-shared).
 """
@@ -101,6 +102,10 @@ def cont(path):
     Monitor(path).ask("cont")
 
 
+def qmp(path, command, arguments="{}"):
+    print(json.dumps(Monitor(path).ask(command, **json.loads(arguments))))
+
+
 class Serial:
     def __init__(self, path, timeout):
         self.sock = connect(path)
@@ -150,7 +155,7 @@ def shell(path, timeout, command):
     return status
 
 
-COMMANDS = {f.__name__: f for f in (wait, shell, save, load, cont)}
+COMMANDS = {f.__name__: f for f in (wait, shell, save, load, cont, qmp)}
 
 
 def main(argv):
