@@ -65,7 +65,7 @@ static unsigned parse_flags(char *words)
 		unsigned flag;
 	} known[] = {
 		{"nh", MAPS_NOHUGE}, {"hg", MAPS_HUGE}, {"ht", MAPS_HUGETLB},
-		{"io", MAPS_RAW}, {"pf", MAPS_RAW},
+		{"io", MAPS_RAW}, {"pf", MAPS_RAW}, {"um", MAPS_PAGED},
 	};
 	unsigned flags = 0;
 	char *rest;

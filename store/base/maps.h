@@ -31,6 +31,7 @@ enum {	/* VmFlags that somebody here asks for */
 	MAPS_HUGE = 2,		/* hg: MADV_HUGEPAGE */
 	MAPS_HUGETLB = 4,	/* ht */
 	MAPS_RAW = 8,		/* io, pf: a device's memory */
+	MAPS_PAGED = 16,	/* um: what is missing, a userfaultfd gives */
 };
 
 struct maps_region {
