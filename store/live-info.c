@@ -249,3 +249,14 @@ int live_info(struct store *store, const char *name, struct live_info *ret, stru
 	free(info);
 	return rc;
 }
+
+int live_holder(struct store *store, const char *name)
+{
+	int dirfd = live_dir_open(store, name), pid;
+
+	if (dirfd < 0)
+		return dirfd;
+	pid = live_dir_holder(dirfd);
+	close(dirfd);
+	return pid;
+}

@@ -87,6 +87,16 @@ static void show_step(void *ctx, enum pause_id id)
 	meter_word(&w->cli->meter, pause_names[id]);
 }
 
+static int seal(void *ctx, struct err *err)
+{
+	struct work *w = ctx;
+	int rc = live_layer_seal(w->cli, w->layer);
+
+	if (rc < 0)
+		*err = w->cli->err;
+	return rc;
+}
+
 static int commit(void *ctx, const char *frozen, json_t **ret, struct err *err)
 {
 	struct work *w = ctx;
@@ -94,7 +104,7 @@ static int commit(void *ctx, const char *frozen, json_t **ret, struct err *err)
 
 	if (rc < 0)
 		return err_sys(err, rc, "cannot keep what is frozen with the layer");
-	rc = live_layer_commit(w->cli, w->layer);
+	rc = live_layer_commit_sealed(w->cli, w->layer);
 	if (rc < 0) {
 		*err = w->cli->err;
 		return rc;
@@ -341,6 +351,7 @@ static int prepare(struct work *w)
 	w->plan.settings = &w->settings;
 	w->plan.full = args->full;
 	w->plan.dry_run = args->dry_run;
+	w->plan.seal = seal;
 	w->plan.commit = commit;
 	w->plan.begins = show_step;
 	w->plan.stopped = is_stopped;
@@ -380,6 +391,8 @@ static int run(struct cli *cli, int argc, char **argv)
 	pause_settings_fini(&w.settings);
 	attrs_fini(&w.attrs);
 	json_decref(w.record);
+	if (w.layer)
+		live_layer_end(w.layer);
 	free(w.layer);
 	free(w.mount);
 	free(w.dir);
@@ -399,7 +412,8 @@ const struct cmd cmd_pause = {
 		 "and the others.\n\n"
 		 "The steps are freeze, collapse, reclaim, drain (each only if it is asked for, here "
 		 "or in lamina.conf, and told but not fatal when it fails), pause, snapshot, sync, "
-		 "commit, resume. Whatever fails, and when it is interrupted, the guest goes on.",
+		 "seal, resume, commit. Whatever fails, and when it is interrupted, the guest goes "
+		 "on.",
 	.opts = opts,
 	.args_size = sizeof(struct args),
 	.min = 1,

@@ -3,7 +3,6 @@
 
 #include "src/cli/cli.h"
 #include "src/cli/committed.h"
-#include "src/cli/sealing.h"
 #include "store/base/clock.h"
 
 #define COMMIT_TRIES 10
@@ -67,21 +66,51 @@ static int commit_locked(struct cli *cli, struct live_layer *l)
 	return rc;
 }
 
-static int commit_once(struct cli *cli, struct live_layer *l)
+static int seal(struct cli *cli, struct live_layer *l)
 {
-	struct sealing sealing;
-	int rc = sealing_begin(cli, l->o.name, l->o.lock_wait_ms, &sealing);
+	int rc = sealing_begin(cli, l->o.name, l->o.lock_wait_ms, &l->sealing);
 
-	if (rc < 0)
-		return rc;
-	l->o.upto = sealing.upto;
-	rc = live_info(cli->store, l->o.name, &l->info, &cli->err);
+	l->o.upto = l->sealing.upto;
+	return rc;
+}
+
+int live_layer_commit_sealed(struct cli *cli, struct live_layer *l)
+{
+	int rc = live_info(cli->store, l->o.name, &l->info, &cli->err);
+
 	l->o.progress = cli_progress(cli);
 	if (rc == 0)
 		rc = commit_locked(cli, l);
 	meter_end(&cli->meter);
-	sealing_end(cli, l->o.name, l->o.lock_wait_ms, &sealing);
+	sealing_end(cli, l->o.name, l->o.lock_wait_ms, &l->sealing);
 	return rc;
+}
+
+void live_layer_end(struct live_layer *l)
+{
+	aside_end(&l->sealing.ask);
+}
+
+/* Above LIVE_DEPTH_MAX nothing more is sealed: those are committed first. */
+int live_layer_seal(struct cli *cli, struct live_layer *l)
+{
+	struct live_row row;
+	int rc = seal(cli, l);
+
+	if (rc < 0 || l->o.dry_run)
+		return rc;
+	rc = live_row_get(cli->store, l->o.name, &row, &cli->err);
+	if (rc < 0 || l->o.upto < row.first + LIVE_DEPTH_MAX)
+		return rc;
+	rc = live_layer_commit_sealed(cli, l);
+	return rc == 0 || rc == -EALREADY ? seal(cli, l) : rc;
+}
+
+static int commit_once(struct cli *cli, struct live_layer *l)
+{
+	int rc = seal(cli, l);
+
+	return rc < 0 ? rc : live_layer_commit_sealed(cli, l);
 }
 
 /* Who commits at the same time may take what we sealed; our tag is for a layer of ours. */

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "src/cli/sealing.h"
 #include "store/live-commit.h"
 #include "store/live.h"
 
@@ -15,6 +16,7 @@ struct cli;
 
 struct live_layer {
 	struct live_commit_opts o;	/* the caller's, but for upto and progress */
+	struct sealing sealing;		/* ours */
 	struct live_info info;		/* out: as it was before */
 	struct commit_result result;	/* out */
 };
@@ -24,6 +26,16 @@ struct live_layer {
  * writer, too.  As live_commit(), sealing_begin().
  */
 int live_layer_commit(struct cli *cli, struct live_layer *layer);
+
+/*
+ * The same in two steps: what is written after the first is not in the layer.  The second is for
+ * what was sealed, once; live_layer_end() for what was not committed.  -EALREADY: somebody else
+ * has committed that.
+ */
+int live_layer_seal(struct cli *cli, struct live_layer *layer);
+int live_layer_commit_sealed(struct cli *cli, struct live_layer *layer);
+void live_layer_end(struct live_layer *layer);
+
 /* Prints it, and notes that it is done. */
 int live_layer_tell(struct cli *cli, const struct live_layer *layer);
 /* What it prints as JSON; NULL: out of memory. */

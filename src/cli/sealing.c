@@ -72,10 +72,12 @@ static int seal_there(struct cli *cli, const char *name, uint64_t wait_ms, struc
 int sealing_begin(struct cli *cli, const char *name, uint64_t wait_ms, struct sealing *ret)
 {
 	static const struct timespec pause = {.tv_nsec = TRY_MS * 1000000L};
-	int rc, there;
+	int rc = -EBUSY, there;
 
 	for (int i = 0;; i++) {
-		rc = seal_here(cli, name, ret);
+		/* Who has it is asked first: to try the lock is to wait for it. */
+		if (i > 0 || live_holder(cli->store, name) == 0)
+			rc = seal_here(cli, name, ret);
 		if (rc != -EBUSY)
 			return rc;
 		there = seal_there(cli, name, wait_ms, ret);

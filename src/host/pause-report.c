@@ -2,8 +2,8 @@
 #include "src/host/pause.h"
 
 const char *const pause_names[PAUSE_NSTEPS] = {
-	"freeze", "collapse", "reclaim", "drain", "pause", "snapshot", "sync", "commit", "resume",
-	"resumed",
+	"freeze", "collapse", "reclaim", "drain", "pause", "snapshot", "sync", "seal", "resume",
+	"resumed", "commit",
 };
 
 const char *pause_outcome_name(enum pause_outcome outcome)

@@ -323,6 +323,12 @@ static int sync_files(struct pipeline *p, struct pause_step *step, struct err *e
 	return pause_sync_run(&p->files, now.end_ms, is_over, err);
 }
 
+static int seal(struct pipeline *p, struct pause_step *step, struct err *err)
+{
+	(void)step;
+	return p->plan->seal(p->plan->ctx, err);
+}
+
 /* "web.slice db.slice"; names have no blanks. */
 static char *frozen_text(const json_t *frozen)
 {
@@ -353,13 +359,21 @@ static int commit(struct pipeline *p, struct pause_step *step, struct err *err)
 	return rc;
 }
 
+static int make_layer(struct pipeline *p, struct err *err)
+{
+	const struct step step = {PAUSE_COMMIT, commit, 0};
+
+	now.heedless = false;
+	return is_told() ? -ECANCELED : run_step(p, &step, err);
+}
+
 static int make(struct pipeline *p, struct err *err)
 {
 	const struct step all[] = {
 		{PAUSE_PAUSE, suspend, PAUSE_UNDO_MS},
 		{PAUSE_SNAPSHOT, snapshot, p->set->snapshot_timeout_ms},
 		{PAUSE_SYNC, sync_files, p->set->snapshot_timeout_ms},
-		{PAUSE_COMMIT, commit, 0},
+		{PAUSE_SEAL, seal, 0},
 	};
 	int rc = 0;
 
@@ -542,8 +556,9 @@ static int plan_all(struct pipeline *p)
 	plan_step(p, PAUSE_COLLAPSE, early && s->collapse, "collapse");
 	plan_step(p, PAUSE_RECLAIM, early && s->reclaim, "reclaim");
 	plan_step(p, PAUSE_DRAIN, early && s->drain_ms > 0, NULL);
-	for (enum pause_id id = PAUSE_PAUSE; id <= PAUSE_COMMIT; id++)
+	for (enum pause_id id = PAUSE_PAUSE; id <= PAUSE_SEAL; id++)
 		plan_step(p, id, true, NULL);
+	plan_step(p, PAUSE_COMMIT, true, NULL);
 	plan_step(p, PAUSE_RESUME, !s->leave, NULL);
 	plan_step(p, PAUSE_RESUMED, !s->leave && p->plan->agent, "resumed");
 	p->report->state = early ? PAUSE_STATE_RUNNING : PAUSE_STATE_PAUSED;
@@ -551,6 +566,26 @@ static int plan_all(struct pipeline *p)
 }
 
 /* ---- all ---- */
+
+/* What is sealed becomes a layer, also of a guest that could not be told to go on. */
+static int run_all(struct pipeline *p, struct err *err)
+{
+	struct err why = {""};
+	int rc = prepare(p, err), made;
+
+	if (rc == 0)
+		rc = make(p, err);
+	made = rc == 0 && !p->set->leave;
+	if (rc == 0 && p->set->leave)
+		rc = make_layer(p, err);
+	rc = finish(p, rc, err);
+	if (!made)
+		return rc;
+	made = make_layer(p, &why);
+	if (rc == 0 && made < 0)
+		*err = why;
+	return rc ? rc : made;
+}
 
 static int run(struct pipeline *p, struct err *err)
 {
@@ -563,10 +598,7 @@ static int run(struct pipeline *p, struct err *err)
 								     : PAUSE_STATE_RUNNING;
 		return rc;
 	}
-	rc = prepare(p, err);
-	if (rc == 0)
-		rc = make(p, err);
-	return finish(p, rc, err);
+	return run_all(p, err);
 }
 
 static void fini(struct pipeline *p)

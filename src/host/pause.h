@@ -3,8 +3,10 @@
  * pause: the pipeline that makes a layer of a guest that runs:
  *
  *	freeze, collapse, reclaim, drain	each if it is asked for; what fails is told
- *	pause, snapshot, sync, commit		what fails ends it
+ *	pause, snapshot, sync, seal		what fails ends it
  *	resume, resumed				always, but for a guest that is to be left paused
+ *	commit					beside the guest, which has gone on: what is sealed
+ *						does not change; before it, if it is to be left
  *
  * What the agent and the hypervisor can do is asked anew each time.  Whatever happens after the
  * pause was asked for, the guest is told to go on, but if it was paused when we came; whatever
@@ -35,9 +37,10 @@ enum pause_id {
 	PAUSE_PAUSE,
 	PAUSE_SNAPSHOT,
 	PAUSE_SYNC,		/* what was written is with the daemon of the mount */
-	PAUSE_COMMIT,
+	PAUSE_SEAL,		/* from here on the guest may write */
 	PAUSE_RESUME,
 	PAUSE_RESUMED,		/* the agent is told: it thaws and sets the clock */
+	PAUSE_COMMIT,
 	PAUSE_NSTEPS
 };
 
@@ -62,8 +65,10 @@ struct pause_plan {
 	bool full;			/* hyper.h */
 	bool dry_run;			/* looks and asks, and does nothing */
 
+	/* The layer is to be what the live image is now. */
+	int (*seal)(void *ctx, struct err *err);
 	/*
-	 * Makes the layer.  `frozen`: what is to be the attribute of that name, or NULL.  *ret
+	 * Makes that layer.  `frozen`: what is to be the attribute of that name, or NULL.  *ret
 	 * describes it, and is not looked into.
 	 */
 	int (*commit)(void *ctx, const char *frozen, json_t **ret, struct err *err);
