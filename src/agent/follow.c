@@ -7,6 +7,7 @@
 #include "src/agent/follow.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>

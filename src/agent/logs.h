@@ -10,6 +10,7 @@
 #define LAMINA_AGENT_LOGS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "store/base/err.h"

@@ -5,15 +5,14 @@
 
 #include "src/agent/logs.h"
 
+/* *ret stays as it is where there is none. */
 static int take_now(const json_t *body, double *ret, struct err *err)
 {
 	const json_t *now = json_object_get(body, "now");
 	double seconds = json_number_value(now);
 
-	if (!now) {
-		*ret = 0;
+	if (!now)
 		return 0;
-	}
 	if (!json_is_number(now) || !(seconds >= RESUMED_NOW_MIN && seconds < RESUMED_NOW_MAX))
 		return err_set(err, -EINVAL, "'now' is to be seconds since 1970, of the years 2020 "
 			       "to 2199");
@@ -41,7 +40,7 @@ static int set_clock(double now, double *ret_step_ms, struct err *err)
 int resumed_run(struct freeze *freeze, const json_t *body, json_t **ret, struct err *err)
 {
 	json_t *thawed = json_array();
-	double now, step_ms = 0;
+	double now = 0, step_ms = 0;
 	int rc = freeze_end(freeze, NULL, thawed, err), clock_rc;
 
 	clock_rc = take_now(body, &now, rc ? NULL : err);
