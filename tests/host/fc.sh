@@ -170,6 +170,10 @@ ok "drain" h b drain 20000
 is "to its end" "$(cat out)" "pages 0
 whole yes"
 is "drops what is free" "$(fc b read 4096000 4)" 00000000
+fc b random 6000000 8192 5 >/dev/null
+fc b free 6000640 4096 >/dev/null
+ok "another" h b drain 20000
+is "does not take the end of the last one for its own" "$(fc b read 6000640 4)" 00000000
 fc b hinting -1 >/dev/null
 for i in 1 2; do
 	ok "a guest that does not end it ($i)" h b drain 60
@@ -247,6 +251,13 @@ end_fc a
 start_fc a --config-file tracked.json
 h a pause
 files 8
+fc a trouble 'PUT /snapshot/create=slow:1500' >/dev/null
+refuses "a snapshot, cancelled" ECANCELED "a.sock" h a --stop 300 snapshot m s full
+ok "the guest resumes" h a resume
+like "when it has been written" "$(fc a log)" 'create 204; PATCH /vm 204$'
+fc a dump d >/dev/null
+same "all of it" m d
+h a pause
 fc a trouble 'PUT /snapshot/create=die-half' >/dev/null
 refuses "an end in the middle of a snapshot" ECONNRESET "a.sock" h a snapshot m s full
 within 20 fc_ended a
