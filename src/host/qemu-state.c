@@ -471,8 +471,13 @@ static int read_file(struct errand *e, struct err *err)
 {
 	const struct job *job = e->arg;
 	int rc, fd = open(job->path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
 
-	rc = fd < 0 ? -errno : copy_all(e, fd, job->fd);
+	rc = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
+	if (rc == 0 && (uint64_t)st.st_size > QEMU_STATE_MAX)
+		rc = -EFBIG;
+	if (rc == 0)
+		rc = copy_all(e, fd, job->fd);
 	if (fd >= 0)
 		(void)close(fd);
 	return rc < 0 ? err_sys(err, rc, "cannot read '%s'", job->path) : 0;
