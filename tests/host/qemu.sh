@@ -1,94 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# QEMU behind the hypervisors' vtable: a real one, whose guest is a boot sector that answers each
-# byte on its serial line with a count.  What it counts is in its RAM.
+# QEMU behind the hypervisors' vtable: a real one, saved and loaded with each kind of memory.
 . "$(dirname "$0")/../lib.sh"
 requires qemu root
-
-bytes=$((64 << 20))
-mkfifo serial.in serial.out mon.in mon.out
-exec 5<>serial.in 6<>serial.out 7<>mon.in 8<>mon.out
-at_exit end_guest
-
-# --- the guest ---
-
-# xor ax,ax; mov ds,ax; mov byte [0x8000],0
-# 1: mov dx,0x3fd; 2: in al,dx; test al,1; jz 2b; mov dx,0x3f8; in al,dx
-# inc byte [0x8000]; mov al,[0x8000]; add al,'0'; out dx,al; jmp 1b
-{
-	printf '\x31\xc0\x8e\xd8\xc6\x06\x00\x80\x00\xba\xfd\x03\xec\xa8\x01\x74\xfb'
-	printf '\xba\xf8\x03\xec\xfe\x06\x00\x80\xa0\x00\x80\x04\x30\xee\xeb\xe8'
-} >boot
-truncate -s 510 boot
-printf '\x55\xaa' >>boot
-truncate -s 1M boot
-
-start() { # QEMU ARGUMENT...: the machine but for its memory
-	drain_pipes
-	qemu-system-x86_64 -nodefaults -no-user-config -display none -accel tcg -m 64M \
-		-drive if=none,id=boot,format=raw,readonly=on,file=boot \
-		-device virtio-blk-pci,drive=boot,bootindex=0 \
-		-chardev "pipe,id=serial,path=$T/serial" -serial chardev:serial \
-		-chardev "pipe,id=mon,path=$T/mon" -mon chardev=mon,mode=control \
-		-qmp "unix:$T/qmp,server=on,wait=off" "$@" </dev/null >qemu.log 2>&1 5>&- 6>&- 7>&- 8>&- &
-	guest=$!
-	within 30 is_there || bail "QEMU does not start: $(cat qemu.log)"
-}
-
-drain_pipes() { # of what a QEMU before left there
-	local line
-	while read -r -t 0.01 -n 100 -u 6 line || read -r -t 0.01 -u 8 line; do :; done
-}
-
-is_there() {
-	[ -S "$T/qmp" ] && hyper facts
-}
-
-end_guest() {
-	[ -z "${guest:-}" ] || kill -9 "$guest" 2>/dev/null
-	wait "${guest:-}" 2>/dev/null
-	guest=
-	rm -f "$T/qmp"
-}
-
-hyper() { "$buildroot/tests/host/hyper" qemu "$T/qmp" "$@"; }
-
-has_ended() { # PID: perhaps nobody has waited for it
-	! grep -qs '^State:.[^ZX]' "/proc/$1/status"
-}
-
-fact() { hyper facts | sed -n "s/^$1 //p"; }
-
-number() { sed -n "s/^$1 //p" saved; }
-
-# What the guest says next; it may still be booting.
-reply() {
-	local said= try
-	for ((try = 0; try < 60; try++)); do
-		printf x >&5
-		read -r -t 1 -n 1 -u 6 said && break
-	done
-	while read -r -t 0.3 -n 1 -u 6 more; do said=$more; done	# to all that was asked
-	echo "$said"
-}
-
-next() { # COUNT: the one behind it
-	printf "\\x$(printf %x $(($(printf %d "'$1") + 1)))"
-}
-
-monitor() { # COMMAND: the answer, by the other monitor
-	local line
-	printf '{"execute": "qmp_capabilities"}\n{"execute": "%s", "id": 1}\n' "$1" >&7
-	while read -r -t 20 -u 8 line; do
-		[[ $line == *'"id": 1'* ]] && echo "$line" && return
-	done
-	return 1
-}
-
-private() { # FILE: RAM is a private mapping of it
-	printf '%s\n' -machine q35,memory-backend=ram -object \
-		"memory-backend-file,id=ram,size=$bytes,share=${2:-off},mem-path=$1"
-}
+. "$srcroot/tests/host/qemu-lib.sh"
 
 # --- saved and loaded, for each kind of memory ---
 
@@ -125,7 +40,7 @@ save_and_load() { # NAME: of a guest that runs
 
 head -c "$bytes" /dev/zero | tr '\0' '\377' >memfile	# all of it has to go
 : >state
-start -machine q35
+boot -machine q35
 is "the version is QEMU's" "$(fact version)" \
 	"$(qemu-system-x86_64 --version | sed -n 's/.*version \([0-9.]*\).*/\1/p')"
 is "the process is known" "$(fact pid)" "$guest"
@@ -148,13 +63,13 @@ like "it says so" "$(cat err)" 'has no free page hinting that the host can start
 end_guest
 rm memfile
 truncate -s "$bytes" memfile
-start "${memory[@]}"
+boot "${memory[@]}"
 save_and_load "memory in the memfile"
 is "memory in the memfile: nothing is written" "$(number memory)" 0
 end_guest
 
 head -c "$bytes" /dev/zero | tr '\0' '\377' >memfile
-start -machine q35,memory-backend=ram -object "memory-backend-memfd,id=ram,size=$bytes"
+boot -machine q35,memory-backend=ram -object "memory-backend-memfd,id=ram,size=$bytes"
 save_and_load "memory that others share"
 
 # --- what cannot be loaded ---
