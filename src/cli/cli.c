@@ -182,14 +182,26 @@ int cli_stopped(void)
 	return stop_signal;
 }
 
-void cli_catch(void)
+static void catch_signals(int flags)
 {
-	/* The second signal kills: a crash at any point is safe. */
-	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = flags};
 
 	(void)sigaction(SIGINT, &sa, NULL);
 	(void)sigaction(SIGTERM, &sa, NULL);
 	(void)sigaction(SIGHUP, &sa, NULL);
+}
+
+/* The second signal kills: a crash at any point is safe. */
+void cli_catch(void)
+{
+	catch_signals((int)SA_RESETHAND);
+}
+
+void cli_catch_all(struct cli *cli)
+{
+	catch_signals(0);
+	(void)signal(SIGPIPE, SIG_IGN);
+	cli->catching = true;
 }
 
 static int on_progress(void *ctx, const char *what, uint64_t done, uint64_t total)

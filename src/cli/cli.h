@@ -91,6 +91,8 @@ struct progress cli_progress(struct cli *cli);
 /* The signal that asked to stop, or 0.  Only after cli_catch(). */
 int cli_stopped(void);
 void cli_catch(void);
+/* For work that must not end halfway: no signal kills, however often it comes. */
+void cli_catch_all(struct cli *cli);
 
 /* Prints "lamina: cannot TASK: SENTENCE" for a failed command; its exit status. */
 int cli_fail(struct cli *cli, int rc);

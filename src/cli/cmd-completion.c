@@ -90,6 +90,7 @@ static const char tail[] =
 	"\t\t\t[[ $cur == [0-9a-f]* ]] &&\n"
 	"\t\t\t\tlist+=\" $(\"${program[@]}\" ls --quiet 2>/dev/null)\" ;;\n"
 	"\t\t@session) list+=\" $(\"${program[@]}\" pager ls --quiet 2>/dev/null)\" ;;\n"
+	"\t\t@guest) list+=\" $(\"${program[@]}\" guest ls --quiet 2>/dev/null)\" ;;\n"
 	"\t\t*=) compopt -o nospace; list+=\" $word\" ;;\n"
 	"\t\t*) list+=\" $word\" ;;\n"
 	"\t\tesac\n"

@@ -5,17 +5,13 @@
 #include <string.h>
 
 #include "src/cli/cli.h"
-#include "src/cli/committed.h"
+#include "src/cli/live-layer.h"
 #include "src/cli/meta.h"
 #include "src/cli/out.h"
-#include "src/cli/sealing.h"
 #include "src/cli/table.h"
 #include "src/cli/verb.h"
 #include "store/decide.h"
-#include "store/live-commit.h"
 #include "store/live.h"
-
-#define COMMIT_TRIES 10
 
 struct args {
 	const char *from;
@@ -346,100 +342,40 @@ static int run_show(struct cli *cli, int argc, char **argv)
 
 /* ---- commit ---- */
 
-struct commit {
-	struct live_commit_opts o;
-	struct attrs attrs;
-	struct live_info info;		/* before it */
-	struct commit_result result;
-};
-
-/* live_commit() has them in the order of the row's, too. */
-static int tell(struct cli *cli, const struct commit *c)
-{
-	const struct live_row *row = &c->info.row;
-	struct committed done = {
-		.result = &c->result, .parent = row->has_base ? &row->base : NULL,
-		.tag = c->o.tag, .live = row->name, .dry_run = c->o.dry_run,
-	};
-
-	for (unsigned i = 0; i < c->info.nimages; i++) {
-		done.names[i] = c->info.image[i].name;
-		done.size[i] = c->info.image[i].size;
-	}
-	committed_note(cli, &done);
-	return committed_print(cli, &done);
-}
-
-static int commit_once(struct cli *cli, struct commit *c)
-{
-	struct sealing sealing;
-	int rc = sealing_begin(cli, c->o.name, c->o.lock_wait_ms, &sealing);
-
-	if (rc < 0)
-		return rc;
-	c->o.upto = sealing.upto;
-	rc = live_info(cli->store, c->o.name, &c->info, &cli->err);
-	c->o.progress = cli_progress(cli);
-	if (rc == 0)
-		rc = live_commit(cli->store, &c->o, &c->result, &cli->err);
-	meter_end(&cli->meter);
-	sealing_end(cli, c->o.name, c->o.lock_wait_ms, &sealing);
-	return rc;
-}
-
-/* Who commits at the same time may take what we sealed; our tag is for a layer of ours. */
-static int commit_until_ours(struct cli *cli, struct commit *c)
-{
-	int rc = commit_once(cli, c);
-
-	for (int i = 1; rc == -EALREADY && i < COMMIT_TRIES; i++)
-		rc = commit_once(cli, c);
-	return rc;
-}
-
-/* Above LIVE_DEPTH_MAX nothing more is sealed: what was written since comes with the next one. */
-static int commit_all(struct cli *cli, struct commit *c)
-{
-	int rc = commit_until_ours(cli, c);
-
-	if (rc == 0 && !c->o.dry_run && c->o.upto >= c->info.row.first + LIVE_DEPTH_MAX)
-		rc = commit_until_ours(cli, c);
-	return rc;
-}
-
-static int commit(struct cli *cli, struct commit *c)
+static int commit(struct cli *cli, struct live_layer *layer, struct attrs *attrs)
 {
 	const struct args *args = cli->args;
-	int rc = meta_add_all(cli, &args->meta, &c->attrs);
+	int rc = meta_add_all(cli, &args->meta, attrs);
 
 	if (rc == 0 && args->tag && !decide_tag_name_ok(args->tag))
 		return cli_usage(cli, "--tag: '%s' is no name for a tag", args->tag);
 	if (rc == 0)
 		rc = cli_open(cli);
 	if (rc == 0)
-		rc = cli_wait(cli, args->wait, &c->o.lock_wait_ms);
+		rc = cli_wait(cli, args->wait, &layer->o.lock_wait_ms);
 	if (rc)
 		return rc;
-	c->o.tag = args->tag;
-	c->o.attrs = &c->attrs;
-	c->o.dry_run = args->dry_run;
-	c->o.threads = args->threads;
-	rc = commit_all(cli, c);
-	return rc < 0 ? rc : tell(cli, c);
+	layer->o.tag = args->tag;
+	layer->o.attrs = attrs;
+	layer->o.dry_run = args->dry_run;
+	layer->o.threads = args->threads;
+	rc = live_layer_commit(cli, layer);
+	return rc < 0 ? rc : live_layer_tell(cli, layer);
 }
 
 static int run_commit(struct cli *cli, int argc, char **argv)
 {
-	struct commit *c = calloc(1, sizeof(*c));
+	struct live_layer *layer = calloc(1, sizeof(*layer));
+	struct attrs attrs = {0};
 	int rc;
 
 	(void)argc;
-	if (!c)
+	if (!layer)
 		return no_memory(cli);
-	c->o.name = argv[0];
-	rc = commit(cli, c);
-	attrs_fini(&c->attrs);
-	free(c);
+	layer->o.name = argv[0];
+	rc = commit(cli, layer, &attrs);
+	attrs_fini(&attrs);
+	free(layer);
 	return rc;
 }
 

@@ -49,6 +49,7 @@ extern const struct cmd cmd_ls;
 extern const struct cmd cmd_map;
 extern const struct cmd cmd_mount;
 extern const struct cmd cmd_pager;
+extern const struct cmd cmd_pause;
 extern const struct cmd cmd_prune;
 extern const struct cmd cmd_recover;
 extern const struct cmd cmd_rm;

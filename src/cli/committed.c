@@ -32,7 +32,7 @@ static json_t *images_json(const struct committed *c)
 	return list;
 }
 
-static int print_json(struct cli *cli, const struct committed *c)
+json_t *committed_json(const struct committed *c)
 {
 	const struct commit_result *r = c->result;
 	json_t *o;
@@ -50,7 +50,7 @@ static int print_json(struct cli *cli, const struct committed *c)
 		json_decref(o);
 		o = NULL;
 	}
-	return out_json(o, &cli->err);
+	return o;
 }
 
 static void add_row(const struct cli *cli, struct table *t, const char *name,
@@ -94,7 +94,7 @@ int committed_print(struct cli *cli, const struct committed *c)
 	char hex[DIGEST_HEX_LEN];
 
 	if (cli->json)
-		return print_json(cli, c);
+		return out_json(committed_json(c), &cli->err);
 	if (!cli->quiet)
 		return print_text(cli, c);
 	if (!c->dry_run)

@@ -5,6 +5,7 @@
 #ifndef LAMINA_CLI_COMMITTED_H
 #define LAMINA_CLI_COMMITTED_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,6 +25,8 @@ struct committed {
 
 /* That it is done, even if nothing can be printed. */
 void committed_note(struct cli *cli, const struct committed *c);
+/* What it prints as JSON; NULL: out of memory. */
+json_t *committed_json(const struct committed *c);
 int committed_print(struct cli *cli, const struct committed *c);
 
 #endif

@@ -93,6 +93,16 @@ void meter_show(struct meter *m, const char *what, uint64_t done, uint64_t total
 	m->drawn = t;
 }
 
+void meter_word(struct meter *m, const char *word)
+{
+	if (!m->on)
+		return;
+	fprintf(stderr, "\r%.70s ...\033[K", word);
+	(void)fflush(stderr);
+	m->shown = true;
+	m->drawn = 0;
+}
+
 void meter_end(struct meter *m)
 {
 	if (m->shown)

@@ -25,6 +25,8 @@ struct meter {
 void meter_begin(struct meter *m);
 /* Redraws the line, a few times a second at most.  `total` 0: unknown. */
 void meter_show(struct meter *m, const char *what, uint64_t done, uint64_t total);
+/* Instead of the line a word: "freeze ...". */
+void meter_word(struct meter *m, const char *word);
 /* Wipes the line; the meter stays on. */
 void meter_end(struct meter *m);
 

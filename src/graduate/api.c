@@ -5,15 +5,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "src/rpc/address.h"
 #include "src/rpc/httpd.h"
 #include "store/base/log.h"
 
-#define BACKLOG 64
 #define SOCKET_MODE 0660
 
 struct api {
@@ -85,58 +82,15 @@ static const struct httpd_route routes[] = {
 	{0},
 };
 
-/* ---- the socket ---- */
-
-/* Whether there is somebody to whom the name belongs. */
-static bool is_live(const struct sockaddr_un *addr)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool live = fd >= 0 && (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ||
-				errno == EAGAIN);
-
-	if (fd >= 0)
-		close(fd);
-	return live;
-}
-
-static int clear_place(const struct sockaddr_un *addr, struct err *err)
-{
-	const char *path = addr->sun_path;
-	struct stat st;
-
-	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : err_sys(err, -errno, "cannot listen on '%s'", path);
-	if (!S_ISSOCK(st.st_mode))
-		return err_set(err, -EEXIST, "cannot listen on '%s': it is there and no socket",
-			       path);
-	if (is_live(addr))
-		return err_set(err, -EBUSY, "somebody listens on '%s' already", path);
-	return unlink(path) < 0 ? err_sys(err, -errno, "cannot remove '%s'", path) : 0;
-}
-
-/* Until listen() nobody gets in, whatever the mode is. */
+/* One that somebody listens on is held by another: -EBUSY. */
 static int listen_at(const char *path, struct err *err)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd, rc;
+	struct address address;
+	int rc = address_unix(path, &address, err);
 
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return err_set(err, -ENAMETOOLONG,
-			       "'%s': the path of a socket has at most %zu characters", path,
-			       sizeof(addr.sun_path) - 1);
-	strcpy(addr.sun_path, path);
-	rc = clear_place(&addr, err);
-	if (rc < 0)
-		return rc;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return err_sys(err, -errno, "cannot make a socket");
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 &&
-	    chmod(path, SOCKET_MODE) == 0 && listen(fd, BACKLOG) == 0)
-		return fd;
-	rc = err_sys(err, -errno, "cannot listen on '%s'", path);
-	close(fd);
-	return rc;
+	if (rc == 0)
+		rc = address_listen(&address, SOCKET_MODE, err);
+	return rc == -EADDRINUSE ? -EBUSY : rc;
 }
 
 /* ---- beginning and end ---- */

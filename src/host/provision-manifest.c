@@ -14,6 +14,7 @@
 
 #define MANIFEST_MAX (1u << 20)
 #define DIR "etc/lamina"
+#define MARK_LEN (5 + DIGEST_HEX_LEN)
 
 static json_t *empty(void)
 {
@@ -101,17 +102,15 @@ bool provision_manifest_lists(const json_t *manifest, const char *path)
 	return json_object_get(files(manifest), path) != NULL;
 }
 
-static char *hex_of(const struct provision_data *data, char hex[DIGEST_HEX_LEN])
+/* "file 17fe..." */
+static const char *mark_of(const struct provision_data *data, char mark[MARK_LEN])
 {
-	struct digest digest = {{0}};
-	struct digest_ctx *ctx;
+	struct digest digest;
 
-	if (digest_begin(DIGEST_BLAKE2B_256, &ctx) < 0)
-		return NULL;
-	digest_update(ctx, data->kind == PROVISION_LINK ? "link\n" : "file\n", 5);
-	digest_update(ctx, data->data, data->len);
-	digest_end(ctx, &digest);
-	return fmt_hex(hex, digest.b, DIGEST_LEN);
+	digest_bytes(DIGEST_BLAKE2B_256, data->data, data->len, &digest);
+	memcpy(mark, data->kind == PROVISION_LINK ? "link " : "file ", 5);
+	(void)fmt_hex(mark + 5, digest.b, DIGEST_LEN);
+	return mark;
 }
 
 static bool listed(const json_t *list, const char *text)
@@ -128,24 +127,23 @@ static bool listed(const json_t *list, const char *text)
 bool provision_manifest_has(const json_t *manifest, const char *path,
 			    const struct provision_data *data)
 {
-	char hex[DIGEST_HEX_LEN];
+	char mark[MARK_LEN];
 
 	if (data->kind != PROVISION_FILE && data->kind != PROVISION_LINK)
 		return false;
-	return hex_of(data, hex) && listed(json_object_get(files(manifest), path), hex);
+	return listed(json_object_get(files(manifest), path), mark_of(data, mark));
 }
 
 int provision_manifest_add(json_t *manifest, const char *path, const struct provision_data *data)
 {
 	json_t *list = json_object_get(files(manifest), path);
-	char hex[DIGEST_HEX_LEN];
+	char mark[MARK_LEN];
 
-	if (!hex_of(data, hex))
-		return -ENOMEM;
+	(void)mark_of(data, mark);
 	if (json_is_array(list))
-		return listed(list, hex) || json_array_append_new(list, json_string(hex)) == 0 ?
+		return listed(list, mark) || json_array_append_new(list, json_string(mark)) == 0 ?
 			0 : -ENOMEM;
-	return json_object_set_new(files(manifest), path, json_pack("[s]", hex)) < 0 ? -ENOMEM : 0;
+	return json_object_set_new(files(manifest), path, json_pack("[s]", mark)) < 0 ? -ENOMEM : 0;
 }
 
 void provision_manifest_forget(json_t *manifest, const char *path)

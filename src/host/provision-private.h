@@ -29,7 +29,9 @@ int provision_root_read(int root, const char *path, struct provision_data *ret, 
 /* Puts it there, whole at every moment, durably.  Its directory exists. */
 int provision_root_write(int root, const char *path, const struct provision_data *what,
 			 struct err *err);
-/* Removes it, and what a killed provision_root_write() left beside it.  Fine if there is none. */
+/* Removes what a killed provision_root_write() left beside it. */
+int provision_root_tidy(int root, const char *path, struct err *err);
+/* Removes it.  Fine if there is none. */
 int provision_root_remove(int root, const char *path, struct err *err);
 /* 1: there is such a directory, 0: there is none. */
 int provision_root_has_dir(int root, const char *path, struct err *err);
@@ -53,7 +55,7 @@ int provision_files_notes(const struct provision_opts *opts, int root,
 
 /* ---- provision-manifest: what is ours ---- */
 
-/* {"version": 1, "files": {PATH: [DIGEST...]}, "dirs": [PATH...]}; new if there is none. */
+/* {"version": 1, "files": {PATH: ["file DIGEST"...]}, "dirs": [PATH...]}; new if there is none. */
 int provision_manifest_load(int root, json_t **ret, struct err *err);
 int provision_manifest_save(int root, json_t *manifest, struct err *err);
 int provision_manifest_remove(int root, struct err *err);

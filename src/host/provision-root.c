@@ -206,15 +206,35 @@ int provision_root_write(int root, const char *path, const struct provision_data
 	return rc < 0 ? err_sys(err, rc, "cannot write '/%s'", path) : 0;
 }
 
-static int remove_both(int dir, const char *name)
+/* What a killed replace_at() left. */
+static int remove_tmp(int dir, const char *name)
 {
 	char tmp[NAME_MAX + 1];
 	int rc = tmp_name(tmp, name);
 
-	if (rc == 0)
-		rc = remove_at(dir, tmp);
-	if (rc == 0)
-		rc = remove_at(dir, name);
+	if (rc < 0)
+		return rc;
+	return unlinkat(dir, tmp, 0) == 0 ? io_fsync(dir) : errno == ENOENT ? 0 : -errno;
+}
+
+int provision_root_tidy(int root, const char *path, struct err *err)
+{
+	const char *name;
+	int dir = open_parent(root, path, &name), rc = dir;
+
+	if (dir == -ENOENT)
+		return 0;
+	if (dir >= 0) {
+		rc = remove_tmp(dir, name);
+		(void)close(dir);
+	}
+	return rc < 0 ? err_sys(err, rc, "cannot tidy up beside '/%s'", path) : 0;
+}
+
+static int remove_durably(int dir, const char *name)
+{
+	int rc = remove_at(dir, name);
+
 	return rc < 0 ? rc : io_fsync(dir);
 }
 
@@ -226,7 +246,7 @@ int provision_root_remove(int root, const char *path, struct err *err)
 	if (dir == -ENOENT)
 		return 0;
 	if (dir >= 0) {
-		rc = remove_both(dir, name);
+		rc = remove_durably(dir, name);
 		(void)close(dir);
 	}
 	return rc < 0 ? err_sys(err, rc, "cannot remove '/%s'", path) : 0;

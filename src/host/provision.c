@@ -157,7 +157,7 @@ static int drop_dir(struct run *r, const char *dir, struct err *err)
 	rc = provision_root_rmdir(r->root, dir, err);
 	if (rc == 0)
 		provision_manifest_forget_dir(r->now, dir);
-	return rc == -ENOTEMPTY ? 0 : rc;
+	return rc == -ENOTEMPTY || rc == -ENOTDIR ? 0 : rc;
 }
 
 /* Innermost first: as often as there are levels. */
@@ -207,12 +207,12 @@ static int write_file(struct run *r, size_t i, struct err *err)
 	return rc < 0 ? rc : provision_root_write(r->root, path, &r->want[i], err);
 }
 
-/* What is not there any more may have left something beside it, and directories. */
+/* What is not there any more may have left directories. */
 static int take_away(struct run *r, size_t i, struct err *err)
 {
 	const char *path = provision_files_paths[i];
-	bool gone = r->action[i] == PROVISION_REMOVE || r->have[i].kind == PROVISION_NONE;
-	int rc = gone ? provision_root_remove(r->root, path, err) : 0;
+	bool remove = r->step[i] && r->action[i] == PROVISION_REMOVE;
+	int rc = remove ? provision_root_remove(r->root, path, err) : 0;
 
 	return rc < 0 ? rc : drop_dirs(r, path, err);
 }
@@ -231,6 +231,17 @@ static int take_steps(struct run *r, struct err *err)
 	return rc;
 }
 
+/* After one that was killed. */
+static int tidy(struct run *r, struct err *err)
+{
+	int rc = provision_root_tidy(r->root, PROVISION_MANIFEST, err);
+
+	for (size_t i = 0; rc == 0 && i < PROVISION_FILES; i++)
+		if (provision_manifest_lists(r->before, provision_files_paths[i]))
+			rc = provision_root_tidy(r->root, provision_files_paths[i], err);
+	return rc;
+}
+
 /* Of each file only what is there now. */
 static int settle(struct run *r, struct err *err)
 {
@@ -244,7 +255,7 @@ static int settle(struct run *r, struct err *err)
 		if (ours && provision_manifest_add(r->now, path, &r->want[i]) < 0)
 			rc = err_set(err, -ENOMEM, "out of memory");
 	}
-	if (rc == 0 && !json_object_size(json_object_get(r->now, "files")))
+	if (rc == 0 && (r->opts->revert || !json_object_size(json_object_get(r->now, "files"))))
 		return provision_manifest_remove(r->root, err);
 	if (rc == 0 && !json_equal(r->now, r->before))
 		rc = provision_manifest_save(r->root, r->now, err);
@@ -259,7 +270,9 @@ static int apply(struct run *r, struct err *err)
 		return err_set(err, -EEXIST, "%zu file%s there that lamina has not written, or "
 			       "somebody has changed since: nothing is changed without --force",
 			       r->result->conflicts, r->result->conflicts == 1 ? " is" : "s are");
-	rc = promise(r, err);
+	rc = tidy(r, err);
+	if (rc == 0)
+		rc = promise(r, err);
 	if (rc == 0)
 		rc = take_steps(r, err);
 	return rc < 0 ? rc : settle(r, err);

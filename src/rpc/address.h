@@ -21,6 +21,7 @@
 
 #define ADDRESS_CID_ANY UINT32_MAX
 #define ADDRESS_CID_HOST 2
+#define ADDRESS_TEXT_SIZE 320	/* of what address_format() writes */
 
 enum address_kind {
 	ADDRESS_UNIX,
@@ -40,18 +41,26 @@ struct address {
 /* -EINVAL with a sentence that says what is wrong with `text`. */
 int address_parse(const char *text, struct address *ret, struct err *err);
 
+/* unix:PATH.  -ENAMETOOLONG; -EINVAL: it is empty. */
+int address_unix(const char *path, struct address *ret, struct err *err);
+
+/* As it is parsed. */
+void address_format(const struct address *address, char ret[ADDRESS_TEXT_SIZE]);
+
 /*
  * A connected descriptor, blocking and close-on-exec; the caller's to close.  Waits at most
- * `timeout_ms` in all, the words of a hybrid one included, and asks `stopped` (or NULL) ten times a
- * second: -ECANCELED.  -ECONNREFUSED also where the guest has nobody at a hybrid one's port;
- * -ETIMEDOUT, -EBADMSG (what answers is no such device), -ENOENT, ...
+ * `timeout_ms` in all (< 0: for ever), the words of a hybrid one included but not the resolver's
+ * for a name, and asks `stopped` (or NULL) ten times a second: -ECANCELED.  -ECONNREFUSED also
+ * where the guest has nobody at a hybrid one's port; -ETIMEDOUT, -EBADMSG (what answers is no such
+ * device), -ENOENT, -EHOSTUNREACH, -EINVAL (port 0, CID any), ...
  */
 int address_connect(const struct address *address, int timeout_ms, bool (*stopped)(void),
 		    struct err *err);
 
 /*
  * A listening descriptor.  A unix socket that nobody listens at any more is replaced (-EADDRINUSE: one
- * that somebody does) and has `mode`.  Not for hybrid: -EINVAL.
+ * that somebody does, who does not notice that it was asked; -EEXIST: it is no socket) and has
+ * `mode`.  TCP's host is an IP address, no name.  Not for hybrid: -EINVAL.
  */
 int address_listen(const struct address *address, unsigned mode, struct err *err);
 

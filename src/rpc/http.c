@@ -6,11 +6,14 @@
  *
  * CURL_SOCKOPT_ALREADY_CONNECTED is not heeded by libcurl 7.88, which connects
  * nevertheless.  So it gets a datagram socket that it may connect to itself, and
- * before it sends the request our descriptor is put in that one's place.
+ * before it sends the request our descriptor is put in that one's place.  It asks for
+ * one when it has no connection that is alive: that is how a client's lasts from one
+ * request to the next.
+ *
+ * A transfer is run in turns, for `stopped`: libcurl itself would ask once a second.
  */
 #include "src/rpc/http.h"
 
-#include <ctype.h>
 #include <curl/curl.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -20,10 +23,11 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "src/rpc/address.h"
+
+#define ASK_STOPPED_MS 100
 
 struct body {
 	char *data;
@@ -32,17 +36,28 @@ struct body {
 	bool too_large;
 };
 
-struct exchange {
-	const struct http_target *to;
-	CURL *curl;
-	struct curl_slist *headers;
+struct http_client {
+	struct http_target to;
 	char name[160];		/* of the target, for sentences */
+	CURL *curl;
+	CURLM *multi;		/* has the connection between two requests */
+	int fd;			/* of ours, to be put in the stand-in's place; -1: none */
+	int stand_in;		/* what libcurl believes to have connected; -1: none */
+	bool spent;		/* the target is a descriptor, and was used */
+};
+
+/* One request. */
+struct exchange {
+	struct http_client *client;
+	struct curl_slist *headers;
 	char *url;
 	char *request;		/* the body that is sent */
 	struct body body;	/* the one that comes */
-	int fd;			/* connected; -1: libcurl connects */
-	int stand_in;		/* what libcurl believes to have connected */
-	int timeout_ms;		/* what is left of it; < 0: none */
+	int (*fn)(const char *bytes, size_t len, void *ctx);	/* gets it instead; or NULL */
+	void *ctx;
+	int timeout_ms;		/* < 0: none */
+	int rc;			/* of what failed in one of our callbacks ... */
+	struct err *err;	/* ... with its sentence here */
 };
 
 static void name_target(const struct http_target *to, char *name, size_t size)
@@ -55,151 +70,138 @@ static void name_target(const struct http_target *to, char *name, size_t size)
 		(void)snprintf(name, size, "descriptor %d", to->fd);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
+/* ---- connecting ---- */
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int timed_out(const struct exchange *x, struct err *err)
-{
-	return err_set(err, -ETIMEDOUT, "%s gave no answer in time", x->name);
-}
-
-/* ---- unix sockets ---- */
-
-/* SO_SNDTIMEO is how long connect() waits for room in the backlog. */
-static int connect_within(int fd, const struct sockaddr_un *addr, int timeout_ms)
-{
-	int64_t end = now_ms() + timeout_ms, left = timeout_ms;
-
-	for (;;) {
-		struct timeval tv = {0};
-
-		if (timeout_ms >= 0)
-			tv = (struct timeval){left / 1000, left % 1000 * 1000};
-		if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) < 0)
-			return -errno;
-		if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
-			return 0;
-		if (errno != EINTR)
-			return errno == EAGAIN ? -ETIMEDOUT : -errno;
-		left = end - now_ms();
-		if (timeout_ms >= 0 && left <= 0)
-			return -ETIMEDOUT;
-	}
-}
-
-static int cannot_connect(const struct exchange *x, int rc, struct err *err)
+static int cannot_connect(const char *name, int rc, struct err *err)
 {
 	switch (rc) {
 	case -ENOENT:
-		return err_set(err, rc, "there is no socket %s", x->name);
+		return err_set(err, rc, "there is no socket %s", name);
 	case -ECONNREFUSED:
-		return err_set(err, rc, "nobody listens on %s", x->name);
+		return err_set(err, rc, "nobody listens on %s", name);
 	case -ETIMEDOUT:
-		return timed_out(x, err);
+		return err_set(err, rc, "%s gave no answer in time", name);
+	case -ECANCELED:
+		return err_set(err, rc, "%s is not waited for any longer", name);
 	default:
-		return err_sys(err, rc, "cannot connect to %s", x->name);
+		return err_sys(err, rc, "cannot connect to %s", name);
 	}
 }
 
-static int connect_unix(struct exchange *x, struct err *err)
+static int connect_socket(const struct http_target *to, int timeout_ms, const char *name,
+			  struct err *err)
 {
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int64_t began = now_ms();
-	int rc;
+	struct address address;
+	int rc = address_unix(to->socket, &address, err);
 
-	if (strlen(x->to->socket) >= sizeof(addr.sun_path))
-		return err_set(err, -ENAMETOOLONG,
-			       "%s: the path of a socket has at most %zu characters", x->name,
-			       sizeof(addr.sun_path) - 1);
-	strcpy(addr.sun_path, x->to->socket);
-	x->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (x->fd < 0)
-		return err_sys(err, -errno, "cannot make a socket");
-	rc = connect_within(x->fd, &addr, x->timeout_ms);
 	if (rc < 0)
-		return cannot_connect(x, rc, err);
-	if (x->timeout_ms < 0)
-		return 0;
-	x->timeout_ms -= (int)(now_ms() - began);
-	return x->timeout_ms > 0 ? 0 : timed_out(x, err);
+		return rc;
+	rc = address_connect(&address, timeout_ms, to->stopped, NULL);
+	return rc < 0 ? cannot_connect(name, rc, err) : rc;
+}
+
+static int actual_timeout(int timeout_ms)
+{
+	return timeout_ms ? timeout_ms : HTTP_TIMEOUT_MS;
 }
 
 int http_connect(const struct http_target *to, struct err *err)
 {
-	struct exchange x = {.to = to, .fd = -1};
-	int rc;
+	char name[160];
 
-	x.timeout_ms = to->timeout_ms ? to->timeout_ms : HTTP_TIMEOUT_MS;
-	name_target(to, x.name, sizeof(x.name));
-	rc = connect_unix(&x, err);
-	if (rc == 0)
-		return x.fd;
-	if (x.fd >= 0)
-		close(x.fd);
-	return rc;
+	name_target(to, name, sizeof(name));
+	return connect_socket(to, actual_timeout(to->timeout_ms), name, err);
 }
 
-static int connect_target(struct exchange *x, struct err *err)
+static void drop_fd(struct http_client *c)
 {
-	int flags, rc = 0;
+	if (c->fd >= 0 && c->to.socket)
+		close(c->fd);
+	c->fd = -1;
+}
 
-	if (x->to->socket)
-		rc = connect_unix(x, err);
-	else if (!x->to->host)
-		x->fd = x->to->fd;
-	else
-		return 0;
-	if (rc < 0)
-		return rc;
-	flags = fcntl(x->fd, F_GETFL);
-	if (flags < 0 || fcntl(x->fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return err_sys(err, -errno, "cannot use %s", x->name);
+/* Leaves a connected descriptor in `fd`. */
+static int connect_target(struct exchange *x)
+{
+	struct http_client *c = x->client;
+	int flags;
+
+	drop_fd(c);
+	if (c->to.socket) {
+		c->fd = connect_socket(&c->to, x->timeout_ms, c->name, x->err);
+		if (c->fd < 0)
+			return c->fd;
+	} else if (c->spent) {
+		return err_set(x->err, -ECONNRESET, "%s has ended the connection", c->name);
+	} else {
+		c->fd = c->to.fd;
+		c->spent = true;
+	}
+	flags = fcntl(c->fd, F_GETFL);
+	if (flags < 0 || fcntl(c->fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return err_sys(x->err, -errno, "cannot use %s", c->name);
 	return 0;
 }
 
 /* ---- libcurl's callbacks ---- */
 
-static curl_socket_t open_stand_in(void *arg, curlsocktype purpose, struct curl_sockaddr *addr)
+static int make_stand_in(struct curl_sockaddr *addr)
 {
 	const struct sockaddr any = {.sa_family = AF_UNIX};
-	struct exchange *x = arg;
 	socklen_t len = sizeof(addr->addr);
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	(void)purpose;
 	if (fd >= 0 && (bind(fd, &any, sizeof(any.sa_family)) < 0 ||
 			getsockname(fd, &addr->addr, &len) < 0)) {
 		close(fd);
-		return CURL_SOCKET_BAD;
+		return -1;
 	}
 	addr->family = AF_UNIX;
 	addr->addrlen = len;
-	x->stand_in = fd;
 	return fd;
 }
 
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *addr)
+{
+	struct exchange *x = arg;
+	int fd;
+
+	(void)purpose;
+	x->rc = connect_target(x);
+	if (x->rc < 0)
+		return CURL_SOCKET_BAD;
+	fd = make_stand_in(addr);
+	if (fd < 0) {
+		x->rc = err_set(x->err, -EIO, "cannot make a socket");
+		return CURL_SOCKET_BAD;
+	}
+	x->client->stand_in = fd;
+	return fd;
+}
+
+/* Called also for a connection that was there: there is nothing to replace then. */
 static int replace_stand_in(void *arg, char *remote, char *local, int remote_port, int local_port)
 {
-	const struct exchange *x = arg;
+	struct http_client *c = ((struct exchange *)arg)->client;
+	int fd = c->stand_in;
 
 	(void)remote;
 	(void)local;
 	(void)remote_port;
 	(void)local_port;
-	return dup3(x->fd, x->stand_in, O_CLOEXEC) < 0 ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+	if (fd < 0)
+		return CURL_PREREQFUNC_OK;
+	c->stand_in = -1;
+	if (dup3(c->fd, fd, O_CLOEXEC) < 0)
+		return CURL_PREREQFUNC_ABORT;
+	drop_fd(c);
+	return CURL_PREREQFUNC_OK;
 }
 
-static size_t take_body(char *data, size_t one, size_t len, void *arg)
+static size_t keep_body(struct body *body, const char *data, size_t len)
 {
-	struct body *body = arg;
 	size_t need = body->len + len + 1;
 
-	(void)one;
 	if (len > HTTP_MAX_ANSWER - body->len) {
 		body->too_large = true;
 		return 0;
@@ -219,6 +221,20 @@ static size_t take_body(char *data, size_t one, size_t len, void *arg)
 	return len;
 }
 
+static size_t take_body(char *data, size_t one, size_t len, void *arg)
+{
+	struct exchange *x = arg;
+	long status = 0;
+
+	(void)one;
+	if (x->fn)
+		curl_easy_getinfo(x->client->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (status != 200)
+		return keep_body(&x->body, data, len);
+	x->rc = x->fn(data, len, x->ctx);
+	return x->rc < 0 ? 0 : len;
+}
+
 /* ---- the request ---- */
 
 static int add_header(struct exchange *x, const char *line)
@@ -233,39 +249,46 @@ static int add_header(struct exchange *x, const char *line)
 
 static int add_token(struct exchange *x)
 {
+	const char *token = x->client->to.token;
 	char *line;
 	int rc;
 
-	if (!x->to->token)
+	if (!token)
 		return 0;
-	if (strpbrk(x->to->token, "\r\n"))
+	if (strpbrk(token, "\r\n"))
 		return -EINVAL;
-	if (asprintf(&line, "Authorization: Bearer %s", x->to->token) < 0)
+	if (asprintf(&line, "Authorization: Bearer %s", token) < 0)
 		return -ENOMEM;
 	rc = add_header(x, line);
 	free(line);
 	return rc;
 }
 
+static bool is_tcp(const struct http_target *to)
+{
+	return !to->socket && to->host;
+}
+
 static int make_url(struct exchange *x, const char *path)
 {
-	const char *host = x->to->host;
-	const char *form = host && strchr(host, ':') ? "http://[%s]:%u%s" : "http://%s:%u%s";
+	const struct http_target *to = &x->client->to;
 	int n;
 
-	if (x->fd >= 0)
+	if (!is_tcp(to))
 		n = asprintf(&x->url, "http://localhost%s", path);
 	else
-		n = asprintf(&x->url, form, host, x->to->port, path);
+		n = asprintf(&x->url,
+			     strchr(to->host, ':') ? "http://[%s]:%u%s" : "http://%s:%u%s",
+			     to->host, to->port, path);
 	if (n < 0)
 		x->url = NULL;
 	return n < 0 ? -ENOMEM : 0;
 }
 
 /* "Expect:" stops libcurl from waiting for leave to send a large body. */
-static int make_request(struct exchange *x, const char *path, const json_t *body)
+static int make_request(struct exchange *x, const struct http_ask *ask, struct err *err)
 {
-	int rc = make_url(x, path);
+	int rc = make_url(x, ask->path);
 
 	if (rc == 0)
 		rc = add_token(x);
@@ -273,49 +296,59 @@ static int make_request(struct exchange *x, const char *path, const json_t *body
 		rc = add_header(x, "Accept: application/json");
 	if (rc == 0)
 		rc = add_header(x, "Expect:");
-	if (rc < 0 || !body)
-		return rc;
-	x->request = json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
-	return x->request ? add_header(x, "Content-Type: application/json") : -ENOMEM;
+	if (rc == 0 && ask->body) {
+		x->request = json_dumps(ask->body, JSON_COMPACT | JSON_ENCODE_ANY);
+		rc = x->request ? add_header(x, "Content-Type: application/json") : -ENOMEM;
+	}
+	if (rc == -EINVAL)
+		return err_set(err, rc, "the token holds a line break");
+	return rc < 0 ? err_sys(err, rc, "cannot ask %s", x->client->name) : 0;
 }
 
 static void set_method(struct exchange *x, const char *method)
 {
+	CURL *curl = x->client->curl;
+
 	if (x->request) {
-		curl_easy_setopt(x->curl, CURLOPT_POSTFIELDS, x->request);
-		curl_easy_setopt(x->curl, CURLOPT_POSTFIELDSIZE_LARGE,
-				 (curl_off_t)strlen(x->request));
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, x->request);
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(x->request));
 	} else if (!strcmp(method, "POST")) {
-		curl_easy_setopt(x->curl, CURLOPT_POSTFIELDS, "");
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
 	}
 	if (!strcmp(method, "HEAD"))
-		curl_easy_setopt(x->curl, CURLOPT_NOBODY, 1L);
+		curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
 	else
-		curl_easy_setopt(x->curl, CURLOPT_CUSTOMREQUEST, method);
+		curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
 }
 
 static void set_socket(struct exchange *x)
 {
-	curl_easy_setopt(x->curl, CURLOPT_IPRESOLVE, CURL_IPRESOLVE_V4);
-	curl_easy_setopt(x->curl, CURLOPT_OPENSOCKETFUNCTION, open_stand_in);
-	curl_easy_setopt(x->curl, CURLOPT_OPENSOCKETDATA, x);
-	curl_easy_setopt(x->curl, CURLOPT_PREREQFUNCTION, replace_stand_in);
-	curl_easy_setopt(x->curl, CURLOPT_PREREQDATA, x);
+	CURL *curl = x->client->curl;
+
+	curl_easy_setopt(curl, CURLOPT_IPRESOLVE, CURL_IPRESOLVE_V4);
+	curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, x);
+	curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, replace_stand_in);
+	curl_easy_setopt(curl, CURLOPT_PREREQDATA, x);
 }
 
 static void set_options(struct exchange *x, const char *method)
 {
-	curl_easy_setopt(x->curl, CURLOPT_URL, x->url);
-	curl_easy_setopt(x->curl, CURLOPT_HTTPHEADER, x->headers);
-	curl_easy_setopt(x->curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(x->curl, CURLOPT_NOPROXY, "*");
-	curl_easy_setopt(x->curl, CURLOPT_PATH_AS_IS, 1L);
-	curl_easy_setopt(x->curl, CURLOPT_WRITEFUNCTION, take_body);
-	curl_easy_setopt(x->curl, CURLOPT_WRITEDATA, &x->body);
+	CURL *curl = x->client->curl;
+
+	curl_easy_reset(curl);
+	curl_easy_setopt(curl, CURLOPT_URL, x->url);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, x->headers);
+	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, x);
 	if (x->timeout_ms > 0)
-		curl_easy_setopt(x->curl, CURLOPT_TIMEOUT_MS, (long)x->timeout_ms);
+		curl_easy_setopt(curl, x->fn ? CURLOPT_CONNECTTIMEOUT_MS : CURLOPT_TIMEOUT_MS,
+				 (long)x->timeout_ms);
 	set_method(x, method);
-	if (x->fd >= 0)
+	if (!is_tcp(&x->client->to))
 		set_socket(x);
 }
 
@@ -323,35 +356,36 @@ static void set_options(struct exchange *x, const char *method)
 
 static int failed(const struct exchange *x, CURLcode code, struct err *err)
 {
+	const char *name = x->client->name;
 	long os_errno = 0;
 
 	switch (code) {
 	case CURLE_OPERATION_TIMEDOUT:
-		return timed_out(x, err);
+		return cannot_connect(name, -ETIMEDOUT, err);
 	case CURLE_COULDNT_CONNECT:
-		curl_easy_getinfo(x->curl, CURLINFO_OS_ERRNO, &os_errno);
-		return cannot_connect(x, os_errno ? -(int)os_errno : -EHOSTUNREACH, err);
+		curl_easy_getinfo(x->client->curl, CURLINFO_OS_ERRNO, &os_errno);
+		return cannot_connect(name, os_errno ? -(int)os_errno : -EHOSTUNREACH, err);
 	case CURLE_COULDNT_RESOLVE_HOST:
-		return err_set(err, -EHOSTUNREACH, "%s: there is no such host", x->name);
+		return err_set(err, -EHOSTUNREACH, "%s: there is no such host", name);
 	case CURLE_UNSUPPORTED_PROTOCOL:
 	case CURLE_WEIRD_SERVER_REPLY:
-		return err_set(err, -EBADMSG, "%s does not speak HTTP", x->name);
+		return err_set(err, -EBADMSG, "%s does not speak HTTP", name);
 	case CURLE_GOT_NOTHING:
 	case CURLE_RECV_ERROR:
 	case CURLE_SEND_ERROR:
 	case CURLE_PARTIAL_FILE:
-		return err_set(err, -ECONNRESET, "%s hung up before it had answered", x->name);
+		return err_set(err, -ECONNRESET, "%s hung up before it had answered", name);
 	case CURLE_URL_MALFORMAT:
-		return err_set(err, -EINVAL, "%s: the address or path is malformed", x->name);
+		return err_set(err, -EINVAL, "%s: the address or path is malformed", name);
 	case CURLE_OUT_OF_MEMORY:
-		return err_sys(err, -ENOMEM, "cannot ask %s", x->name);
+		return err_sys(err, -ENOMEM, "cannot ask %s", name);
 	case CURLE_WRITE_ERROR:
 		if (!x->body.too_large)
-			return err_sys(err, -ENOMEM, "cannot ask %s", x->name);
-		return err_set(err, -EMSGSIZE, "the answer of %s is larger than %u MiB", x->name,
+			return err_sys(err, -ENOMEM, "cannot ask %s", name);
+		return err_set(err, -EMSGSIZE, "the answer of %s is larger than %u MiB", name,
 			       HTTP_MAX_ANSWER >> 20);
 	default:
-		return err_set(err, -EIO, "cannot ask %s: %s", x->name, curl_easy_strerror(code));
+		return err_set(err, -EIO, "cannot ask %s: %s", name, curl_easy_strerror(code));
 	}
 }
 
@@ -372,12 +406,12 @@ static int take_answer(struct exchange *x, struct http_answer *ret, struct err *
 	if (!x->body.data) {
 		x->body.data = calloc(1, 1);
 		if (!x->body.data)
-			return err_sys(err, -ENOMEM, "cannot ask %s", x->name);
+			return err_sys(err, -ENOMEM, "cannot ask %s", x->client->name);
 	}
-	curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(x->client->curl, CURLINFO_RESPONSE_CODE, &status);
 	answer.status = (int)status;
 	(void)snprintf(answer.reason, sizeof(answer.reason), "HTTP status %d", answer.status);
-	if (says_json(x->curl))
+	if (says_json(x->client->curl))
 		answer.json = json_loadb(x->body.data, x->body.len, JSON_DECODE_ANY, NULL);
 	answer.text = x->body.data;
 	x->body.data = NULL;
@@ -385,22 +419,79 @@ static int take_answer(struct exchange *x, struct http_answer *ret, struct err *
 	return 0;
 }
 
-static int perform(struct exchange *x, struct http_answer *ret, struct err *err)
-{
-	CURLcode code = curl_easy_perform(x->curl);
+/* ---- the transfer ---- */
 
-	return code == CURLE_OK ? take_answer(x, ret, err) : failed(x, code, err);
+static CURLcode result_of(struct http_client *c)
+{
+	const struct CURLMsg *message;
+	int left;
+
+	while ((message = curl_multi_info_read(c->multi, &left)))
+		if (message->msg == CURLMSG_DONE)
+			return message->data.result;
+	return CURLE_OUT_OF_MEMORY;
+}
+
+static CURLcode transfer(struct exchange *x)
+{
+	struct http_client *c = x->client;
+	bool (*stopped)(void) = c->to.stopped;
+	int running = 1;
+
+	while (curl_multi_perform(c->multi, &running) == CURLM_OK && running) {
+		if (stopped && stopped()) {
+			x->rc = cannot_connect(c->name, -ECANCELED, x->err);
+			return CURLE_ABORTED_BY_CALLBACK;
+		}
+		if (curl_multi_poll(c->multi, NULL, 0, stopped ? ASK_STOPPED_MS : 1000, NULL) !=
+		    CURLM_OK)
+			break;
+	}
+	return result_of(c);
+}
+
+static int perform(struct exchange *x, const struct http_ask *ask, struct err *err)
+{
+	struct http_client *c = x->client;
+	CURLcode code;
+
+	set_options(x, ask->method);
+	if (curl_multi_add_handle(c->multi, c->curl) != CURLM_OK)
+		return err_sys(err, -ENOMEM, "cannot ask %s", c->name);
+	code = transfer(x);
+	(void)curl_multi_remove_handle(c->multi, c->curl);
+	if (code == CURLE_OK)
+		return 0;
+	return x->rc < 0 ? x->rc : failed(x, code, err);
+}
+
+/* Leaves the answer in `x`, which is to be ended in any case. */
+static int exchange_run(struct exchange *x, const struct http_ask *ask, struct err *err)
+{
+	int rc;
+
+	x->timeout_ms = actual_timeout(ask->timeout_ms);
+	x->err = err;
+	rc = make_request(x, ask, err);
+	return rc < 0 ? rc : perform(x, ask, err);
 }
 
 static void exchange_fini(struct exchange *x)
 {
-	curl_easy_cleanup(x->curl);
 	curl_slist_free_all(x->headers);
 	free(x->url);
 	free(x->request);
 	free(x->body.data);
-	if (x->to->socket && x->fd >= 0)
-		close(x->fd);
+}
+
+/* ---- clients ---- */
+
+/* Before there are descriptors of libcurl's: one that is closed might be mistaken for one of those. */
+static int check_target(const struct http_target *to, struct err *err)
+{
+	if (to->socket || to->host || fcntl(to->fd, F_GETFD) >= 0)
+		return 0;
+	return err_sys(err, -errno, "cannot use descriptor %d", to->fd);
 }
 
 static void init_curl(void)
@@ -408,60 +499,93 @@ static void init_curl(void)
 	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-int http_request(const struct http_target *to, const char *method, const char *path,
-		 const json_t *body, struct http_answer *ret, struct err *err)
+int http_client_new(const struct http_target *to, struct http_client **ret, struct err *err)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	struct exchange x = {.to = to, .fd = -1};
-	int rc;
+	struct http_client *c;
+	int rc = check_target(to, err);
 
+	if (rc < 0)
+		return rc;
 	pthread_once(&once, init_curl);
-	x.timeout_ms = to->timeout_ms ? to->timeout_ms : HTTP_TIMEOUT_MS;
-	name_target(to, x.name, sizeof(x.name));
-	rc = connect_target(&x, err);
-	if (rc == 0) {
-		rc = make_request(&x, path, body);
-		x.curl = rc < 0 ? NULL : curl_easy_init();
-		if (rc == -EINVAL)
-			rc = err_set(err, rc, "the token holds a line break");
-		else if (!x.curl)
-			rc = err_sys(err, -ENOMEM, "cannot ask %s", x.name);
+	c = calloc(1, sizeof(*c));
+	if (c) {
+		c->to = *to;
+		c->fd = c->stand_in = -1;
+		name_target(to, c->name, sizeof(c->name));
+		c->curl = curl_easy_init();
+		c->multi = curl_multi_init();
 	}
-	if (rc == 0) {
-		set_options(&x, method);
-		rc = perform(&x, ret, err);
+	if (!c || !c->curl || !c->multi) {
+		http_client_free(c);
+		return err_set(err, -ENOMEM, "no memory for a request");
 	}
+	*ret = c;
+	return 0;
+}
+
+void http_client_free(struct http_client *c)
+{
+	if (!c)
+		return;
+	curl_easy_cleanup(c->curl);
+	(void)curl_multi_cleanup(c->multi);
+	drop_fd(c);
+	free(c);
+}
+
+int http_client_ask(struct http_client *c, const struct http_ask *ask, struct http_answer *ret,
+		    struct err *err)
+{
+	struct exchange x = {.client = c};
+	int rc = exchange_run(&x, ask, err);
+
+	if (rc == 0)
+		rc = take_answer(&x, ret, err);
 	exchange_fini(&x);
 	return rc;
 }
 
-void http_answer_fini(struct http_answer *answer)
+int http_request(const struct http_target *to, const char *method, const char *path,
+		 const json_t *body, struct http_answer *ret, struct err *err)
 {
-	json_decref(answer->json);
-	free(answer->text);
-	*answer = (struct http_answer){0};
+	const struct http_ask ask = {method, path, body, to->timeout_ms};
+	struct http_client *c;
+	int rc = http_client_new(to, &c, err);
+
+	if (rc < 0)
+		return rc;
+	rc = http_client_ask(c, &ask, ret, err);
+	http_client_free(c);
+	return rc;
 }
 
-const char *http_answer_error(const struct http_answer *answer)
+static int follow(struct exchange *x, const struct http_ask *ask, struct err *err)
 {
-	const char *text = json_string_value(json_object_get(answer->json, "error"));
+	struct http_answer answer;
+	int rc = exchange_run(x, ask, err);
 
-	return text ? text : answer->reason;
+	if (rc == 0)
+		rc = take_answer(x, &answer, err);
+	if (rc < 0)
+		return rc;
+	if (answer.status != 200)
+		rc = err_set(err, -EREMOTEIO, "%s", http_answer_error(&answer));
+	http_answer_fini(&answer);
+	return rc;
 }
 
-char *http_escape(const char *segment)
+int http_follow(const struct http_target *to, const char *path,
+		int (*fn)(const char *bytes, size_t len, void *ctx), void *ctx, struct err *err)
 {
-	char *escaped = malloc(3 * strlen(segment) + 1), *out = escaped;
+	const struct http_ask ask = {"GET", path, NULL, to->timeout_ms};
+	struct exchange x = {.fn = fn, .ctx = ctx};
+	int rc = http_client_new(to, &x.client, err);
 
-	if (!escaped)
-		return NULL;
-	for (; *segment; segment++) {
-		if (isascii((unsigned char)*segment) &&
-		    (isalnum((unsigned char)*segment) || strchr("-._~", *segment)))
-			*out++ = *segment;
-		else
-			out += sprintf(out, "%%%02X", (unsigned char)*segment);
-	}
-	*out = '\0';
-	return escaped;
+	if (rc < 0)
+		return rc;
+	rc = follow(&x, &ask, err);
+	exchange_fini(&x);
+	http_client_free(x.client);
+	return rc;
 }

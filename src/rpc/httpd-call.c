@@ -20,26 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct param {
-	const char *name;
-	const char *value;
-};
-
-struct httpd_call {
-	LIST_ENTRY(httpd_call) link;
-	struct httpd_site *site;
-	struct evhttp_request *req;
-	struct httpd_conn *conn;	/* NULL: the caller hung up */
-	char *args[HTTPD_MAX_ARGS];
-	unsigned nargs;
-	char *query;			/* what `params` point into */
-	struct param params[HTTPD_MAX_QUERY];
-	unsigned nparams;
-	json_t *body;
-	void (*hangup)(void *arg);
-	void *hangup_arg;
-};
-
 static const struct {
 	enum evhttp_cmd_type type;
 	const char *name;
@@ -51,7 +31,7 @@ static const struct {
 	{EVHTTP_REQ_CONNECT, "CONNECT"},
 };
 
-static void call_free(struct httpd_call *call)
+void httpd_call_free(struct httpd_call *call)
 {
 	LIST_REMOVE(call, link);
 	for (unsigned i = 0; i < call->nargs; i++)
@@ -143,21 +123,32 @@ json_t *httpd_body(struct httpd_call *call)
 	return NULL;
 }
 
-int httpd_peer(const struct httpd_call *call, struct ucred *ret)
+int httpd_local(const struct httpd_call *call, struct sockaddr_storage *ret)
 {
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-	int fd, domain = 0;
-	socklen_t domain_len = sizeof(domain);
+	struct sockaddr_storage addr = {0};
+	socklen_t len = sizeof(addr);
 
 	if (!call->conn)
 		return -ENOTCONN;
-	fd = bufferevent_getfd(call->conn->bev);
-	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_len) < 0)
+	if (getsockname(bufferevent_getfd(call->conn->bev), (struct sockaddr *)&addr, &len) < 0)
 		return -errno;
-	if (domain != AF_UNIX)
+	*ret = addr;
+	return 0;
+}
+
+int httpd_peer(const struct httpd_call *call, struct ucred *ret)
+{
+	struct sockaddr_storage local;
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	int rc = httpd_local(call, &local);
+
+	if (rc < 0)
+		return rc;
+	if (local.ss_family != AF_UNIX)
 		return -ENOTSUP;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+	if (getsockopt(bufferevent_getfd(call->conn->bev), SOL_SOCKET, SO_PEERCRED, &peer,
+		       &len) < 0)
 		return -errno;
 	*ret = peer;
 	return 0;
@@ -203,7 +194,7 @@ static void answer(struct httpd_call *call, int status, struct evbuffer *body)
 		withhold_body(call, body);
 	if (conn)
 		conn->call = NULL;
-	call_free(call);
+	httpd_call_free(call);
 	evhttp_send_reply(req, status, NULL, body);
 	if (conn)
 		bufferevent_disable(conn->bev, EV_READ);
@@ -369,7 +360,7 @@ static int take_params(struct httpd_call *call)
 			*value++ = '\0';
 		if (decode(name, true) < 0 || decode(value, true) < 0)
 			return -EINVAL;
-		call->params[call->nparams++] = (struct param){name, value};
+		call->params[call->nparams++] = (struct httpd_param){name, value};
 	}
 	return 0;
 }
@@ -501,6 +492,6 @@ void httpd_call_end_all(struct httpd_site *site)
 		else
 			call->conn->call = NULL;
 		hang_up(call);
-		call_free(call);
+		httpd_call_free(call);
 	}
 }

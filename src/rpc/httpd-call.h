@@ -23,6 +23,30 @@ struct httpd_site {
 	struct httpd_call_list calls;	/* not yet answered */
 };
 
+struct httpd_param {
+	const char *name;
+	const char *value;
+};
+
+struct httpd_call {
+	LIST_ENTRY(httpd_call) link;
+	struct httpd_site *site;
+	struct evhttp_request *req;
+	struct httpd_conn *conn;	/* NULL: the caller hung up */
+	char *args[HTTPD_MAX_ARGS];
+	unsigned nargs;
+	char *query;			/* what `params` point into */
+	struct httpd_param params[HTTPD_MAX_QUERY];
+	unsigned nparams;
+	json_t *body;
+	size_t stream_limit;		/* bytes that wait to be taken; 0: it is no stream */
+	void (*hangup)(void *arg);
+	void *hangup_arg;
+};
+
+/* It is answered: the request and the connection are no longer its own. */
+void httpd_call_free(struct httpd_call *call);
+
 /* For evhttp_set_gencb(), with the site. */
 void httpd_call_begin(struct evhttp_request *req, void *site);
 

@@ -15,11 +15,12 @@
  *	IDLE --input--> READING --request whole--> CALL --output--> WRITING
  *	  ^----------------------------------output empty-------------'
  *
+ * An answer in pieces is in STREAM from its beginning to its end, whatever is in the buffers.
  * A page of evhttp's own, for a request that it refuses, goes from READING to
  * WRITING at once.  tick() ends what has been too long in its phase.
  *
- * Without a free slot, or a descriptor for accept(), the listener is paused:
- * callers wait in its backlog.  While it is, a second of idleness, or of a request that
+ * Without a free slot, or a descriptor for accept(), the listeners are paused:
+ * callers wait in their backlogs.  While they are, a second of idleness, or of a request that
  * is not whole, is enough to lose one's connection.
  *
  * evhttp exits the process if its read callback is called while a handler has
@@ -69,6 +70,8 @@ static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *in
 	struct evbuffer *input;
 
 	(void)info;
+	if (conn->phase == HTTPD_STREAM)
+		return;
 	if (evbuffer_get_length(output)) {
 		enter(conn, HTTPD_WRITING);
 		return;
@@ -116,7 +119,7 @@ static int allowed_ms(const struct httpd_conns *c, enum httpd_phase phase)
 
 static bool is_late(const struct httpd_conns *c, const struct httpd_conn *conn, int64_t now)
 {
-	return conn->bev && conn->phase != HTTPD_CALL && !is_dead(conn) &&
+	return conn->bev && !conn->call && !is_dead(conn) &&
 	       now - conn->since_ms >= allowed_ms(c, conn->phase);
 }
 
@@ -130,15 +133,24 @@ static void end_late(struct httpd_conns *c)
 						  BEV_EVENT_READING | BEV_EVENT_EOF, 0);
 }
 
-static void pause_listener(struct httpd_conns *c)
+static void pause_listeners(struct httpd_conns *c)
 {
 	c->paused = true;
-	evconnlistener_disable(c->listener);
+	for (unsigned i = 0; i < c->nlisteners; i++)
+		evconnlistener_disable(c->listeners[i]);
 }
 
-static void resume_listener(struct httpd_conns *c)
+static bool enable_listeners(struct httpd_conns *c)
 {
-	if (c->paused && c->n < c->limits.max_conns && evconnlistener_enable(c->listener) == 0)
+	for (unsigned i = 0; i < c->nlisteners; i++)
+		if (evconnlistener_enable(c->listeners[i]) < 0)
+			return false;
+	return true;
+}
+
+static void resume_listeners(struct httpd_conns *c)
+{
+	if (c->paused && c->n < c->limits.max_conns && enable_listeners(c))
 		c->paused = false;
 }
 
@@ -171,7 +183,7 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	end_late(c);
 	reap(c);
-	resume_listener(c);
+	resume_listeners(c);
 	plan_tick(c);
 }
 
@@ -202,7 +214,7 @@ static int fill_slot(struct httpd_conns *c, struct httpd_conn *conn, struct buff
 	conn->bev = bev;
 	enter(conn, HTTPD_IDLE);
 	if (++c->n == c->limits.max_conns)
-		pause_listener(c);
+		pause_listeners(c);
 	plan_tick(c);
 	return 0;
 }
@@ -230,7 +242,7 @@ static void on_accept_error(struct evconnlistener *listener, void *http)
 {
 	(void)listener;
 	(void)http;
-	pause_listener(running);
+	pause_listeners(running);
 	plan_tick(running);
 }
 
@@ -268,14 +280,29 @@ void httpd_conn_defer(struct httpd_conn *conn)
 	(void)bufferevent_enable(conn->bev, EV_READ);
 }
 
-int httpd_conns_init(struct httpd_conns *c, struct event_base *base,
-		     struct evconnlistener *listener)
+void httpd_conn_stream(struct httpd_conn *conn)
+{
+	enter(conn, HTTPD_STREAM);
+}
+
+void httpd_conn_streamed(struct httpd_conn *conn)
+{
+	bool writing = evbuffer_get_length(bufferevent_get_output(conn->bev));
+
+	enter(conn, writing ? HTTPD_WRITING : HTTPD_IDLE);
+}
+
+int httpd_conns_init(struct httpd_conns *c, struct event_base *base)
 {
 	c->base = base;
-	c->listener = listener;
-	evconnlistener_set_error_cb(listener, on_accept_error);
 	c->tick = evtimer_new(base, tick, c);
 	return c->tick ? 0 : -ENOMEM;
+}
+
+void httpd_conns_listen(struct httpd_conns *c, struct evconnlistener *listener)
+{
+	evconnlistener_set_error_cb(listener, on_accept_error);
+	c->listeners[c->nlisteners++] = listener;
 }
 
 int httpd_conns_start(struct httpd_conns *c)
@@ -286,12 +313,12 @@ int httpd_conns_start(struct httpd_conns *c)
 		return -ENOMEM;
 	running = c;
 	c->paused = c->n == c->limits.max_conns;
-	return c->paused || evconnlistener_enable(c->listener) == 0 ? 0 : -ENOMEM;
+	return c->paused || enable_listeners(c) ? 0 : -ENOMEM;
 }
 
 void httpd_conns_stop(struct httpd_conns *c)
 {
-	pause_listener(c);
+	pause_listeners(c);
 	running = NULL;
 }
 

@@ -19,6 +19,7 @@ enum httpd_phase {
 	HTTPD_READING,
 	HTTPD_CALL,	/* a handler has it, and as long as it likes */
 	HTTPD_WRITING,
+	HTTPD_STREAM,	/* an answer without end: also as long as it likes */
 };
 
 struct httpd_conn {
@@ -26,23 +27,26 @@ struct httpd_conn {
 	struct bufferevent *bev;	/* a reference of our own; NULL: a free slot */
 	struct evbuffer_cb_entry *input_cb;
 	struct evbuffer_cb_entry *output_cb;
-	struct httpd_call *call;	/* in HTTPD_CALL */
+	struct httpd_call *call;	/* in HTTPD_CALL and HTTPD_STREAM */
 	enum httpd_phase phase;
 	int64_t since_ms;		/* in this phase; when writing: the last progress */
 };
 
 struct httpd_conns {
 	struct event_base *base;
-	struct evconnlistener *listener;
+	struct evconnlistener *listeners[HTTPD_MAX_LISTENERS];
+	unsigned nlisteners;
 	struct event *tick;
 	struct httpd_limits limits;	/* none is zero */
 	struct httpd_conn *slots;	/* limits.max_conns of them, once it runs */
 	atomic_uint n;			/* read by any thread */
-	bool paused;			/* the listener: no slot, or no descriptor */
+	bool paused;			/* the listeners: no slot, or no descriptor */
 };
 
-int httpd_conns_init(struct httpd_conns *c, struct event_base *base,
-		     struct evconnlistener *listener);
+int httpd_conns_init(struct httpd_conns *c, struct event_base *base);
+
+/* One of HTTPD_MAX_LISTENERS, disabled until they all start; it stays evhttp's. */
+void httpd_conns_listen(struct httpd_conns *c, struct evconnlistener *listener);
 
 /* After the connections themselves have been freed. */
 void httpd_conns_fini(struct httpd_conns *c);
@@ -69,6 +73,10 @@ void httpd_conn_begin(struct httpd_conn *conn, struct httpd_call *call);
 
 /* The handler has returned without an answer: a hang-up is to be noticed meanwhile. */
 void httpd_conn_defer(struct httpd_conn *conn);
+
+/* An answer in pieces begins; and has ended, what is written of it apart. */
+void httpd_conn_stream(struct httpd_conn *conn);
+void httpd_conn_streamed(struct httpd_conn *conn);
 
 int64_t httpd_now_ms(void);
 

@@ -249,7 +249,8 @@ static void settle(struct httpd *h)
 	int64_t end = httpd_now_ms() + SETTLE_MS;
 	struct timeval turn = {0, 10000};
 
-	evconnlistener_disable(h->site.conns.listener);
+	for (unsigned i = 0; i < h->site.conns.nlisteners; i++)
+		evconnlistener_disable(h->site.conns.listeners[i]);
 	while (httpd_conns_writing(&h->site.conns) && httpd_now_ms() < end) {
 		event_base_loopexit(h->base, &turn);
 		event_base_dispatch(h->base);
@@ -328,27 +329,46 @@ static int make_base(struct httpd *h)
 	return h->wake && event_add(h->wake, NULL) == 0 ? 0 : -ENOMEM;
 }
 
-static int make_http(struct httpd *h, int listen_fd)
+static int bind_listener(struct httpd *h, int fd)
 {
-	struct evconnlistener *listener;
+	struct evconnlistener *listener =
+		evconnlistener_new(h->base, NULL, NULL, LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_DISABLED,
+				   0, fd);
 
-	h->http = evhttp_new(h->base);
-	if (!h->http)
-		return -ENOMEM;
-	listener = evconnlistener_new(h->base, NULL, NULL,
-				      LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_DISABLED, 0, listen_fd);
 	if (!listener)
 		return -ENOMEM;
 	if (!evhttp_bind_listener(h->http, listener)) {
 		evconnlistener_free(listener);
 		return -ENOMEM;
 	}
+	httpd_conns_listen(&h->site.conns, listener);
+	return 0;
+}
+
+int httpd_listen(struct httpd *h, int fd, struct err *err)
+{
+	int rc = check_socket(fd, err);
+
+	if (rc < 0)
+		return rc;
+	if (h->site.conns.nlisteners == HTTPD_MAX_LISTENERS)
+		return err_set(err, -E2BIG, "a server has at most %d sockets",
+			       HTTPD_MAX_LISTENERS);
+	rc = bind_listener(h, fd);
+	return rc < 0 ? err_sys(err, rc, "cannot serve on descriptor %d", fd) : 0;
+}
+
+static int make_http(struct httpd *h)
+{
+	h->http = evhttp_new(h->base);
+	if (!h->http)
+		return -ENOMEM;
 	evhttp_set_default_content_type(h->http, NULL);
 	evhttp_set_allowed_methods(h->http, 0xffff);
 	evhttp_set_flags(h->http, EVHTTP_SERVER_LINGERING_CLOSE);
 	evhttp_set_bevcb(h->http, httpd_conns_accept, &h->site.conns);
 	evhttp_set_gencb(h->http, httpd_call_begin, &h->site);
-	return httpd_conns_init(&h->site.conns, h->base, listener);
+	return httpd_conns_init(&h->site.conns, h->base);
 }
 
 static struct httpd *alloc(const struct httpd_route *routes, void *ctx)
@@ -383,7 +403,9 @@ int httpd_new(int listen_fd, const struct httpd_route *routes, void *ctx, struct
 	if (rc == 0)
 		rc = make_base(h);
 	if (rc == 0)
-		rc = make_http(h, listen_fd);
+		rc = make_http(h);
+	if (rc == 0)
+		rc = bind_listener(h, listen_fd);
 	if (rc < 0) {
 		httpd_free(h);
 		return err_sys(err, rc, "cannot make a server");

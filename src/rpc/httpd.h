@@ -37,6 +37,7 @@
 #include "store/base/err.h"
 
 #define HTTPD_MAX_ARGS 4	/* `{}` in a route */
+#define HTTPD_MAX_LISTENERS 16
 #define HTTPD_MAX_QUERY 16	/* parameters behind the `?`; more are answered with 400 */
 
 struct httpd;
@@ -69,6 +70,9 @@ struct httpd_limits {
  */
 int httpd_new(int listen_fd, const struct httpd_route *routes, void *ctx, struct httpd **ret,
 	      struct err *err);
+
+/* Serves on another one, too; as that of httpd_new().  Before httpd_run().  -E2BIG. */
+int httpd_listen(struct httpd *h, int listen_fd, struct err *err);
 
 /*
  * Ends every connection.  Calls not yet answered hear that their caller hung up,
@@ -135,6 +139,9 @@ json_t *httpd_body(struct httpd_call *call);
 /* The process at the other end of a unix socket.  -ENOTSUP: TCP; -ENOTCONN: it hung up. */
 int httpd_peer(const struct httpd_call *call, struct ucred *ret);
 
+/* The name of the socket that it came by: the listening one's.  -ENOTCONN: it hung up. */
+int httpd_local(const struct httpd_call *call, struct sockaddr_storage *ret);
+
 /* Whether the caller hung up. */
 bool httpd_gone(const struct httpd_call *call);
 
@@ -157,7 +164,8 @@ void httpd_empty(struct httpd_call *call, int status);			/* 204, 202 */
  * An answer in pieces, without end until httpd_stream_end(), which ends the call.  Pieces that the
  * caller does not take are kept up to `limit` bytes; httpd_stream_send() then says -ENOBUFS and sends
  * nothing (the caller of it may send the next one later, and count what was lost); -EPIPE: he hung up.
- * While it lasts idle limits do not count.
+ * While it lasts idle limits do not count.  httpd_stream_begin() answers with 200; -EPIPE, -ENOMEM:
+ * nothing has begun, and the call is still to be answered.
  */
 int httpd_stream_begin(struct httpd_call *call, const char *type, size_t limit);
 int httpd_stream_send(struct httpd_call *call, const char *text, size_t len);

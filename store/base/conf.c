@@ -6,6 +6,7 @@
  */
 #include "store/base/conf.h"
 
+#include <fnmatch.h>
 #include <ini.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,6 +27,15 @@ const char *const conf_keys[] = {
 	"graduation.rate", "graduation.runtime_dir", "graduation.scan_interval",
 	"pager.record_dirs", "pager.runtime_dir", "pager.socket", "pager.stop_command",
 	"pager.stop_signal", "pager.threads",
+	"pause.agent_timeout", "pause.collapse", "pause.collapse_timeout", "pause.drain",
+	"pause.freeze", "pause.freeze_timeout", "pause.leave", "pause.metrics_file",
+	"pause.reclaim", "pause.snapshot_timeout",
+	"reclaim.compact_memory", "reclaim.drop_caches", "reclaim.fstrim", "reclaim.order",
+	"reclaim.sync",
+	"guest.agent_timeout", "guest.collapse", "guest.collapse_timeout", "guest.compact_memory",
+	"guest.drain", "guest.drop_caches", "guest.freeze", "guest.freeze_timeout", "guest.fstrim",
+	"guest.leave", "guest.metrics_file", "guest.order", "guest.reclaim",
+	"guest.snapshot_timeout", "guest.sync",
 	NULL,
 };
 
@@ -199,6 +209,29 @@ const char *conf_get(const struct conf *conf, const char *section, const char *k
 	const struct entry *e = last_entry(conf, section, key);
 
 	return e ? e->value : NULL;
+}
+
+/* Whether `section` is "FIRST GLOB" and the glob that of `name`. */
+static bool glob_fits(const char *section, const char *first, const char *name)
+{
+	size_t len = strlen(first), gap;
+
+	if (strncmp(section, first, len) != 0)
+		return false;
+	gap = strspn(section + len, " \t");
+	return gap > 0 && fnmatch(section + len + gap, name, 0) == 0;
+}
+
+const char *conf_section_for(const struct conf *conf, const char *first, const char *name,
+			     const char *key)
+{
+	for (size_t i = conf ? conf->entries.n : 0; i > 0; i--) {
+		const struct entry *e = &conf->entries.v[i - 1];
+
+		if (e->key && !strcmp(e->key, key) && glob_fits(e->section, first, name))
+			return e->section;
+	}
+	return NULL;
 }
 
 int conf_refuse(const struct conf *conf, const char *section, const char *key, const char *want,

@@ -35,6 +35,13 @@ const char *conf_path(const struct conf *conf);
 /* The last value given, or NULL, as for a conf that is NULL.  Borrowed until conf_free(). */
 const char *conf_get(const struct conf *conf, const char *section, const char *key);
 
+/*
+ * Of the sections "FIRST GLOB" whose glob (fnmatch(3)) is that of `name` and that have `key`, the
+ * one in which it was given last; NULL: none.  Borrowed.
+ */
+const char *conf_section_for(const struct conf *conf, const char *first, const char *name,
+			     const char *key);
+
 /* Refuses that value, with file, line, section and key: it is not `want`.  Returns -EINVAL. */
 int conf_refuse(const struct conf *conf, const char *section, const char *key, const char *want,
 		struct err *err);

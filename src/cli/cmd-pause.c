@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/cli/cli.h"
+#include "src/cli/guest-args.h"
+#include "src/cli/live-layer.h"
+#include "src/cli/meta.h"
+#include "src/cli/out.h"
+#include "src/cli/table.h"
+#include "src/host/guest.h"
+#include "src/host/metrics.h"
+#include "src/host/pause.h"
+#include "store/decide.h"
+
+struct args {
+	struct guest_args guest;
+	struct pause_wishes wishes;
+	bool full;
+	bool dry_run;
+	const char *tag;
+	struct opt_words meta;
+	unsigned threads;
+	const char *wait;
+};
+
+#define TO(field) OPT_TO(struct args, field)
+
+static const struct opt opts[] = {
+	{OPT_TEXT, "reclaim", 'r', TO(wishes.reclaim), "JSON", NULL,
+	 "have the guest give memory back: steps and their caps in ms, as in "
+	 "{\"sync\":500,\"drop_caches\":200,\"compact_memory\":1000,\"fstrim\":500}"},
+	{OPT_FLAG, "collapse", 'C', TO(wishes.collapse), NULL, NULL,
+	 "have the guest gather its memory in huge pages"},
+	{OPT_TEXT, "freeze", 'F', TO(wishes.freeze), "CGROUP", NULL,
+	 "freeze this cgroup of the guest first; it is thawed when the guest goes on"},
+	{OPT_TEXT, "drain", 'd', TO(wishes.drain), "MS", NULL,
+	 "have the balloon tell of free pages, at most so long, and at most 1500"},
+	{OPT_FLAG, "bare", 'B', TO(wishes.bare), NULL, NULL,
+	 "none of these four that lamina.conf asks for"},
+	{OPT_FLAG, "leave", 'l', TO(wishes.leave), NULL, NULL,
+	 "leave the guest paused: lamina guest cont lets it go on"},
+	{OPT_FLAG, "full", 0, TO(full), NULL, NULL,
+	 "Firecracker: a full snapshot also where a diff could be had"},
+	{OPT_TEXT, "tag", 't', TO(tag), "TAG", "@tag",
+	 "point TAG at the new layer, in the same step"},
+	{OPT_WORDS, "meta", 'm', TO(meta), "KEY=VALUE", NULL,
+	 "keep this with the layer, as lamina-commit(1) does; may be given again"},
+	{OPT_TEXT, "metrics-file", 0, TO(wishes.metrics_file), "FILE", "@file",
+	 "add what it came to to this file of metrics for Prometheus"},
+	{OPT_FLAG, "dry-run", 'n', TO(dry_run), NULL, NULL,
+	 "ask the guest's agent and hypervisor, tell what would be done, and do nothing"},
+	{OPT_COUNT, "threads", 0, TO(threads), "N", NULL,
+	 "threads that hash and compress (default: one a core, at most 8)"},
+	GUEST_ARGS_OPTS(struct args, ""),
+	CLI_OPT_WAIT(struct args),
+	OPT_TABLE_END
+};
+
+struct work {
+	struct cli *cli;
+	const char *name;
+	json_t *record;
+	bool kept;			/* there is one */
+	struct pause_settings settings;
+	struct pause_plan plan;
+	struct pause_report report;
+	struct live_layer *layer;
+	struct attrs attrs;
+	char *mount, *dir;
+	int hold;
+};
+
+/* ---- what the pipeline asks of us ---- */
+
+static bool is_stopped(void)
+{
+	return cli_stopped() != 0;
+}
+
+static void show_step(void *ctx, enum pause_id id)
+{
+	struct work *w = ctx;
+
+	meter_word(&w->cli->meter, pause_names[id]);
+}
+
+static int commit(void *ctx, const char *frozen, json_t **ret, struct err *err)
+{
+	struct work *w = ctx;
+	int rc = frozen ? attrs_set(&w->attrs, "frozen", frozen) : 0;
+
+	if (rc < 0)
+		return err_sys(err, rc, "cannot keep what is frozen with the layer");
+	rc = live_layer_commit(w->cli, w->layer);
+	if (rc < 0) {
+		*err = w->cli->err;
+		return rc;
+	}
+	*ret = live_layer_json(w->layer);
+	return *ret ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
+/* ---- what it came to ---- */
+
+static const char *layer_of(const struct work *w)
+{
+	return json_string_value(json_object_get(w->report.commit, "layer"));
+}
+
+static json_t *or_null(const char *text)
+{
+	return text ? json_string(text) : json_null();
+}
+
+/* A page counts that is neither zero nor as the parent's. */
+static uint64_t diff_of(const struct commit_counts *n)
+{
+	return (n->known + n->fresh) * PAGE_SIZE;
+}
+
+static json_t *images_json(const struct work *w)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; w->report.commit && i < w->layer->result.nimages; i++) {
+		const struct live_image_info *image = &w->layer->info.image[i];
+		uint64_t diff = diff_of(&w->layer->result.image[i]);
+
+		(void)json_array_append_new(list,
+			json_pack("{s:s, s:I, s:I, s:f}", "image", image->name,
+				  "size", (json_int_t)image->size, "diff_bytes", (json_int_t)diff,
+				  "ratio", image->size ? (double)diff / (double)image->size : 0));
+	}
+	return list;
+}
+
+static json_t *to_json(const struct work *w, int rc)
+{
+	const struct pause_report *r = &w->report;
+
+	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:b, s:b, s:o, s:f, s:f, s:O, s:o, s:o, s:O, "
+			 "s:O}",
+			 "guest", w->name, "hypervisor", w->plan.hypervisor, "live",
+			 w->layer->o.name, "layer", or_null(layer_of(w)),
+			 "state", pause_state_name(r->state), "was_paused", r->was_paused,
+			 "dry_run", w->plan.dry_run,
+			 "error", or_null(rc < 0 ? w->cli->err.text : NULL),
+			 "seconds", r->seconds, "paused_seconds", r->paused_seconds,
+			 "frozen", r->frozen, "steps", pause_report_steps(r),
+			 "images", images_json(w), "commit", r->commit ? r->commit : json_null(),
+			 "warnings", r->warnings);
+}
+
+static void add_row(struct table *t, const struct pause_report *r, int i)
+{
+	const struct pause_step *s = &r->step[i];
+	bool ran = s->outcome != PAUSE_SKIPPED && s->outcome != PAUSE_PLANNED;
+	char time[FMT_SIZE_LEN];
+
+	if (s->outcome == PAUSE_SKIPPED && !*s->error)
+		return;
+	table_cell(t, "%s", pause_names[i]);
+	table_cell(t, "%s", pause_outcome_name(s->outcome));
+	if (!ran)
+		table_cell(t, "-");
+	else if (s->seconds < 1)
+		table_cell(t, "%.1f ms", s->seconds * 1000);
+	else
+		table_cell(t, "%s", fmt_duration(time, s->seconds));
+	table_cell(t, "%s", s->error);
+}
+
+static int print_text(struct work *w)
+{
+	static const struct table_col cols[] = {
+		{"step", false}, {"result", false}, {"time", true}, {"why", false},
+	};
+	const struct pause_report *r = &w->report;
+	struct table t = TABLE(cols);
+	char size[FMT_SIZE_LEN], time[FMT_SIZE_LEN];
+
+	if (layer_of(w))
+		printf("layer %s\n", layer_of(w));
+	for (int i = 0; i < PAUSE_NSTEPS; i++)
+		add_row(&t, r, i);
+	if (r->paused_seconds > 0)
+		printf("paused for %s%s\n", fmt_duration(time, r->paused_seconds),
+		       r->state == PAUSE_STATE_RUNNING ? "" : " so far");
+	for (unsigned i = 0; r->commit && i < w->layer->result.nimages; i++)
+		printf("%s differs by %s\n", w->layer->info.image[i].name,
+		       cli_size(w->cli, size, diff_of(&w->layer->result.image[i])));
+	return table_print(&t, stdout);
+}
+
+static int print(struct work *w, int rc)
+{
+	struct cli *cli = w->cli;
+
+	if (!w->report.warnings)
+		return 0;
+	if (cli->json)
+		return out_json(to_json(w, rc), &cli->err);
+	if (cli->quiet && layer_of(w))
+		puts(layer_of(w));
+	return cli->quiet ? 0 : print_text(w);
+}
+
+/* Nobody is to guess whether his guest runs. */
+static void tell_state(struct work *w, int rc)
+{
+	const struct pause_report *r = &w->report;
+	const json_t *warning;
+	size_t i;
+
+	json_array_foreach(r->warnings, i, warning)
+		cli_note(w->cli, "warning: %s", json_string_value(warning));
+	if (r->state == PAUSE_STATE_PAUSED && !w->plan.dry_run)
+		cli_note(w->cli, "guest '%s' is paused: 'lamina guest cont %s' lets it go on",
+			 w->name, w->name);
+	else if (r->state == PAUSE_STATE_UNKNOWN && r->step[PAUSE_RESUME].outcome != PAUSE_SKIPPED)
+		cli_note(w->cli, "guest '%s' may be paused: it could not be told to go on: %s",
+			 w->name, r->step[PAUSE_RESUME].error);
+	else if (rc < 0 && r->step[PAUSE_RESUME].outcome == PAUSE_DONE)
+		cli_note(w->cli, "guest '%s' goes on", w->name);
+	if (rc < 0 && layer_of(w))
+		cli_note(w->cli, "layer %s is committed", layer_of(w));
+}
+
+/* Of these nothing fails the pause, which is done. */
+static void keep(struct work *w)
+{
+	struct metrics_image images[IMAGES_MAX];
+	unsigned n = w->report.commit ? (unsigned)w->layer->result.nimages : 0;
+	const char *rundir;
+	struct err err = {""};
+	json_t *change;
+
+	if (w->plan.dry_run || !w->report.warnings)
+		return;
+	for (unsigned i = 0; i < n; i++)
+		images[i] = (struct metrics_image){w->layer->info.image[i].name,
+						   w->layer->info.image[i].size,
+						   diff_of(&w->layer->result.image[i])};
+	if (w->settings.metrics_file &&
+	    metrics_add(w->settings.metrics_file, &w->report, images, n, &err) < 0)
+		cli_note(w->cli, "no metrics were written: %s", err.text);
+	if (!w->kept || !layer_of(w) || guest_args_rundir(w->cli, &rundir) < 0)
+		return;
+	change = json_pack("{s:s}", "layer", layer_of(w));
+	if (!change || guest_write(rundir, w->name, change, GUEST_UPDATE, &err) < 0)
+		cli_note(w->cli, "the record does not tell of the new layer: %s", err.text);
+	json_decref(change);
+}
+
+/* ---- the beginning ---- */
+
+static int find_files(struct work *w)
+{
+	const char *mount = guest_text(w->record, "mount"), *live = guest_text(w->record, "live");
+	int rc = 0;
+
+	w->layer->o.name = live ? live : w->name;
+	if (!mount) {
+		rc = guest_args_mount(w->cli, &w->mount);
+		mount = w->mount;
+	}
+	if (rc == 0 && asprintf(&w->dir, "%s/live/%s", mount, w->layer->o.name) < 0) {
+		w->dir = NULL;
+		rc = err_set(&w->cli->err, -ENOMEM, "out of memory");
+	}
+	w->plan.dir = w->dir;
+	return rc;
+}
+
+/* Before the pause, so that it is short. */
+static int open_store(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	struct live_commit_opts *o = &w->layer->o;
+	int rc = cli_open(w->cli);
+
+	if (rc == 0)
+		rc = cli_wait(w->cli, args->wait, &o->lock_wait_ms);
+	if (rc == 0)
+		rc = find_files(w);
+	if (rc == 0)
+		rc = live_info(w->cli->store, o->name, &w->layer->info, &w->cli->err);
+	o->tag = args->tag;
+	o->attrs = &w->attrs;
+	o->threads = args->threads;
+	return rc;
+}
+
+static int read_words(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	struct err why = {""};
+	int rc = cli_config(w->cli);
+
+	if (rc < 0)
+		return rc;
+	if (args->tag && !decide_tag_name_ok(args->tag))
+		return cli_usage(w->cli, "--tag: '%s' is no name for a tag", args->tag);
+	rc = meta_add_all(w->cli, &args->meta, &w->attrs);
+	if (rc)
+		return rc;
+	rc = pause_settings_load(w->cli->conf, w->name, &args->wishes, &w->settings, &why);
+	if (rc == -EINVAL && !strncmp(why.text, "--", 2))
+		return cli_usage(w->cli, "%s", why.text);
+	if (rc < 0)
+		w->cli->err = why;
+	return rc;
+}
+
+static int hold_guest(struct work *w)
+{
+	const char *rundir;
+	int rc = guest_args_rundir(w->cli, &rundir);
+
+	if (rc == 0 && w->kept)
+		rc = w->hold = guest_hold(rundir, w->name, &w->cli->err);
+	return rc < 0 ? rc : 0;
+}
+
+static int prepare(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	int rc = read_words(w);
+
+	if (rc == 0)
+		rc = guest_args_load(w->cli, w->name, &args->guest, &w->record, &w->kept);
+	if (rc == 0)
+		rc = guest_args_plan(w->cli, w->record, &w->plan);
+	if (rc == 0)
+		rc = hold_guest(w);
+	if (rc)
+		return rc;
+	w->plan.settings = &w->settings;
+	w->plan.full = args->full;
+	w->plan.dry_run = args->dry_run;
+	w->plan.commit = commit;
+	w->plan.begins = show_step;
+	w->plan.stopped = is_stopped;
+	w->plan.ctx = w;
+	return open_store(w);
+}
+
+static int work(struct work *w)
+{
+	struct cli *cli = w->cli;
+	int rc = prepare(w), shown;
+
+	if (rc)
+		return rc;
+	cli_catch_all(cli);
+	if (!cli->quiet)
+		meter_begin(&cli->meter);
+	rc = pause_run(&w->plan, &w->report, &cli->err);
+	meter_end(&cli->meter);
+	if (layer_of(w))
+		(void)snprintf(cli->done, sizeof(cli->done), "layer %s is committed", layer_of(w));
+	keep(w);
+	shown = print(w, rc);
+	(void)fflush(stdout);
+	tell_state(w, rc);
+	return rc ? rc : shown;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+	struct work w = {.cli = cli, .name = argv[0], .hold = -1,
+			 .layer = calloc(1, sizeof(*w.layer))};
+	int rc = w.layer ? work(&w) : err_set(&cli->err, -ENOMEM, "out of memory");
+
+	(void)argc;
+	pause_report_fini(&w.report);
+	pause_settings_fini(&w.settings);
+	attrs_fini(&w.attrs);
+	json_decref(w.record);
+	free(w.layer);
+	free(w.mount);
+	free(w.dir);
+	if (w.hold >= 0)
+		close(w.hold);
+	return rc;
+}
+
+const struct cmd cmd_pause = {
+	.name = "pause",
+	.operands = "GUEST",
+	.purpose = "Makes a layer of a guest that runs: pauses it, has its hypervisor write its "
+		   "memory, commits, and lets it go on.",
+	.task = "pause the guest",
+	.interrupted = "and what was begun is undone",
+	.notes = "GUEST is a name that lamina guest ls lists, or any with --hypervisor, --socket "
+		 "and the others.\n\n"
+		 "The steps are freeze, collapse, reclaim, drain (each only if it is asked for, here "
+		 "or in lamina.conf, and told but not fatal when it fails), pause, snapshot, sync, "
+		 "commit, resume. Whatever fails, and when it is interrupted, the guest goes on.",
+	.opts = opts,
+	.args_size = sizeof(struct args),
+	.min = 1,
+	.max = 1,
+	.words = "@guest",
+	.run = run,
+};

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "src/cli/live-layer.h"
+
+#include "src/cli/cli.h"
+#include "src/cli/committed.h"
+#include "src/cli/sealing.h"
+#include "store/base/clock.h"
+
+#define COMMIT_TRIES 10
+#define LOCK_SLICE_MS 200
+
+/* live_commit() has images in the order of the row's, too. */
+static struct committed committed_of(const struct live_layer *l)
+{
+	const struct live_row *row = &l->info.row;
+	struct committed done = {
+		.result = &l->result, .parent = row->has_base ? &row->base : NULL,
+		.tag = l->o.tag, .live = row->name, .dry_run = l->o.dry_run,
+	};
+
+	for (unsigned i = 0; i < l->info.nimages; i++) {
+		done.names[i] = l->info.image[i].name;
+		done.size[i] = l->info.image[i].size;
+	}
+	return done;
+}
+
+int live_layer_tell(struct cli *cli, const struct live_layer *layer)
+{
+	struct committed done = committed_of(layer);
+
+	committed_note(cli, &done);
+	return committed_print(cli, &done);
+}
+
+json_t *live_layer_json(const struct live_layer *layer)
+{
+	struct committed done = committed_of(layer);
+
+	return committed_json(&done);
+}
+
+/* In slices, so that a signal that does not kill is seen. */
+static int lock(struct cli *cli, uint64_t wait_ms)
+{
+	uint64_t now = clock_ms(), end = wait_ms > UINT64_MAX - now ? UINT64_MAX : now + wait_ms;
+	int rc;
+
+	do {
+		now = clock_ms();
+		rc = store_lock(cli->store, "live commit",
+				end - now < LOCK_SLICE_MS ? end - now : LOCK_SLICE_MS, &cli->err);
+		if (rc == -EBUSY && cli_stopped())
+			return -ECANCELED;
+	} while (rc == -EBUSY && clock_ms() < end);
+	return rc;
+}
+
+static int commit_locked(struct cli *cli, struct live_layer *l)
+{
+	int rc = cli->catching ? lock(cli, l->o.lock_wait_ms) : 0;
+
+	if (rc < 0)
+		return rc;
+	rc = live_commit(cli->store, &l->o, &l->result, &cli->err);
+	store_unlock(cli->store);
+	return rc;
+}
+
+static int commit_once(struct cli *cli, struct live_layer *l)
+{
+	struct sealing sealing;
+	int rc = sealing_begin(cli, l->o.name, l->o.lock_wait_ms, &sealing);
+
+	if (rc < 0)
+		return rc;
+	l->o.upto = sealing.upto;
+	rc = live_info(cli->store, l->o.name, &l->info, &cli->err);
+	l->o.progress = cli_progress(cli);
+	if (rc == 0)
+		rc = commit_locked(cli, l);
+	meter_end(&cli->meter);
+	sealing_end(cli, l->o.name, l->o.lock_wait_ms, &sealing);
+	return rc;
+}
+
+/* Who commits at the same time may take what we sealed; our tag is for a layer of ours. */
+static int commit_until_ours(struct cli *cli, struct live_layer *l)
+{
+	int rc = commit_once(cli, l);
+
+	for (int i = 1; rc == -EALREADY && i < COMMIT_TRIES; i++)
+		rc = commit_once(cli, l);
+	return rc;
+}
+
+/* Above LIVE_DEPTH_MAX nothing more is sealed: what was written since comes with the next one. */
+int live_layer_commit(struct cli *cli, struct live_layer *l)
+{
+	int rc = commit_until_ours(cli, l);
+
+	if (rc == 0 && !l->o.dry_run && l->o.upto >= l->info.row.first + LIVE_DEPTH_MAX)
+		rc = commit_until_ours(cli, l);
+	return rc;
+}

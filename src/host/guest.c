@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Two locks.  RUNDIR/guests/.lock is held by who writes a record, from reading it until it is
+ * renamed into place: for moments.  RUNDIR/guests/NAME.lock is held by who works on the guest, for
+ * as long as that takes; it is removed with the record, so that who has locked it looks whether
+ * it still has that name.
+ */
+#include "src/host/guest.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store/base/clock.h"
+#include "store/base/io.h"
+#include "store/base/vec.h"
+
+#define FILE_LEN (GUEST_NAME_MAX + sizeof(".json.tmp"))
+#define HOLD_TRIES 100
+
+static const struct {
+	const char *name;
+	json_type type;
+} members[] = {
+	{"name", JSON_STRING}, {"hypervisor", JSON_STRING}, {"socket", JSON_STRING},
+	{"chroot", JSON_STRING}, {"agent", JSON_STRING}, {"agent_token_file", JSON_STRING},
+	{"live", JSON_STRING}, {"mount", JSON_STRING}, {"layer", JSON_STRING},
+	{"session", JSON_STRING}, {"pager", JSON_STRING}, {"backend", JSON_STRING},
+	{"pid", JSON_INTEGER}, {"command", JSON_ARRAY}, {"cwd", JSON_STRING},
+	{"log", JSON_STRING}, {"no_trace", JSON_TRUE}, {"created", JSON_INTEGER},
+};
+
+bool guest_name_ok(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len > GUEST_NAME_MAX || name[0] == '.' || name[0] == '-')
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
+			return false;
+	return true;
+}
+
+const char *guest_text(const json_t *record, const char *member)
+{
+	return json_string_value(json_object_get(record, member));
+}
+
+int guest_pid(const json_t *record)
+{
+	json_int_t pid = json_integer_value(json_object_get(record, "pid"));
+
+	if (pid <= 0 || pid > INT32_MAX || (kill((pid_t)pid, 0) < 0 && errno == ESRCH))
+		return 0;
+	return (int)pid;
+}
+
+/* ---- the directory ---- */
+
+static int check_owner(const char *what, const struct stat *st, struct err *err)
+{
+	if (st->st_uid != 0 && st->st_uid != geteuid())
+		return err_set(err, -EPERM, "%s is of user %u, neither root's nor ours", what,
+			       st->st_uid);
+	if (st->st_mode & 0022)
+		return err_set(err, -EPERM, "%s can be written by others", what);
+	return 0;
+}
+
+/* 0 and no directory where there is none. */
+static int open_dir(const char *rundir, int *ret, struct err *err)
+{
+	char path[PATH_MAX], what[PATH_MAX + 2];
+	struct stat st;
+	int rc, fd;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/guests", rundir) >= sizeof(path))
+		return err_set(err, -ENAMETOOLONG, "'%s' is too long", rundir);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0) {
+		rc = -errno;
+		*ret = -1;
+		return rc == -ENOENT ? 0 : err_sys(err, rc, "cannot open '%s'", path);
+	}
+	(void)snprintf(what, sizeof(what), "'%s'", path);
+	rc = fstat(fd, &st) < 0 ? -errno : check_owner(what, &st, err);
+	if (rc < 0)
+		close(fd);
+	else
+		*ret = fd;
+	return rc;
+}
+
+static int make_dir(const char *rundir, int *ret, struct err *err)
+{
+	char path[PATH_MAX];
+	int rc;
+
+	(void)snprintf(path, sizeof(path), "%s/guests", rundir);
+	rc = io_mkdirs(path, 0755, err);
+	if (rc == 0)
+		rc = open_dir(rundir, ret, err);
+	return rc == 0 && *ret < 0 ? err_set(err, -ENOENT, "'%s' is gone", path) : rc;
+}
+
+/* ---- reading ---- */
+
+static bool is_of(const json_t *value, json_type type)
+{
+	if (!value || json_is_null(value))
+		return true;
+	if (type == JSON_TRUE)
+		return json_is_boolean(value);
+	return json_typeof(value) == type;
+}
+
+static bool are_texts(const json_t *array)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(array, i, item)
+		if (!json_is_string(item))
+			return false;
+	return true;
+}
+
+static int check_record(const char *name, const json_t *record, struct err *err)
+{
+	const char *own = guest_text(record, "name");
+
+	if (!json_is_object(record))
+		return err_set(err, -EBADMSG, "the record of guest '%s' is no JSON object", name);
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+		if (!is_of(json_object_get(record, members[i].name), members[i].type))
+			return err_set(err, -EBADMSG, "the record of guest '%s' has a '%s' of the "
+				       "wrong type", name, members[i].name);
+	if (!are_texts(json_object_get(record, "command")))
+		return err_set(err, -EBADMSG, "the record of guest '%s' has a 'command' that is not "
+			       "of texts", name);
+	if (!own || strcmp(own, name) != 0)
+		return err_set(err, -EBADMSG, "the record of guest '%s' is another one's: '%s'",
+			       name, own ? own : "");
+	return 0;
+}
+
+static int decode(const char *name, const char *text, size_t len, json_t **ret, struct err *err)
+{
+	json_error_t why;
+	json_t *record = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+	int rc;
+
+	if (!record)
+		return err_set(err, -EBADMSG, "the record of guest '%s' is damaged: %s", name,
+			       why.text);
+	rc = check_record(name, record, err);
+	if (rc < 0)
+		json_decref(record);
+	else
+		*ret = record;
+	return rc;
+}
+
+static int open_record(int dirfd, const char *name, struct err *err)
+{
+	char file[FILE_LEN], what[GUEST_NAME_MAX + 32];
+	struct stat st;
+	int fd, rc;
+
+	(void)snprintf(file, sizeof(file), "%s.json", name);
+	(void)snprintf(what, sizeof(what), "the record of guest '%s'", name);
+	fd = openat(dirfd, file, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return err_set(err, -ENOENT, "there is no guest '%s'", name);
+	if (fd < 0 && errno == ELOOP)
+		return err_set(err, -EBADMSG, "%s is a symbolic link", what);
+	if (fd < 0)
+		return err_sys(err, -errno, "cannot open %s", what);
+	rc = fstat(fd, &st) < 0 ? -errno : 0;
+	if (rc == 0 && !S_ISREG(st.st_mode))
+		rc = err_set(err, -EBADMSG, "%s is no regular file", what);
+	if (rc == 0)
+		rc = check_owner(what, &st, err);
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+static int load(int dirfd, const char *name, json_t **ret, struct err *err)
+{
+	char *text = malloc(GUEST_RECORD_MAX + 1);
+	int fd = text ? open_record(dirfd, name, err) : err_set(err, -ENOMEM, "out of memory");
+	ssize_t got;
+	int rc;
+
+	if (fd < 0) {
+		free(text);
+		return fd;
+	}
+	got = io_pread(fd, text, GUEST_RECORD_MAX + 1, 0);
+	if (got < 0)
+		rc = err_sys(err, (int)got, "cannot read the record of guest '%s'", name);
+	else if (got > GUEST_RECORD_MAX)
+		rc = err_set(err, -EBADMSG, "the record of guest '%s' is too large", name);
+	else
+		rc = decode(name, text, (size_t)got, ret, err);
+	close(fd);
+	free(text);
+	return rc;
+}
+
+static int check_name(const char *name, struct err *err)
+{
+	return guest_name_ok(name) ? 0
+		: err_set(err, -EINVAL, "'%s' is no name for a guest", name);
+}
+
+int guest_load(const char *rundir, const char *name, json_t **ret, struct err *err)
+{
+	int dirfd, rc = check_name(name, err);
+
+	if (rc == 0)
+		rc = open_dir(rundir, &dirfd, err);
+	if (rc < 0)
+		return rc;
+	if (dirfd < 0)
+		return err_set(err, -ENOENT, "there is no guest '%s'", name);
+	rc = load(dirfd, name, ret, err);
+	close(dirfd);
+	return rc;
+}
+
+/* ---- all ---- */
+
+struct names {
+	VEC(char *) list;
+};
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int add_name(struct names *names, const char *file)
+{
+	size_t len = strlen(file);
+	char *name;
+
+	if (len < 6 || strcmp(file + len - 5, ".json") != 0)
+		return 0;
+	name = strndup(file, len - 5);
+	if (name && !guest_name_ok(name)) {
+		free(name);
+		return 0;
+	}
+	if (name && vec_push(&names->list, name) == 0)
+		return 0;
+	free(name);
+	return -ENOMEM;
+}
+
+static int list_names(int dirfd, struct names *names)
+{
+	int fd = dup(dirfd), rc = 0;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *d;
+
+	if (!dir) {
+		rc = -errno;
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	while (rc == 0 && (d = readdir(dir)))
+		rc = add_name(names, d->d_name);
+	closedir(dir);
+	if (names->list.n)
+		qsort(names->list.v, names->list.n, sizeof(char *), by_name);
+	return rc;
+}
+
+/* One that was removed meanwhile is not there. */
+static int see(int dirfd, const char *name, int (*fn)(void *, const struct guest_seen *),
+	       void *ctx)
+{
+	struct err why = {""};
+	struct guest_seen seen = {.name = name, .why = &why};
+	int rc;
+
+	seen.code = load(dirfd, name, &seen.record, &why);
+	if (seen.code == -ENOENT)
+		return 0;
+	rc = fn(ctx, &seen);
+	json_decref(seen.record);
+	return rc;
+}
+
+int guest_each(const char *rundir, int (*fn)(void *ctx, const struct guest_seen *seen), void *ctx,
+	       struct err *err)
+{
+	struct names names = {{0}};
+	int dirfd, rc = open_dir(rundir, &dirfd, err);
+
+	if (rc < 0 || dirfd < 0)
+		return rc;
+	rc = list_names(dirfd, &names);
+	if (rc < 0)
+		err_sys(err, rc, "cannot read '%s/guests'", rundir);
+	for (size_t i = 0; i < names.list.n; i++) {
+		if (rc == 0)
+			rc = see(dirfd, names.list.v[i], fn, ctx);
+		free(names.list.v[i]);
+	}
+	vec_fini(&names.list);
+	close(dirfd);
+	return rc;
+}
+
+/* ---- locks ---- */
+
+static int lock_until(int fd, uint64_t end)
+{
+	static const struct timespec pause = {.tv_nsec = 10 * 1000000L};
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		if (clock_ms() >= end)
+			return -EBUSY;
+		(void)nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+static int open_lock(int dirfd, const char *file)
+{
+	int fd = openat(dirfd, file,
+			O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* The directory's, for a write. */
+static int lock_dir(int dirfd, struct err *err)
+{
+	int fd = open_lock(dirfd, ".lock"), rc;
+
+	if (fd < 0)
+		return err_sys(err, fd, "cannot lock the records of guests");
+	rc = lock_until(fd, clock_ms() + GUEST_LOCK_MS);
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return err_sys(err, rc, "cannot lock the records of guests");
+}
+
+static bool is_named(int dirfd, const char *file, int fd)
+{
+	struct stat named, own;
+
+	return fstatat(dirfd, file, &named, AT_SYMLINK_NOFOLLOW) == 0 && fstat(fd, &own) == 0 &&
+	       named.st_ino == own.st_ino && named.st_dev == own.st_dev;
+}
+
+static int hold(int dirfd, const char *name, struct err *err)
+{
+	char file[FILE_LEN];
+	int fd, rc;
+
+	(void)snprintf(file, sizeof(file), "%s.lock", name);
+	for (int i = 0; i < HOLD_TRIES; i++) {
+		fd = open_lock(dirfd, file);
+		if (fd < 0)
+			return err_sys(err, fd, "cannot lock guest '%s'", name);
+		rc = lock_until(fd, 0);
+		if (rc == 0 && is_named(dirfd, file, fd))
+			return fd;
+		close(fd);
+		if (rc < 0)
+			break;
+	}
+	return err_set(err, -EBUSY, "another lamina works on guest '%s'", name);
+}
+
+int guest_hold(const char *rundir, const char *name, struct err *err)
+{
+	int dirfd, rc = check_name(name, err);
+
+	if (rc == 0)
+		rc = make_dir(rundir, &dirfd, err);
+	if (rc < 0)
+		return rc;
+	rc = hold(dirfd, name, err);
+	close(dirfd);
+	return rc;
+}
+
+/* ---- writing ---- */
+
+static int begin(const char *rundir, const char *name, int *ret_dir, int *ret_lock, struct err *err)
+{
+	int rc = check_name(name, err);
+
+	if (rc == 0)
+		rc = make_dir(rundir, ret_dir, err);
+	if (rc < 0)
+		return rc;
+	*ret_lock = lock_dir(*ret_dir, err);
+	if (*ret_lock < 0)
+		close(*ret_dir);
+	return *ret_lock < 0 ? *ret_lock : 0;
+}
+
+/* What is to be written on: what is there, or nothing. */
+static int base_of(int dirfd, const char *name, enum guest_write how, json_t **ret, struct err *err)
+{
+	json_t *old = NULL;
+	int rc = how == GUEST_REPLACE ? -ENOENT : load(dirfd, name, &old, err);
+
+	if (how == GUEST_UPDATE || (rc < 0 && rc != -ENOENT)) {
+		*ret = old;
+		return rc;
+	}
+	json_decref(old);
+	if (rc == 0)
+		return err_set(err, -EEXIST, "there is a guest '%s' already", name);
+	*ret = json_object();
+	return *ret ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
+static int store(int dirfd, const char *name, const json_t *record, struct err *err)
+{
+	char file[FILE_LEN], *text = json_dumps(record, JSON_INDENT(2));
+	mode_t mask = umask(022);
+	int rc = text ? 0 : -ENOMEM;
+
+	(void)snprintf(file, sizeof(file), "%s.json", name);
+	if (rc == 0 && strlen(text) > GUEST_RECORD_MAX)
+		rc = -EFBIG;
+	if (rc == 0)
+		rc = io_replace_file(dirfd, file, text, strlen(text));
+	(void)umask(mask);
+	free(text);
+	return rc < 0 ? err_sys(err, rc, "cannot write the record of guest '%s'", name) : 0;
+}
+
+static int write_on(int dirfd, const char *name, const json_t *changes, enum guest_write how,
+		    struct err *err)
+{
+	json_t *record = NULL;
+	int rc = base_of(dirfd, name, how, &record, err);
+
+	if (rc < 0)
+		return rc;
+	if (json_object_set_new(record, "name", json_string(name)) < 0 ||
+	    json_object_update(record, (json_t *)changes) < 0)
+		rc = err_set(err, -ENOMEM, "out of memory");
+	if (rc == 0)
+		rc = check_record(name, record, err);
+	if (rc == 0)
+		rc = store(dirfd, name, record, err);
+	json_decref(record);
+	return rc;
+}
+
+int guest_write(const char *rundir, const char *name, const json_t *changes, enum guest_write how,
+		struct err *err)
+{
+	int dirfd, lock, rc = begin(rundir, name, &dirfd, &lock, err);
+
+	if (rc < 0)
+		return rc;
+	rc = write_on(dirfd, name, changes, how, err);
+	close(lock);
+	close(dirfd);
+	return rc;
+}
+
+int guest_remove(const char *rundir, const char *name, struct err *err)
+{
+	char file[FILE_LEN];
+	int dirfd, lock, rc = begin(rundir, name, &dirfd, &lock, err);
+
+	if (rc < 0)
+		return rc;
+	(void)snprintf(file, sizeof(file), "%s.json", name);
+	if (unlinkat(dirfd, file, 0) < 0)
+		rc = errno == ENOENT ? err_set(err, -ENOENT, "there is no guest '%s'", name)
+				     : err_sys(err, -errno, "cannot remove guest '%s'", name);
+	(void)snprintf(file, sizeof(file), "%s.lock", name);
+	if (rc == 0)
+		(void)unlinkat(dirfd, file, 0);
+	close(lock);
+	close(dirfd);
+	return rc;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * guest: what is known of a guest that runs, under one name: RUNDIR/guests/NAME.json.
+ *
+ * A record is a JSON object.  Those who write it keep members that they do not know.  What is
+ * read is checked: a regular file of root's or ours that nobody else may write, at most
+ * GUEST_RECORD_MAX bytes, whose known members are of their type or null; a member that is not there
+ * is null too.  From any thread.
+ *
+ *	name			the file's
+ *	hypervisor, socket	"firecracker" or "qemu"; its API or QMP
+ *	chroot			its jail
+ *	agent, agent_token_file	address.h
+ *	live, mount		MOUNT/live/LIVE has its images
+ *	layer			the id of what it began as, or was last committed as
+ *	session, pager		the session's id; that pager's socket
+ *	backend			"uffd" or "file"
+ *	pid			of the hypervisor
+ *	command, cwd, log	what resume started, where, and the file of its output
+ *	no_trace		it was resumed without a trace
+ *	created			seconds since 1970
+ */
+#ifndef LAMINA_HOST_GUEST_H
+#define LAMINA_HOST_GUEST_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "store/base/err.h"
+
+#define GUEST_NAME_MAX 63u		/* [A-Za-z0-9._-], not first a dot: a live image's, a session's */
+#define GUEST_RECORD_MAX (64u << 10)	/* bytes */
+#define GUEST_LOCK_MS 5000		/* that a writer waits for another */
+
+bool guest_name_ok(const char *name);
+
+/*
+ * `rundir` is [pager] runtime_dir.  -ENOENT: there is no such guest; -EBADMSG: what is there is no
+ * record; -EPERM: it is another one's file; -EINVAL: that is no name.
+ */
+int guest_load(const char *rundir, const char *name, json_t **ret, struct err *err);
+
+/* A member's text; NULL: it is null or not there. */
+const char *guest_text(const json_t *record, const char *member);
+/* Its pid if that is a process that lives, else 0. */
+int guest_pid(const json_t *record);
+
+/*
+ * All of them by name, until `fn` returns non-zero: that.  One that cannot be read has record
+ * NULL, and `code` and `why` of guest_load().
+ */
+struct guest_seen {
+	const char *name;
+	json_t *record;		/* borrowed */
+	int code;
+	const struct err *why;
+};
+int guest_each(const char *rundir, int (*fn)(void *ctx, const struct guest_seen *seen), void *ctx,
+	       struct err *err);
+
+/*
+ * Writes, under the directory's lock and as a whole.  `members` are borrowed; they are set in
+ * what is there, where one that is null is set to null.
+ */
+enum guest_write {
+	GUEST_CREATE,		/* -EEXIST: there is one */
+	GUEST_UPDATE,		/* -ENOENT: there is none */
+	GUEST_REPLACE,		/* what was there goes, whatever it was */
+};
+int guest_write(const char *rundir, const char *name, const json_t *members, enum guest_write how,
+		struct err *err);
+int guest_remove(const char *rundir, const char *name, struct err *err);
+
+/*
+ * So that one works on a guest at a time: a descriptor, whose close (or our end) lets go.
+ * -EBUSY: somebody else does.  There need be no record.
+ */
+int guest_hold(const char *rundir, const char *name, struct err *err);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * pause-sync: has what was written to the files of a live image, through whatever cache or
+ * mapping, arrive at the daemon that serves them, before that one seals it.
+ *
+ * The files are opened while the guest still runs; then one fsync(2) of each is all there is to
+ * be waited for, and they go out at once.
+ *
+ * A child does it (aside.h): the daemon may be stopped.
+ */
+#ifndef LAMINA_HOST_PAUSE_SYNC_H
+#define LAMINA_HOST_PAUSE_SYNC_H
+
+#include <stdint.h>
+
+#include "store/base/aside.h"
+#include "store/base/err.h"
+
+#define PAUSE_SYNC_FILES_MAX 64u
+
+/*
+ * Opens the files of `dir`.  `end_ms` is clock_ms()'s; `stopped` (or NULL) as aside.h.  -ENOENT: there
+ * is no such directory; -ETIMEDOUT: the mount does not answer.
+ */
+int pause_sync_begin(const char *dir, uint64_t end_ms, bool (*stopped)(void), struct aside *ret,
+		     struct err *err);
+/* Once; then aside_end(). */
+int pause_sync_run(const struct aside *aside, uint64_t end_ms, bool (*stopped)(void),
+		   struct err *err);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * pause: the pipeline that makes a layer of a guest that runs:
+ *
+ *	freeze, collapse, reclaim, drain	each if it is asked for; what fails is told
+ *	pause, snapshot, sync, commit		what fails ends it
+ *	resume, resumed				always, but for a guest that is to be left paused
+ *
+ * What the agent and the hypervisor can do is asked anew each time.  Whatever happens after the
+ * pause was asked for, the guest is told to go on, but if it was paused when we came; whatever
+ * happens after a freeze, what is frozen is thawed.  Being told to stop ends the steps, not these two.
+ *
+ * One at a time in a process; one thread.
+ */
+#ifndef LAMINA_HOST_PAUSE_H
+#define LAMINA_HOST_PAUSE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "src/host/hyper.h"
+#include "src/host/pause-settings.h"
+#include "store/base/err.h"
+
+#define PAUSE_FILES_MS 10000		/* for opening the files of the live image */
+#define PAUSE_UNDO_MS 30000		/* for each try at letting the guest go on */
+#define PAUSE_UNDO_TRIES 3
+
+enum pause_id {
+	PAUSE_FREEZE,
+	PAUSE_COLLAPSE,
+	PAUSE_RECLAIM,
+	PAUSE_DRAIN,
+	PAUSE_PAUSE,
+	PAUSE_SNAPSHOT,
+	PAUSE_SYNC,		/* what was written is with the daemon of the mount */
+	PAUSE_COMMIT,
+	PAUSE_RESUME,
+	PAUSE_RESUMED,		/* the agent is told: it thaws and sets the clock */
+	PAUSE_NSTEPS
+};
+
+enum pause_outcome {
+	PAUSE_SKIPPED,		/* not asked for, or not come to */
+	PAUSE_PLANNED,		/* of a dry run: it would be done */
+	PAUSE_DONE,
+	PAUSE_FAILED,
+	PAUSE_UNSUPPORTED,	/* the agent or the hypervisor has it not */
+	PAUSE_TIMEOUT,
+	PAUSE_KILLED,		/* a part of it was, at its cap */
+};
+
+struct pause_plan {
+	const struct pause_settings *settings;
+	const char *hypervisor;		/* hyper_open() */
+	const char *socket;
+	const char *chroot;		/* or NULL */
+	const char *agent;		/* address.h; NULL: none */
+	const char *token_file;		/* or NULL */
+	const char *dir;		/* MOUNT/live/LIVE */
+	bool full;			/* hyper.h */
+	bool dry_run;			/* looks and asks, and does nothing */
+
+	/*
+	 * Makes the layer.  `frozen`: what is to be the attribute of that name, or NULL.  *ret
+	 * describes it, and is not looked into.
+	 */
+	int (*commit)(void *ctx, const char *frozen, json_t **ret, struct err *err);
+	void (*begins)(void *ctx, enum pause_id id);	/* or NULL; a step does */
+	bool (*stopped)(void);				/* or NULL; asked ten times a second */
+	void *ctx;
+};
+
+struct pause_step {
+	enum pause_outcome outcome;
+	double seconds;
+	json_t *detail;		/* or NULL: the agent's answer, ... */
+	char error[512];	/* "": none; also why it was skipped, if not for lack of a wish */
+};
+
+enum pause_state {
+	PAUSE_STATE_RUNNING,
+	PAUSE_STATE_PAUSED,
+	PAUSE_STATE_UNKNOWN,	/* it was told to go on, and nobody says that it does */
+};
+
+struct pause_report {
+	struct pause_step step[PAUSE_NSTEPS];
+	enum pause_state state;	/* how the guest was left */
+	bool was_paused;	/* when we came */
+	double paused_seconds;	/* from asking for the pause until it went on */
+	double seconds;
+	json_t *frozen;		/* array: what is frozen in the snapshot */
+	json_t *commit;		/* what the callback gave, or NULL */
+	json_t *warnings;	/* array of sentences */
+};
+
+extern const char *const pause_names[PAUSE_NSTEPS];
+const char *pause_outcome_name(enum pause_outcome outcome);
+const char *pause_state_name(enum pause_state state);
+
+/*
+ * `ret` is filled in any case, for pause_report_fini().  The error is that of the first step
+ * that ended it: -ECANCELED: we were told to stop; -ETIMEDOUT; and if all went well that of the
+ * resume, with the guest not running.
+ */
+int pause_run(const struct pause_plan *plan, struct pause_report *ret, struct err *err);
+void pause_report_fini(struct pause_report *report);
+/* An array of {step, result, seconds, error, detail}; NULL: out of memory. */
+json_t *pause_report_steps(const struct pause_report *report);
+
+/*
+ * Lets a guest go on that was left paused, and tells its agent (if there is one).  Its steps
+ * `resume` and `resumed` are filled in.
+ */
+int pause_go_on(const struct pause_plan *plan, struct pause_report *ret, struct err *err);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "src/rpc/address.h"
+
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <linux/vm_sockets.h>
+
+#define BACKLOG 64
+
+/* ---- unix sockets ---- */
+
+/*
+ * Nobody is bound to it: ECONNREFUSED.  It is asked with a socket of another type: a
+ * connection would be taken for a client's by whoever waits there.
+ */
+static bool is_dead(const struct sockaddr_un *addr)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool dead = fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 &&
+		    errno == ECONNREFUSED;
+
+	if (fd >= 0)
+		close(fd);
+	return dead;
+}
+
+static int clear_place(const struct sockaddr_un *addr, struct err *err)
+{
+	const char *path = addr->sun_path;
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : err_sys(err, -errno, "cannot listen on '%s'", path);
+	if (!S_ISSOCK(st.st_mode))
+		return err_set(err, -EEXIST, "cannot listen on '%s': it is there and no socket",
+			       path);
+	if (!is_dead(addr))
+		return err_set(err, -EADDRINUSE, "somebody listens on '%s' already", path);
+	return unlink(path) < 0 && errno != ENOENT ?
+		err_sys(err, -errno, "cannot remove '%s'", path) : 0;
+}
+
+/* Until listen() nobody gets in, whatever the mode is. */
+static int listen_unix(int fd, const struct address *a, unsigned mode, struct err *err)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int rc;
+
+	strcpy(addr.sun_path, a->path);
+	rc = clear_place(&addr, err);
+	if (rc < 0)
+		return rc;
+	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return err_sys(err, -errno, "cannot listen on '%s'", a->path);
+	if (chmod(a->path, mode) == 0 && listen(fd, BACKLOG) == 0)
+		return 0;
+	rc = err_sys(err, -errno, "cannot listen on '%s'", a->path);
+	(void)unlink(a->path);
+	return rc;
+}
+
+/* ---- the others ---- */
+
+static int bind_and_listen(int fd, const struct sockaddr *addr, socklen_t len,
+			   const struct address *a, struct err *err)
+{
+	char text[ADDRESS_TEXT_SIZE];
+	int on = 1;
+
+	if (addr->sa_family != AF_VSOCK)
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, addr, len) == 0 && listen(fd, BACKLOG) == 0)
+		return 0;
+	address_format(a, text);
+	return errno == EADDRINUSE ?
+		err_set(err, -EADDRINUSE, "somebody listens on '%s' already", text) :
+		err_sys(err, -errno, "cannot listen on '%s'", text);
+}
+
+static int listen_vsock(int fd, const struct address *a, struct err *err)
+{
+	struct sockaddr_vm addr = {
+		.svm_family = AF_VSOCK,
+		.svm_cid = a->cid,
+		.svm_port = a->port ? a->port : VMADDR_PORT_ANY,
+	};
+
+	return bind_and_listen(fd, (const struct sockaddr *)&addr, sizeof(addr), a, err);
+}
+
+/* No names: in a static program the libc looks those up by libraries that may not be there. */
+static int find_local(const struct address *a, struct addrinfo **ret, struct err *err)
+{
+	const struct addrinfo hints = {
+		.ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV,
+		.ai_socktype = SOCK_STREAM,
+	};
+	char port[16];
+	int rc;
+
+	(void)snprintf(port, sizeof(port), "%u", a->port);
+	rc = getaddrinfo(a->host, port, &hints, ret);
+	if (rc == EAI_MEMORY)
+		return err_sys(err, -ENOMEM, "cannot listen on '%s'", a->host);
+	return rc ? err_set(err, -EINVAL, "cannot listen on '%s': it is no IP address", a->host) :
+		0;
+}
+
+static int listen_tcp(const struct address *a, struct err *err)
+{
+	struct addrinfo *found;
+	int rc = find_local(a, &found, err), fd;
+
+	if (rc < 0)
+		return rc;
+	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	rc = fd < 0 ? err_sys(err, -errno, "cannot make a socket") :
+		bind_and_listen(fd, found->ai_addr, found->ai_addrlen, a, err);
+	freeaddrinfo(found);
+	if (rc == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+int address_listen(const struct address *a, unsigned mode, struct err *err)
+{
+	int fd, rc;
+
+	if (a->kind == ADDRESS_HYBRID)
+		return err_set(err, -EINVAL, "nobody can listen on a 'hybrid' address");
+	if (a->kind == ADDRESS_TCP)
+		return listen_tcp(a, err);
+	fd = socket(a->kind == ADDRESS_UNIX ? AF_UNIX : AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return a->kind == ADDRESS_VSOCK ?
+			err_sys(err, -errno, "cannot make a vsock socket") :
+			err_sys(err, -errno, "cannot make a socket");
+	rc = a->kind == ADDRESS_UNIX ? listen_unix(fd, a, mode, err) : listen_vsock(fd, a, err);
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return rc;
+}

@@ -1,0 +1,108 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# lamina guest provision on an image: mounted nowhere, whole afterwards, and only if nobody uses it.
+. "$(dirname "$0")/../lib.sh"
+requires root loop mount jq mkfs.ext4 e2fsck debugfs
+agent=$buildroot/src/lamina
+
+provision() { # ARGUMENT...
+	lamina guest provision "$@" --agent "$agent"
+}
+refused() { # DESCRIPTION STATUS SENTENCE ARGUMENT...
+	local what=$1 status=$2 sentence=$3
+	shift 3
+	exits "$what" "$status" provision "$@"
+	like "... is said" "$(head -n 1 err)" "$sentence"
+}
+free() { # nothing of it is left
+	! losetup -a | grep -qF "$T/" && ! grep -q "$T/i" /proc/mounts
+}
+new_image() {
+	truncate -s 192M image
+	mkfs.ext4 -q -F -d root image
+}
+
+mkdir -p root/etc root/usr/lib/systemd/system
+cp "$agent" root/usr/plain
+new_image
+cp --sparse=always image pristine
+ok "an image is provisioned" provision image --json
+is "with what it says" "$(jq -c '[.root, .changes, .done]' out)" '["image",7,true]'
+ok "no device or mount is left" free
+ok "its file system is whole" e2fsck -fn image
+debugfs -R "cat /etc/sysctl.d/90-lamina.conf" image 2>/dev/null >sysctl
+is "the files are there" "$(tail -n 1 sysctl)" vm.compaction_proactiveness=0
+debugfs -R "dump /usr/local/sbin/lamina-agent back" image 2>/dev/null
+same "and whole" back "$agent"
+cp --sparse=always image before
+ok "again" provision image --json
+is "there is nothing to do" "$(jq .changes out)" 0
+ok "a check" provision image --check
+ok "a dry run" provision image --dry-run --journal 8M
+exits "a check that finds something" 1 provision image --check --journal 8M
+cp --sparse=always image looked
+ok "to look writes nothing" provision image --check
+same "not a byte" image looked
+ok "reverted" lamina guest provision image --revert
+ok "its file system is whole" e2fsck -fn image
+debugfs -R "ls -p /etc" image 2>/dev/null | grep -v lost+found | cut -d/ -f6 | sort >names
+is "nothing of ours is in it" "$(grep -v '^\.*$' names)" ""
+
+# --- in use ---
+
+exec 9<>image
+refused "one that somebody has open" 4 "'image' is open elsewhere: it is mounted, or a guest runs on it" image
+exec 9<&-
+loop=$(losetup -f --show image)
+at_exit "losetup -d $loop"
+refused "one with a loop device" 4 "'image' is open elsewhere" image
+losetup -d "$loop"
+ok "and when that is gone" within 20 provision image --dry-run
+
+# --- as a guest that was not shut down leaves it ---
+
+mkdir mnt
+cp --sparse=always pristine dirty.whole
+mount -o loop dirty.whole mnt
+at_exit "umount $T/mnt"
+echo x >mnt/etc/x
+sync -f mnt/etc/x
+cp --sparse=always dirty.whole dirty
+umount mnt
+refused "one that was not unmounted" 4 "was not unmounted: it may be that of a paused guest" dirty
+cp --sparse=always dirty dirty.before
+ok "may be looked at" provision dirty --dry-run
+same "which does not replay its journal" dirty dirty.before
+ok "and is taken with force" provision dirty --force
+ok "it is whole" e2fsck -fn dirty
+debugfs -R "cat /etc/x" dirty 2>/dev/null >x
+is "with all that was written" "$(cat x)" x
+
+# --- what it is not ---
+
+truncate -s 4M zeros
+refused "no file system" 1 "'zeros' is no image of ext4: mount it, and give the directory" zeros
+printf '\125\252' | dd of=zeros bs=1 seek=510 conv=notrunc status=none
+refused "partitions" 1 "'zeros' has partitions" zeros
+: >nothing
+refused "an empty file" 1 "'nothing' is no image of ext4" nothing
+refused "a device" 1 "'/dev/null' is neither a directory nor an image" /dev/null
+cp --sparse=always pristine errors
+debugfs -w -R "ssv state 2" errors 2>/dev/null
+refused "one with errors" 1 "has errors: run e2fsck first" errors
+cp --sparse=always pristine bad
+debugfs -w -R "ssv inodes_per_group 0" bad 2>/dev/null
+refused "one that the kernel refuses" 1 "cannot mount 'bad'" bad
+ok "nothing is left of it" free
+truncate -s 8M small
+mkdir -p tiny/etc tiny/usr
+mkfs.ext4 -q -F -d tiny small
+head -c 7M /dev/zero >fill
+{ printf '\177ELF'; cat fill; } >big
+exits "one that is too small" 1 lamina guest provision small --agent big
+like "is said" "$(cat err)" "No space left on device"
+ok "it is whole" e2fsck -fn small
+ok "and can be reverted" lamina guest provision small --revert
+is "wholly" "$(debugfs -R 'ls -p /etc' small 2>/dev/null | grep -c lamina)" 0
+ok "no device or mount is left at the end" free
+done_testing

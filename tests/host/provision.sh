@@ -1,0 +1,190 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# lamina guest provision: what is in the files, and that a revert leaves none of it.
+. "$(dirname "$0")/../lib.sh"
+requires jq
+agent=$buildroot/src/lamina
+
+provision() { # ARGUMENT...
+	lamina guest provision root --agent "$agent" "$@"
+}
+refused() { # DESCRIPTION STATUS SENTENCE ARGUMENT...
+	local what=$1 status=$2 sentence=$3
+	shift 3
+	exits "$what" "$status" provision "$@"
+	is "... and says why" "$(head -n 1 err)" "lamina: $sentence"
+}
+tree() { # everything there is, but for times
+	(cd root && find . -printf '%p %y %m %l\n' | sort && find . -type f -exec cksum {} + | sort)
+}
+action() { # FILE: of the last --json
+	jq -r --arg f "$1" '.actions[] | select(.file == $f) | .action' out
+}
+new_root() {
+	rm -rf root
+	mkdir -p root/etc/sysctl.d root/usr/lib/systemd/system root/usr/local/sbin
+	printf '# UNCONFIGURED FSTAB\n' >root/etc/fstab
+	chmod 700 root/etc/sysctl.d
+	tree >before
+}
+
+# --- the files, whole ---
+
+new_root
+ok "a directory is provisioned" provision --json
+is "with what it says" "$(jq -c '[.root, .changes, .conflicts, .done, .notes, ([.actions[].action] | unique)]' out)" \
+	'["root",7,0,true,[],["create"]]'
+same "the agent" root/usr/local/sbin/lamina-agent "$agent"
+is "to be run" "$(stat -c %a root/usr/local/sbin/lamina-agent)" 755
+cat >want <<'END'
+# Written by lamina guest provision; lamina-guest(1) says why.
+[Journal]
+Storage=none
+ForwardToSyslog=no
+ForwardToKMsg=yes
+MaxLevelKMsg=warning
+MaxLevelConsole=warning
+END
+same "journald's" root/etc/systemd/journald.conf.d/90-lamina.conf want
+cat >want <<'END'
+# Written by lamina guest provision; lamina-guest(1) says why.
+vm.compaction_proactiveness=0
+END
+same "sysctl's" root/etc/sysctl.d/90-lamina.conf want
+is "for systemd to read" "$(stat -c %a root/etc/sysctl.d/90-lamina.conf)" 644
+unit=root/etc/systemd/system/lamina-agent.service
+is "the agent's unit starts it" "$(grep ^ExecStart= $unit)" \
+	"ExecStart=/usr/local/sbin/lamina-agent --listen vsock:any:1052"
+is "without its lines in the journal" "$(grep ^StandardOutput= $unit)" StandardOutput=null
+is "and is wanted" "$(readlink root/etc/systemd/system/multi-user.target.wants/lamina-agent.service)" \
+	/etc/systemd/system/lamina-agent.service
+is "the root is made to discard" "$(grep ^ExecStart= root/etc/systemd/system/lamina-discard.service)" \
+	'ExecStart=-/bin/mount -o remount,discard /'
+is "always" "$(readlink root/etc/systemd/system/local-fs.target.wants/lamina-discard.service)" \
+	/etc/systemd/system/lamina-discard.service
+if has systemd-analyze; then
+	ok "systemd has nothing against the units" systemd-analyze verify --man=no --root="$T/root" \
+		lamina-discard.service
+else
+	skip "no systemd-analyze"
+fi
+
+# --- again ---
+
+tree >after
+touch -d @1000000000 marked
+find root -exec touch -h -r marked {} +
+ok "again" provision --json
+is "there is nothing to do" "$(jq -c '[.changes, .conflicts, ([.actions[].action] | unique)]' out)" '[0,0,["same"]]'
+is "nothing is written" "$(find root -newer marked | wc -l)" 0
+ok "a check agrees" provision --check
+is "and prints it" "$(tail -n +2 out | awk '{print $1}' | sort -u)" same
+ok "the journal may be kept" provision --journal 8M --json
+is "which changes one file" "$(action /etc/systemd/journald.conf.d/90-lamina.conf) $(jq .changes out)" "change 1"
+cat >want <<'END'
+# Written by lamina guest provision; lamina-guest(1) says why.
+[Journal]
+Storage=persistent
+SystemMaxUse=8M
+ForwardToSyslog=no
+ForwardToKMsg=yes
+MaxLevelKMsg=warning
+MaxLevelConsole=warning
+END
+same "as it says" root/etc/systemd/journald.conf.d/90-lamina.conf want
+refused "a check does not agree" 1 "cannot provision the guest: 1 file is not as wanted" --check
+ok "a dry run" provision --dry-run
+like "says what it would do" "$(tr -s ' ' <out)" "change /etc/systemd/journald.conf.d/90-lamina.conf"
+same "and does not" root/etc/systemd/journald.conf.d/90-lamina.conf want
+ok "back" provision --journal none
+is "it is as it was" "$(tree)" "$(cat after)"
+
+# --- a token, another address ---
+
+(umask 022 && echo secret >token)
+ok "over TCP" provision --listen tcp:0.0.0.0:1052 --agent-token token
+is "the unit says so" "$(grep ^ExecStart= $unit)" \
+	"ExecStart=/usr/local/sbin/lamina-agent --listen tcp:0.0.0.0:1052 --token-file /etc/lamina/agent-token"
+same "the token is there" root/etc/lamina/agent-token token
+is "for root only" "$(stat -c %a root/etc/lamina/agent-token)" 600
+chmod 644 root/etc/lamina/agent-token
+ok "which is seen to" provision --listen tcp:0.0.0.0:1052 --agent-token token
+is "again" "$(stat -c %a root/etc/lamina/agent-token)" 600
+ok "without it" provision
+is "it goes" "$(tree)" "$(cat after)"
+ok "without an agent" lamina guest provision root --no-agent
+is "that goes, too" "$(find root -name '*lamina-agent*')" ""
+ok "reverted" lamina guest provision root --revert --json
+is "with what it says" "$(jq -c '[.changes, ([.actions[].action] | unique)]' out)" '[4,["remove"]]'
+is "all is as before" "$(tree)" "$(cat before)"
+ok "twice" lamina guest provision root --revert
+is "for nothing" "$(cat out)" ""
+
+# --- init_on_free ---
+
+ok "init_on_free without GRUB" provision --init-on-free
+like "is for whoever starts the guest" "$(cat err)" "add init_on_free=1 to the kernel's command line where"
+mkdir -p root/etc/default
+: >root/etc/default/grub
+tree >with_grub
+ok "with GRUB" provision --init-on-free
+like "it is for update-grub" "$(cat err)" "run update-grub in the guest"
+is "what it reads" "$(bash -c 'GRUB_CMDLINE_LINUX=quiet; . root/etc/default/grub.d/lamina.cfg; echo "$GRUB_CMDLINE_LINUX"')" \
+	"quiet init_on_free=1"
+ok "without" provision
+ok "it is gone" test ! -e root/etc/default/grub.d
+provision --revert >out
+rm -rf root/etc/default
+is "as before" "$(tree)" "$(cat before)"
+
+# --- somebody else's ---
+
+printf '[Journal]\nStorage=volatile\n' >mine
+mkdir -p root/etc/systemd/journald.conf.d
+cp mine root/etc/systemd/journald.conf.d/90-lamina.conf
+refused "a file of somebody else's" 1 "cannot provision the guest: 1 file is there that lamina has not written, \
+or somebody has changed since: nothing is changed without --force"
+like "it is told which" "$(cat out)" "conflict +/etc/systemd/journald.conf.d/90-lamina.conf"
+is "it is as it was" "$(cat root/etc/systemd/journald.conf.d/90-lamina.conf)" "$(cat mine)"
+is "nothing else is there" "$(find root -name '*lamina*')" root/etc/systemd/journald.conf.d/90-lamina.conf
+ok "with force" provision --force
+like "it is replaced" "$(cat root/etc/systemd/journald.conf.d/90-lamina.conf)" Storage=none
+echo "# mine" >>$unit
+ok "what was changed since" provision --revert
+is "is left" "$(tail -n 1 $unit)" "# mine"
+like "which is said" "$(cat err)" "1 file was changed by somebody else and left"
+is "all else goes" "$(find root -name '*lamina*')" $unit
+
+# --- no way out ---
+
+new_root
+mkdir outside
+rmdir root/etc/sysctl.d
+ln -s "$T/outside" root/etc/sysctl.d
+exits "a link out of the root" 1 provision
+is "leads nowhere" "$(ls outside)" ""
+rm root/etc/sysctl.d
+mkdir root/usr/etc-of-vendor
+mkdir root/etc/real
+ln -s /etc/real root/etc/sysctl.d
+ok "a whole link inside of it" provision
+ok "is followed as in the guest" test -f root/etc/real/90-lamina.conf
+ok "also back" provision --revert
+is "all is gone" "$(find root -name '*lamina*')" ""
+
+# --- refusals ---
+
+mkdir empty
+exits "no root" 1 lamina guest provision empty --no-agent
+like "is said" "$(cat err)" "'empty' is no root of a system: it has no directory 'etc'"
+exits "none at all" 1 lamina guest provision nix --no-agent
+refused "no program" 1 "cannot provision the guest: '$T/mine' is no program of Linux" --agent "$T/mine"
+refused "TCP without a token" 1 "cannot provision the guest: an agent that listens at TCP needs a token" \
+	--listen tcp:0.0.0.0:1
+refused "words that do not go together" 2 "--check goes without --revert and --dry-run" --check --revert
+exits "nor these" 2 provision --no-agent
+exits "no root named" 2 lamina guest provision
+rm -rf root/usr/lib/systemd
+ok "without systemd" provision --dry-run
+like "it is said" "$(cat err)" "there is no systemd in it"
+done_testing
