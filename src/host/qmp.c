@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One JSON text a line, both ways.  What was received and is not yet a whole line stays in `buf`
+ * between two calls, so that an answer which comes too late is found by the next call, and
+ * skipped there by its id.
+ */
+#include "src/host/qmp.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "src/rpc/http.h"
+#include "store/base/clock.h"
+
+#define ASK_STOPPED_MS 50
+#define CONNECT_SLICE_MS 50
+#define FIRST_BUF 16384
+#define UNDO_MS 2000
+
+struct qmp {
+	const struct hyper_target *to;
+	int fd;
+	pid_t pid;
+	json_int_t id;		/* of the last command */
+	bool undoing;		/* to->stopped is not asked */
+	char version[64];
+	char *buf;
+	size_t len, size;
+	size_t looked;		/* bytes of buf that are known to hold no newline */
+};
+
+static uint64_t deadline(const struct qmp *q)
+{
+	int ms = q->to->timeout_ms > 0 ? q->to->timeout_ms : QMP_TIMEOUT_MS;
+
+	return clock_ms() + (uint64_t)(q->undoing ? UNDO_MS : ms);
+}
+
+static bool stopped(const struct qmp *q)
+{
+	return !q->undoing && q->to->stopped && q->to->stopped();
+}
+
+static int fail(const struct qmp *q, int rc, struct err *err)
+{
+	const char *name = q->to->socket;
+
+	switch (rc) {
+	case -ECANCELED:
+		return err_set(err, rc, "stopped while QEMU at '%s' was asked", name);
+	case -ETIMEDOUT:
+		return err_set(err, rc, "QEMU at '%s' gave no answer in time", name);
+	case -ECONNRESET:
+	case -EPIPE:
+		return err_set(err, -ECONNRESET, "QEMU at '%s' ended the connection", name);
+	case -EBADMSG:
+		return err_set(err, rc, "what answers at '%s' does not speak QMP", name);
+	default:
+		return err_sys(err, rc, "cannot speak to QEMU at '%s'", name);
+	}
+}
+
+int qmp_rest(const struct qmp *q, int ms, int fd, short events)
+{
+	uint64_t end = clock_ms() + (uint64_t)ms;
+	struct pollfd p = {.fd = fd, .events = events};
+
+	for (;;) {
+		uint64_t now = clock_ms(), left = end > now ? end - now : 0;
+		int got;
+
+		if (stopped(q))
+			return -ECANCELED;
+		got = poll(&p, 1, left > ASK_STOPPED_MS ? ASK_STOPPED_MS : (int)left);
+		if (got > 0)
+			return 1;
+		if (got < 0 && errno != EINTR)
+			return -errno;
+		if (left == 0)
+			return 0;
+	}
+}
+
+static int await(const struct qmp *q, short events, uint64_t end)
+{
+	uint64_t now = clock_ms();
+	int rc = qmp_rest(q, end > now ? (int)(end - now) : 0, q->fd, events);
+
+	return rc == 0 ? -ETIMEDOUT : rc;
+}
+
+/* ---- lines ---- */
+
+static int grow(struct qmp *q)
+{
+	size_t size = q->size ? q->size * 2 : FIRST_BUF;
+	char *buf;
+
+	if (q->len < q->size)
+		return 0;
+	if (q->len >= QMP_MAX_LINE)
+		return -EBADMSG;
+	buf = realloc(q->buf, size);
+	if (!buf)
+		return -ENOMEM;
+	q->buf = buf;
+	q->size = size;
+	return 0;
+}
+
+static int receive(struct qmp *q, uint64_t end)
+{
+	ssize_t got;
+	int rc = grow(q);
+
+	while (rc >= 0) {
+		got = recv(q->fd, q->buf + q->len, q->size - q->len, MSG_DONTWAIT);
+		if (got == 0)
+			return -ECONNRESET;
+		if (got > 0) {
+			q->len += (size_t)got;
+			return 0;
+		}
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+		rc = await(q, POLLIN, end);
+	}
+	return rc;
+}
+
+static void drop(struct qmp *q, size_t len)
+{
+	q->len -= len;
+	memmove(q->buf, q->buf + len, q->len);
+	q->looked = 0;
+}
+
+/* The next message; it is taken out of the buffer. */
+static int next_message(struct qmp *q, uint64_t end, json_t **ret)
+{
+	const char *newline;
+	json_t *json;
+	size_t len;
+	int rc;
+
+	while (!q->len || !(newline = memchr(q->buf + q->looked, '\n', q->len - q->looked))) {
+		q->looked = q->len;
+		rc = receive(q, end);
+		if (rc < 0)
+			return rc;
+	}
+	len = (size_t)(newline - q->buf);
+	json = json_loadb(q->buf, len, 0, NULL);
+	drop(q, len + 1);
+	if (!json_is_object(json)) {
+		json_decref(json);
+		return -EBADMSG;
+	}
+	*ret = json;
+	return 0;
+}
+
+static ssize_t send_some(const struct qmp *q, const char *data, size_t len, int fd)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {{0}};
+	struct iovec io = {(void *)data, len};
+	struct msghdr msg = {.msg_iov = &io, .msg_iovlen = 1};
+	struct cmsghdr *head;
+
+	if (fd >= 0) {
+		msg.msg_control = control.space;
+		msg.msg_controllen = sizeof(control.space);
+		head = CMSG_FIRSTHDR(&msg);
+		head->cmsg_level = SOL_SOCKET;
+		head->cmsg_type = SCM_RIGHTS;
+		head->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(head), &fd, sizeof(int));
+	}
+	return sendmsg(q->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* The descriptor goes with the first byte. */
+static int send_all(const struct qmp *q, const char *data, size_t len, int fd)
+{
+	uint64_t end = deadline(q);
+
+	while (len) {
+		ssize_t sent = send_some(q, data, len, fd);
+		int rc = 0;
+
+		if (sent < 0 && errno != EAGAIN && errno != EINTR)
+			return -errno;
+		if (sent < 0)
+			rc = await(q, POLLOUT, end);
+		if (rc < 0)
+			return rc;
+		if (sent > 0) {
+			data += sent;
+			len -= (size_t)sent;
+			fd = -1;
+		}
+	}
+	return 0;
+}
+
+/* ---- commands ---- */
+
+static int send_command(struct qmp *q, const char *command, json_t *args, int fd)
+{
+	json_t *all = json_pack("{s:s, s:I, s:o*}", "execute", command, "id", ++q->id, "arguments",
+				args);
+	char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
+	size_t len = text ? strlen(text) : 0;
+	int rc = -ENOMEM;
+
+	if (text) {
+		text[len] = '\n';	/* instead of the NUL */
+		rc = send_all(q, text, len + 1, fd);
+	}
+	free(text);
+	json_decref(all);
+	return rc;
+}
+
+/* An error without an id is ours, too: there is one command at a time, and it was not understood. */
+static bool is_ours(const struct qmp *q, const json_t *message)
+{
+	const json_t *id = json_object_get(message, "id");
+
+	return id ? json_integer_value(id) == q->id : json_object_get(message, "error") != NULL;
+}
+
+static int refused(const struct qmp *q, const char *command, const json_t *error, struct err *err)
+{
+	const char *kind = json_string_value(json_object_get(error, "class"));
+	const char *text = json_string_value(json_object_get(error, "desc"));
+
+	if (kind && !strcmp(kind, "CommandNotFound"))
+		return err_set(err, -ENOTSUP, "QEMU %s at '%s' has no command '%s'", q->version,
+			       q->to->socket, command);
+	return err_set(err, -EREMOTEIO, "QEMU at '%s' refused '%s': %.300s", q->to->socket, command,
+		       text ? text : "it does not say why");
+}
+
+static int next_answer(struct qmp *q, json_t **ret)
+{
+	uint64_t end = deadline(q);
+	json_t *message;
+	int rc;
+
+	for (;;) {
+		rc = next_message(q, end, &message);
+		if (rc < 0)
+			return rc;
+		if (!json_object_get(message, "event") && is_ours(q, message))
+			break;
+		json_decref(message);
+	}
+	*ret = message;
+	return 0;
+}
+
+static int take_answer(const struct qmp *q, const char *command, json_t *message, json_t **ret,
+		       struct err *err)
+{
+	json_t *value = json_object_get(message, "return");
+	json_t *error = json_object_get(message, "error");
+	int rc = 0;
+
+	if (error)
+		rc = refused(q, command, error, err);
+	else if (!value)
+		rc = fail(q, -EBADMSG, err);
+	else if (ret)
+		*ret = json_incref(value);
+	json_decref(message);
+	return rc;
+}
+
+static int ask(struct qmp *q, const char *command, json_t *args, int fd, json_t **ret,
+	       struct err *err)
+{
+	int rc = send_command(q, command, args, fd);
+	json_t *message;
+
+	if (rc >= 0)
+		rc = next_answer(q, &message);
+	if (rc < 0)
+		return fail(q, rc, err);
+	return take_answer(q, command, message, ret, err);
+}
+
+int qmp_ask(struct qmp *q, const char *command, json_t *args, json_t **ret, struct err *err)
+{
+	return ask(q, command, args, -1, ret, err);
+}
+
+int qmp_ask_fd(struct qmp *q, const char *command, json_t *args, int fd, json_t **ret,
+	       struct err *err)
+{
+	return ask(q, command, args, fd, ret, err);
+}
+
+void qmp_undo(struct qmp *q, const char *command, json_t *args)
+{
+	q->undoing = true;
+	(void)ask(q, command, args, -1, NULL, NULL);
+	q->undoing = false;
+}
+
+/* ---- the connection ---- */
+
+/* In turns, because `stopped` is not asked while the backlog is full. */
+static int make_connection(struct qmp *q, struct err *err)
+{
+	struct http_target to = {.socket = q->to->socket, .timeout_ms = CONNECT_SLICE_MS};
+	uint64_t end = deadline(q);
+
+	for (;;) {
+		q->fd = http_connect(&to, err);
+		if (q->fd >= 0)
+			return 0;
+		if (q->fd != -ETIMEDOUT || clock_ms() >= end)
+			return q->fd;
+		if (stopped(q))
+			return fail(q, -ECANCELED, err);
+	}
+}
+
+static void learn_pid(struct qmp *q)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(q->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
+		q->pid = peer.pid;
+}
+
+static int read_version(struct qmp *q, json_t *greeting)
+{
+	int major, minor, micro;
+
+	if (json_unpack(greeting, "{s:{s:{s:{s:i, s:i, s:i}}}}", "QMP", "version", "qemu", "major",
+			&major, "minor", &minor, "micro", &micro) < 0)
+		return -EBADMSG;
+	(void)snprintf(q->version, sizeof(q->version), "%d.%d.%d", major, minor, micro);
+	return 0;
+}
+
+static int be_greeted(struct qmp *q, struct err *err)
+{
+	json_t *greeting;
+	int rc = next_message(q, deadline(q), &greeting);
+
+	if (rc == -ETIMEDOUT)
+		return err_set(err, rc, "QEMU at '%s' does not greet: it serves one client at a "
+			       "time, and may have another", q->to->socket);
+	if (rc < 0)
+		return fail(q, rc, err);
+	rc = read_version(q, greeting);
+	json_decref(greeting);
+	return rc < 0 ? fail(q, rc, err) : qmp_ask(q, "qmp_capabilities", NULL, NULL, err);
+}
+
+int qmp_open(const struct hyper_target *to, struct qmp **ret, struct err *err)
+{
+	struct qmp *q = calloc(1, sizeof(*q));
+	int rc;
+
+	if (!q)
+		return err_sys(err, -ENOMEM, "cannot speak to QEMU at '%s'", to->socket);
+	q->to = to;
+	q->fd = -1;
+	rc = make_connection(q, err);
+	if (rc >= 0) {
+		learn_pid(q);
+		rc = be_greeted(q, err);
+	}
+	if (rc < 0)
+		qmp_close(q);
+	else
+		*ret = q;
+	return rc;
+}
+
+void qmp_close(struct qmp *q)
+{
+	if (!q)
+		return;
+	if (q->fd >= 0)
+		(void)close(q->fd);
+	free(q->buf);
+	free(q);
+}
+
+const char *qmp_version(const struct qmp *q)
+{
+	return q->version;
+}
+
+pid_t qmp_pid(const struct qmp *q)
+{
+	return q->pid;
+}
