@@ -5,7 +5,7 @@
  * server's backlog is full, which libcurl's non-blocking one does not.
  *
  * CURL_SOCKOPT_ALREADY_CONNECTED is not heeded by libcurl 7.88, which connects
- * nevertheless.  So it gets a datagram socket that it may connect to itself, and
+ * nevertheless.  So it gets a datagram socket whose connect() does nothing, and
  * before it sends the request our descriptor is put in that one's place.  It asks for
  * one when it has no connection that is alive: that is how a client's lasts from one
  * request to the next.
@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "src/rpc/address.h"
+#include "src/rpc/http-stand-in.h"
 
 #define ASK_STOPPED_MS 100
 
@@ -145,22 +146,6 @@ static int connect_target(struct exchange *x)
 
 /* ---- libcurl's callbacks ---- */
 
-static int make_stand_in(struct curl_sockaddr *addr)
-{
-	const struct sockaddr any = {.sa_family = AF_UNIX};
-	socklen_t len = sizeof(addr->addr);
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd >= 0 && (bind(fd, &any, sizeof(any.sa_family)) < 0 ||
-			getsockname(fd, &addr->addr, &len) < 0)) {
-		close(fd);
-		return -1;
-	}
-	addr->family = AF_UNIX;
-	addr->addrlen = len;
-	return fd;
-}
-
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *addr)
 {
 	struct exchange *x = arg;
@@ -170,7 +155,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 	x->rc = connect_target(x);
 	if (x->rc < 0)
 		return CURL_SOCKET_BAD;
-	fd = make_stand_in(addr);
+	fd = http_stand_in(addr);
 	if (fd < 0) {
 		x->rc = err_set(x->err, -EIO, "cannot make a socket");
 		return CURL_SOCKET_BAD;

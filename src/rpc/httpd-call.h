@@ -40,6 +40,8 @@ struct httpd_call {
 	unsigned nparams;
 	json_t *body;
 	size_t stream_limit;		/* bytes that wait to be taken; 0: it is no stream */
+	void (*taken)(void *arg);	/* of a stream, when the output is empty */
+	void *taken_arg;
 	void (*hangup)(void *arg);
 	void *hangup_arg;
 };

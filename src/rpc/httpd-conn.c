@@ -33,6 +33,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "src/rpc/httpd-call.h"
+
 /* Beyond a body and headers at their limits: line ends, sizes of chunks. */
 #define INPUT_SLACK 4096
 #define TICK_MS 1000
@@ -49,10 +51,42 @@ int64_t httpd_now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static int tick_ms(const struct httpd_conns *c)
+{
+	int ms = TICK_MS;
+
+	if (ms > c->limits.idle_ms / 2)
+		ms = c->limits.idle_ms / 2;
+	if (ms > c->limits.request_ms / 2)
+		ms = c->limits.request_ms / 2;
+	return ms > 5 ? ms : 5;
+}
+
+/* Whether there is something that has its time: those whom a handler has have theirs of it. */
+static bool is_timed(const struct httpd_conns *c)
+{
+	for (unsigned i = 0; c->n && i < c->limits.max_conns; i++)
+		if (c->slots[i].bev && !c->slots[i].call)
+			return true;
+	return c->paused;
+}
+
+/* There is no tick without connections: an idle server sleeps. */
+static void plan_tick(struct httpd_conns *c)
+{
+	int ms = tick_ms(c);
+	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+
+	if (is_timed(c) && !evtimer_pending(c->tick, NULL))
+		(void)evtimer_add(c->tick, &tv);
+}
+
 static void enter(struct httpd_conn *conn, enum httpd_phase phase)
 {
 	conn->phase = phase;
 	conn->since_ms = httpd_now_ms();
+	if (!conn->call)
+		plan_tick(conn->all);
 }
 
 static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
@@ -70,8 +104,11 @@ static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *in
 	struct evbuffer *input;
 
 	(void)info;
-	if (conn->phase == HTTPD_STREAM)
+	if (conn->phase == HTTPD_STREAM) {
+		if (!evbuffer_get_length(output))
+			event_active(conn->all->tick, EV_TIMEOUT, 0);
 		return;
+	}
 	if (evbuffer_get_length(output)) {
 		enter(conn, HTTPD_WRITING);
 		return;
@@ -154,25 +191,16 @@ static void resume_listeners(struct httpd_conns *c)
 		c->paused = false;
 }
 
-static int tick_ms(const struct httpd_conns *c)
+/* Not from on_output(): what is told will write. */
+static void tell_taken(struct httpd_conns *c)
 {
-	int ms = TICK_MS;
+	for (unsigned i = 0; c->n && i < c->limits.max_conns; i++) {
+		const struct httpd_conn *conn = &c->slots[i];
 
-	if (ms > c->limits.idle_ms / 2)
-		ms = c->limits.idle_ms / 2;
-	if (ms > c->limits.request_ms / 2)
-		ms = c->limits.request_ms / 2;
-	return ms > 5 ? ms : 5;
-}
-
-/* There is no tick without connections: an idle server sleeps. */
-static void plan_tick(struct httpd_conns *c)
-{
-	int ms = tick_ms(c);
-	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
-
-	if ((c->n || c->paused) && !evtimer_pending(c->tick, NULL))
-		(void)evtimer_add(c->tick, &tv);
+		if (conn->phase == HTTPD_STREAM && conn->call && conn->call->taken &&
+		    !evbuffer_get_length(bufferevent_get_output(conn->bev)))
+			conn->call->taken(conn->call->taken_arg);
+	}
 }
 
 static void tick(evutil_socket_t fd, short what, void *arg)
@@ -181,6 +209,7 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	tell_taken(c);
 	end_late(c);
 	reap(c);
 	resume_listeners(c);

@@ -44,6 +44,12 @@ int httpd_stream_send(struct httpd_call *call, const char *text, size_t len)
 	return rc;
 }
 
+void httpd_stream_on_taken(struct httpd_call *call, void (*fn)(void *arg), void *arg)
+{
+	call->taken = fn;
+	call->taken_arg = arg;
+}
+
 /* Without anything left to write evhttp goes on to the next request at once, and reads again. */
 void httpd_stream_end(struct httpd_call *call)
 {

@@ -161,14 +161,16 @@ void httpd_text(struct httpd_call *call, int status, const char *type, const cha
 void httpd_empty(struct httpd_call *call, int status);			/* 204, 202 */
 
 /*
- * An answer in pieces, without end until httpd_stream_end(), which ends the call.  Pieces that the
- * caller does not take are kept up to `limit` bytes; httpd_stream_send() then says -ENOBUFS and sends
- * nothing (the caller of it may send the next one later, and count what was lost); -EPIPE: he hung up.
+ * An answer in pieces, without end until httpd_stream_end(), which ends the call.  Pieces
+ * that the caller does not take are kept up to `limit` bytes; httpd_stream_send() then says
+ * -ENOBUFS and sends nothing; -EPIPE: he hung up.  httpd_stream_on_taken() tells when there
+ * is room: fn(arg) when all has been taken, perhaps more often; NULL: no longer.
  * While it lasts idle limits do not count.  httpd_stream_begin() answers with 200; -EPIPE, -ENOMEM:
  * nothing has begun, and the call is still to be answered.
  */
 int httpd_stream_begin(struct httpd_call *call, const char *type, size_t limit);
 int httpd_stream_send(struct httpd_call *call, const char *text, size_t len);
+void httpd_stream_on_taken(struct httpd_call *call, void (*fn)(void *arg), void *arg);
 void httpd_stream_end(struct httpd_call *call);
 
 /* {"error": "..."} */
