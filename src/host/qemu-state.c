@@ -22,6 +22,7 @@
 #define CAPABILITY "x-ignore-shared"
 #define FD_NAME "lamina-state"
 #define POLL_MS 20
+#define STALL_MS 30000
 #define COPY_MAX (4u << 20)
 
 static int make_memfd(struct err *err)
@@ -186,7 +187,7 @@ static int rest(const struct qmp *q, int fd, short events, struct err *err)
 
 /* ---- shared memory: a migration ---- */
 
-/* All that has come: 0. */
+/* All that has come: 0; 1: and no more will. */
 static int drain(int from, int to, uint64_t *len, struct err *err)
 {
 	char buf[65536];
@@ -202,23 +203,36 @@ static int drain(int from, int to, uint64_t *len, struct err *err)
 			return err_set(err, -EFBIG, "QEMU's device state has more than %llu bytes",
 				       QEMU_STATE_MAX);
 	}
-	return got < 0 && errno != EAGAIN && errno != EINTR ?
+	if (got == 0)
+		return 1;
+	return errno != EAGAIN && errno != EINTR ?
 	       err_sys(err, -errno, "cannot receive QEMU's device state") : 0;
 }
 
+/*
+ * QEMU writes with its big lock held: while the socket is full it answers no question.  So it is
+ * asked how that went only when it has closed its end, which it does whatever came of it.
+ */
 static int receive(struct qmp *q, int from, int to, struct err *err)
 {
 	uint64_t len = 0;
-	int rc, state;
+	int rc;
 
-	do {
-		/* In this order: what was sent before it was completed is drained after that. */
-		state = ask_progress(q, err);
-		rc = state < 0 ? state : drain(from, to, &len, err);
-		if (rc >= 0 && state == ON_ITS_WAY)
-			rc = rest(q, from, POLLIN, err);
-	} while (rc >= 0 && state == ON_ITS_WAY);
-	return rc;
+	for (;;) {
+		rc = drain(from, to, &len, err);
+		if (rc != 0)
+			break;
+		rc = qmp_rest(q, STALL_MS, from, POLLIN);
+		if (rc <= 0)
+			return err_sys(err, rc ? rc : -ETIMEDOUT, "waiting for QEMU's device state");
+	}
+	while (rc >= 0) {
+		rc = ask_progress(q, err);
+		if (rc != ON_ITS_WAY)
+			break;
+		rc = rest(q, -1, 0, err);
+	}
+	return rc < 0 ? rc : 0;
 }
 
 static int migrate_out(struct qmp *q, int to, struct err *err)
