@@ -15,7 +15,7 @@ fc web dump m1 >/dev/null
 ok "a guest is paused" lamina pause web --json --tag one --meta why=test
 cp out p1
 is "the steps that were made" "$(results p1)" \
-	"pause=done snapshot=done sync=done commit=done resume=done"
+	"pause=done snapshot=done sync=done seal=done resume=done commit=done"
 is "it goes on" "$(jq -r .state p1) $(state)" "running Running"
 is "the record has the layer" "$(lamina guest show --json web | jq -r .layer)" "$(jq -r .layer p1)"
 lamina export one --memfile x --force >/dev/null
@@ -41,7 +41,7 @@ all=(--freeze web.slice --collapse --drain 500
 ok "every step" lamina pause web --json --tag three "${all[@]}" --metrics-file "$T/m.prom"
 cp out p3
 is "each is done" "$(results p3)" "freeze=done collapse=done reclaim=done drain=done pause=done \
-snapshot=done sync=done commit=done resume=done resumed=done"
+snapshot=done sync=done seal=done resume=done resumed=done commit=done"
 is "over one connection each is asked for" "$(asked)" \
 	"/version /freeze /collapse /reclaim /resumed "
 is "steps of reclaim that mean nothing are left out" \
@@ -99,14 +99,14 @@ fstrim = 200
 END
 ok "lamina.conf says what is done" lamina pause web --json
 is "the guest's section wins" "$(results out)" "reclaim=killed drain=done pause=done snapshot=done \
-sync=done commit=done resume=done resumed=done"
+sync=done seal=done resume=done resumed=done commit=done"
 is "over [reclaim], key by key" "$(grep /reclaim agent.log | tail -1)" \
 	'POST /reclaim {"fstrim":200,"sync":300}'
 ok "--bare does none of it" lamina pause web --json --bare
-is "none" "$(results out)" "pause=done snapshot=done sync=done commit=done resume=done resumed=done"
+is "none" "$(results out)" "pause=done snapshot=done sync=done seal=done resume=done resumed=done commit=done"
 ok "options win" lamina pause web --json --drain 0 --collapse --reclaim '{}'
-is "these alone" "$(results out)" "collapse=done pause=done snapshot=done sync=done commit=done \
-resume=done resumed=done"
+is "these alone" "$(results out)" "collapse=done pause=done snapshot=done sync=done seal=done \
+resume=done resumed=done commit=done"
 sed -i 's/sync = 300/sync = soon/' conf
 exits "a bad value" 1 lamina pause web
 like "is told with its line" "$(cat err)" "conf:[0-9]+: sync in section \[reclaim\]: 'soon' is not"
@@ -119,7 +119,7 @@ is "is paused" "$(jq -r .state out) $(state)" "paused Paused"
 like "which is told" "$(cat err)" "'lamina guest cont web' lets it go on"
 ok "it can be paused again" lamina pause web --leave --json --collapse
 is "without what needs a guest that runs" "$(results out)" \
-	"pause=done snapshot=done sync=done commit=done"
+	"pause=done snapshot=done sync=done seal=done commit=done"
 is "it says that it was" "$(jq .was_paused out)" true
 ok "and goes on" lamina guest cont web --json
 is "running" "$(jq -r .state out) $(state)" "running Running"
@@ -131,7 +131,7 @@ fc web state >/dev/null
 n=$(lamina ls -q | wc -l)
 ok "a dry run" lamina pause web --dry-run --json --collapse --drain 10 --freeze x
 is "plans" "$(results out)" "freeze=planned collapse=planned drain=planned pause=planned \
-snapshot=planned sync=planned commit=planned resume=planned resumed=planned"
+snapshot=planned sync=planned seal=planned resume=planned resumed=planned commit=planned"
 is "and does nothing" "$(lamina ls -q | wc -l) $(state)" "$n Running"
 
 # --- words ---
