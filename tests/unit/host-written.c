@@ -198,7 +198,7 @@ static unsigned char *private_memory(void)
 	memset(p + 100 * PAGE, 0, PAGE);	/* zeros */
 	memset(p + 101 * PAGE, 0, PAGE);
 	p[50 * PAGE] = p[50 * PAGE] + 0;	/* its own, but the same */
-	touch(p, 200);
+	touch(p, 900);	/* what it only read is not put over what the memfile has */
 	write_page(p, 512);
 	p[1023 * PAGE + PAGE - 1] = 0x55;	/* one byte, the last */
 	/* In pieces, as NUMA policies and userfaultfds leave it. */
