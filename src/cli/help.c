@@ -5,6 +5,7 @@
 
 #define WIDTH 79
 #define HELP_COLUMN 26
+#define COMMAND_COLUMN 14
 
 static const char exit_status[] =
 	"Exit status: 0 done, 1 failed, 2 wrong usage, 3 damage found, 4 busy (somebody "
@@ -88,16 +89,25 @@ void help_command(FILE *out, const struct cmd *cmd, const struct opt *globals)
 	wrap(out, cmd->exits ? cmd->exits : exit_status, 0, 0);
 }
 
+/* A name that fills its column has a line to itself. */
+static void command_line(FILE *out, const struct cmd *cmd)
+{
+	int len = fprintf(out, "  %s", cmd->name);
+
+	if (len >= COMMAND_COLUMN)
+		len = fprintf(out, "\n") - 1;
+	fprintf(out, "%*s", COMMAND_COLUMN - len, "");
+	wrap(out, cmd->purpose, COMMAND_COLUMN, COMMAND_COLUMN);
+}
+
 void help_program(FILE *out, const struct cmd *const *cmds, const struct opt *globals)
 {
 	fputs("Usage: lamina [OPTION]... COMMAND [ARGUMENT]...\n", out);
 	wrap(out, "Keeps generations of microVM memory and disks as layers in one "
 		  "content-addressed store.", 0, 0);
 	fputs("\nCommands:\n", out);
-	for (; *cmds; cmds++) {
-		fprintf(out, "  %-12s", (*cmds)->name);
-		wrap(out, (*cmds)->purpose, 14, 14);
-	}
+	for (; *cmds; cmds++)
+		command_line(out, *cmds);
 	option_lines(out, "Options (before or after the command)", globals);
 	fputs("\nA LAYER is named by a tag, its id, or the first digits (4 or more) of its "
 	      "id.\n'lamina COMMAND --help' says more.\n\n", out);

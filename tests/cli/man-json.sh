@@ -87,6 +87,11 @@ if has fuse && has root && has python3; then
 		"$(lamina ls -q | head -1)" \
 		-- firecracker --api-sock {socket} --control "$T/r.ctl" >"$top/resume.json"
 	at_exit "firecracker --ask '$T/r.ctl' quit"
+	# With nothing skipped nothing says "why".
+	lamina measure-dirtying web --json --workload idle --cycles 1 --ab '' \
+		>"$top/measure-dirtying.json"
+	mkdir -p root/etc root/usr
+	lamina guest provision root --no-agent --json >"$top/guest4.json"
 	lamina guest add r2 -H qemu -S q --chroot / -A unix:a -T t
 	lamina guest ls --json >"$top/guest2.json"
 	lamina guest show --json r2 >"$top/guest3.json"
@@ -95,10 +100,12 @@ if has fuse && has root && has python3; then
 	export LAMINA_STORE=$T/store LAMINA_CONF=$T/none.conf
 	agree pause '' pause.json pause2.json
 	agree resume '' resume.json
-	agree guest 'ls|show|cont' guest.json guest2.json guest3.json
+	agree guest 'ls|show|cont|provision' \
+		guest.json guest2.json guest3.json guest4.json
+	agree measure-dirtying 'why|or' measure-dirtying.json
 else
-	touch pause.json resume.json guest.json
-	skip "no mount" 3
+	touch pause.json resume.json guest.json measure-dirtying.json
+	skip "no mount" 4
 fi
 
 lamina prune --json --keep-last 1 --keep-tagged --dry-run >prune.json

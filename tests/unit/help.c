@@ -64,7 +64,8 @@ static size_t widest(const char *t)
 
 int main(void)
 {
-	const struct cmd *const all[] = {&plain, &full, NULL};
+	struct cmd wide = plain;
+	const struct cmd *const all[] = {&plain, &full, &wide, NULL};
 	size_t size;
 	FILE *out;
 
@@ -88,11 +89,14 @@ int main(void)
 	ok(!strstr(text, " \n"), "none ends with a blank");
 
 	free(text);
+	wide.name = "twelve-long-";
 	out = open_memstream(&text, &size);
 	help_program(out, all, globals);
 	(void)fclose(out);
 	ok(strstr(text, "\nCommands:\n  plain       Does nothing.\n  full        Has all"),
 	   "the program lists its commands");
+	ok(strstr(text, "\n  twelve-long-\n              Does nothing.\n"),
+	   "a long name has a line of its own");
 	ok(strstr(text, "\n  -a, --all               for all\n"), "and its options");
 	ok(widest(text) <= 80, "no line is wider than 80");
 	free(text);
