@@ -46,7 +46,8 @@ static int advise(const struct target *target, uint64_t window)
 	if (target->pidfd < 0)
 		rc = madvise(range.iov_base, range.iov_len, MADV_COLLAPSE);
 	else
-		rc = syscall(SYS_process_madvise, target->pidfd, &range, 1L, (long)MADV_COLLAPSE, 0L);
+		rc = syscall(SYS_process_madvise, target->pidfd, &range, 1L, (long)MADV_COLLAPSE,
+			     0L);
 	return rc < 0 ? -errno : 0;
 }
 
@@ -111,7 +112,8 @@ static int do_windows(struct collapse_walk *walk, struct target *target,
 
 	while (rc >= 0 && at < end) {
 		uint64_t ahead = end - at > LOOK_AHEAD ? at + LOOK_AHEAD : end, window = ahead;
-		struct pagemap_query there = {at, ahead, PAGEMAP_PRESENT | PAGEMAP_SWAPPED, PAGEMAP_ZERO};
+		struct pagemap_query there = {at, ahead, PAGEMAP_PRESENT | PAGEMAP_SWAPPED,
+					      PAGEMAP_ZERO};
 		struct pagemap_run run;
 
 		if (is_cancelled(walk))
@@ -164,7 +166,10 @@ static int do_regions(struct collapse_walk *walk, struct target *target, pid_t p
 	return rc;
 }
 
-/* A pid that is used again meanwhile does no harm: the advice goes to the process of the pidfd, or fails. */
+/*
+ * A pid that is used again meanwhile does no harm: the advice goes to the process of the pidfd,
+ * or fails.
+ */
 int collapse_walk_pid(struct collapse_walk *walk, pid_t pid)
 {
 	struct target target = {.pidfd = -1};
@@ -220,9 +225,10 @@ static int do_below(struct collapse_walk *walk, DIR *dir, int depth)
 	int rc = 0, fd;
 
 	while (rc == 0 && (entry = readdir(dir))) {
-		if (*entry->d_name == '.' || (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN))
+		if (*entry->d_name == '.')
 			continue;
-		fd = openat(dirfd(dir), entry->d_name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		fd = openat(dirfd(dir), entry->d_name,
+			    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0)
 			continue;
 		rc = do_cgroup(walk, fd, depth + 1);

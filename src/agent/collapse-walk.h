@@ -3,8 +3,8 @@
  * collapse-walk: the windows of processes, one after the other.
  *
  * This process's own mappings get MADV_HUGEPAGE, too, where there is a window to collapse: what it
- * touches there later may be huge at once.  Others, frozen and stopped ones too, cannot be told that from
- * outside, and need not be.
+ * touches there later may be huge at once.  Others, frozen and stopped ones too, cannot be told
+ * that from outside, and need not be.
  */
 #ifndef LAMINA_AGENT_COLLAPSE_WALK_H
 #define LAMINA_AGENT_COLLAPSE_WALK_H
@@ -26,8 +26,8 @@ struct collapse_walk {
 
 /*
  * These add to the counts.  0, or -ECANCELED: *cancelled was true; nothing else ends a walk.
- * collapse_walk_cgroup(): the processes of a directory (O_PATH will do; stays the caller's) of cgroup2, and of
- * those below it; collapse_walk_all(): those of /proc.
+ * collapse_walk_cgroup(): the processes of a directory (O_PATH will do; stays the caller's) of
+ * cgroup2, and of those below it; collapse_walk_all(): those of /proc.
  */
 int collapse_walk_pid(struct collapse_walk *walk, pid_t pid);
 int collapse_walk_cgroup(struct collapse_walk *walk, int dirfd);
