@@ -21,7 +21,7 @@
 #endif
 
 #define WINDOW ((uint64_t)PAGEMAP_WINDOW)
-#define TRIES 3			/* where the kernel says that another one might do */
+#define TRIES 5			/* where the kernel says that another one might do */
 #define NAP_NS 1000000
 #define LOOK_AHEAD (512 * WINDOW)	/* for something that is there, before asking `cancelled` */
 #define MAX_DEPTH 32		/* of cgroups in cgroups */

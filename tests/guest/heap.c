@@ -3,7 +3,7 @@
  * heap MIB [EAT_MIB]: in the guest, a process with a heap whose pages lie all over the guest's
  * memory, as in one that has run for long.
  *
- * It eats EAT_MIB (4/5 of what is available unless it is said) in small pages, gives back single
+ * It eats EAT_MIB (9/10 of what is available unless it is said) in small pages, gives back single
  * pages all over these, and what it gives back is what the kernel then has for the heap.  Then
  * what is left of the eaten memory is freed.  Transparent huge pages are off meanwhile, and as
  * they were before from then on.  It prints
@@ -217,7 +217,7 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	mib = parse_mib(argv[1]);
-	eat = argc > 2 ? parse_mib(argv[2]) : available_mib() / 5 * 4;
+	eat = argc > 2 ? parse_mib(argv[2]) : available_mib() / 10 * 9;
 	if (eat < mib) {
 		errno = ENOMEM;
 		fail("too little is eaten for a heap of that size");
