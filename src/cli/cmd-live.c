@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/cli/cli.h"
+#include "src/cli/guest-name.h"
 #include "src/cli/live-layer.h"
 #include "src/cli/meta.h"
 #include "src/cli/out.h"
@@ -330,21 +331,27 @@ static int run_show(struct cli *cli, int argc, char **argv)
 {
 	struct live_info *info = calloc(1, sizeof(*info));
 	int rc = info ? cli_open(cli) : no_memory(cli);
+	char *live = NULL;
 
 	(void)argc;
 	if (rc == 0)
-		rc = live_info(cli->store, argv[0], info, &cli->err);
+		live = guest_name_live(cli, argv[0]);
+	if (rc == 0)
+		rc = live ? live_info(cli->store, live, info, &cli->err) : no_memory(cli);
 	if (rc == 0)
 		rc = show(cli, info);
+	free(live);
 	free(info);
 	return rc;
 }
 
 /* ---- commit ---- */
 
-static int commit(struct cli *cli, struct live_layer *layer, struct attrs *attrs)
+static int commit(struct cli *cli, const char *name, struct live_layer *layer,
+		  struct attrs *attrs)
 {
 	const struct args *args = cli->args;
+	char *live;
 	int rc = meta_add_all(cli, &args->meta, attrs);
 
 	if (rc == 0 && args->tag && !decide_tag_name_ok(args->tag))
@@ -355,12 +362,16 @@ static int commit(struct cli *cli, struct live_layer *layer, struct attrs *attrs
 		rc = cli_wait(cli, args->wait, &layer->o.lock_wait_ms);
 	if (rc)
 		return rc;
+	layer->o.name = live = guest_name_live(cli, name);
 	layer->o.tag = args->tag;
 	layer->o.attrs = attrs;
 	layer->o.dry_run = args->dry_run;
 	layer->o.threads = args->threads;
-	rc = live_layer_commit(cli, layer);
-	return rc < 0 ? rc : live_layer_tell(cli, layer);
+	rc = live ? live_layer_commit(cli, layer) : no_memory(cli);
+	if (rc == 0)
+		rc = live_layer_tell(cli, layer);
+	free(live);
+	return rc;
 }
 
 static int run_commit(struct cli *cli, int argc, char **argv)
@@ -372,8 +383,7 @@ static int run_commit(struct cli *cli, int argc, char **argv)
 	(void)argc;
 	if (!layer)
 		return no_memory(cli);
-	layer->o.name = argv[0];
-	rc = commit(cli, layer, &attrs);
+	rc = commit(cli, argv[0], layer, &attrs);
 	attrs_fini(&attrs);
 	free(layer);
 	return rc;

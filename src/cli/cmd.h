@@ -52,6 +52,7 @@ extern const struct cmd cmd_pager;
 extern const struct cmd cmd_pause;
 extern const struct cmd cmd_prune;
 extern const struct cmd cmd_recover;
+extern const struct cmd cmd_resume;
 extern const struct cmd cmd_rm;
 extern const struct cmd cmd_show;
 extern const struct cmd cmd_stat;

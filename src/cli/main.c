@@ -21,7 +21,7 @@ const struct cmd *const main_commands[] = {
 	&cmd_init, &cmd_commit, &cmd_ls, &cmd_show, &cmd_log, &cmd_diff, &cmd_stat, &cmd_map,
 	&cmd_export, &cmd_tag, &cmd_untag, &cmd_live, &cmd_trace, &cmd_rm, &cmd_prune, &cmd_gc,
 	&cmd_verify, &cmd_recover, &cmd_mount, &cmd_umount, &cmd_pager,
-	&cmd_guest, &cmd_pause,
+	&cmd_guest, &cmd_pause, &cmd_resume,
 	&cmd_completion, &cmd_help, NULL,
 };
 

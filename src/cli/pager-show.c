@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "src/cli/guest-name.h"
 #include "src/cli/out.h"
 #include "src/cli/pager.h"
 #include "src/cli/table.h"
@@ -181,17 +182,26 @@ static int print_session(json_t *session)
 	return table_print(&t, stdout);
 }
 
+/* That of the guest of that name, else the one of that id. */
+static int find_session(struct cli *cli, const char *name, json_t **ret)
+{
+	char *own = guest_name_find(cli, name, "session");
+	char *path = pager_path(own ? own : name, "");
+	int rc = path ? 0 : -ENOMEM;
+
+	if (rc == 0)
+		rc = pager_ask(cli, &(struct pager_request){"GET", path, NULL}, ret, NULL);
+	free(path);
+	free(own);
+	return rc;
+}
+
 int pager_show(struct cli *cli, int argc, char **argv)
 {
-	char *path = pager_path(argv[0], "");
 	json_t *session = NULL;
-	int rc;
+	int rc = find_session(cli, argv[0], &session);
 
 	(void)argc;
-	if (!path)
-		return -ENOMEM;
-	rc = pager_ask(cli, &(struct pager_request){"GET", path, NULL}, &session, NULL);
-	free(path);
 	if (rc < 0)
 		return rc;
 	if (cli->json)

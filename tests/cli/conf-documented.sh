@@ -34,7 +34,7 @@ is "the page has the keys of the installed file" \
 	"$(page_defaults | cut -d' ' -f1)" "$(installed_defaults | cut -d' ' -f1)"
 
 # Depends on the machine or on configure: store.path and the owner.
-depends='^(store\.path|mount\.uid|mount\.gid|pager\.(runtime_dir|socket|stop_command)|graduation\.(runtime_dir|metrics_socket)) '
+depends='^(store\.path|mount\.uid|mount\.gid|pager\.(runtime_dir|socket|stop_command)|graduation\.(runtime_dir|metrics_socket)|pause\.(freeze|metrics_file)|reclaim\.order) '
 is "and its defaults" "$(page_defaults | grep -vE "$depends")" \
 	"$(installed_defaults | grep -vE "$depends")"
 

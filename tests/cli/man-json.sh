@@ -64,6 +64,43 @@ lamina live show --json x >live2.json
 lamina live ls --json >lives.json
 lamina live rm --json x >live3.json
 agree live 'create|ls|show|commit|rm|live' live.json live2.json lives.json live3.json
+
+# --- guests, of which there are none: records, and stand-ins for hypervisor and agent ---
+
+. "$srcroot/tests/host/lib.sh"
+. "$srcroot/tests/host/pause-lib.sh"
+if has fuse && has root && has python3; then
+	top=$T
+	mkdir g
+	cd g || exit
+	T=$PWD
+	begin_guest "$hinting" && start_agent
+	lamina-pager --foreground --socket "$T/run/pager.sock" --runtime-dir "$T/run" \
+		>pager.log 2>&1 &
+	at_exit "kill $!"
+	lamina pause web --json --leave --freeze a --collapse --drain 9 \
+		--reclaim '{"sync":9}' >"$top/pause.json" 2>err
+	lamina guest cont web --json >"$top/guest.json"
+	lamina pause web --json --freeze a >"$top/pause2.json" 2>err
+	within 20 test -S run/pager.sock
+	lamina resume --json --name r -H firecracker -S r.sock -A "unix:$T/agent" \
+		"$(lamina ls -q | head -1)" \
+		-- firecracker --api-sock {socket} --control "$T/r.ctl" >"$top/resume.json"
+	at_exit "firecracker --ask '$T/r.ctl' quit"
+	lamina guest add r2 -H qemu -S q --chroot / -A unix:a -T t
+	lamina guest ls --json >"$top/guest2.json"
+	lamina guest show --json r2 >"$top/guest3.json"
+	cd "$top" || exit
+	T=$top
+	export LAMINA_STORE=$T/store LAMINA_CONF=$T/none.conf
+	agree pause '' pause.json pause2.json
+	agree resume '' resume.json
+	agree guest 'ls|show|cont' guest.json guest2.json guest3.json
+else
+	touch pause.json resume.json guest.json
+	skip "no mount" 3
+fi
+
 lamina prune --json --keep-last 1 --keep-tagged --dry-run >prune.json
 lamina prune --json --keep-last 1 --dry-run >prune2.json
 agree prune '' prune.json prune2.json

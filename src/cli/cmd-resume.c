@@ -1,0 +1,577 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "src/cli/cli.h"
+#include "src/cli/guest-args.h"
+#include "src/cli/out.h"
+#include "src/cli/pager.h"
+#include "src/cli/resume-words.h"
+#include "src/cli/table.h"
+#include "src/host/guest.h"
+#include "src/host/resume.h"
+#include "store/live.h"
+#include "store/traces.h"
+
+#define WAIT_DEFAULT "30s"
+#define WAIT_MAX_MS (24u * 3600 * 1000)
+#define REMOVE_TRIES 40
+#define REMOVE_TRY_MS 50
+
+struct args {
+	struct guest_args guest;
+	const char *name;
+	const char *backend;
+	const char *pager;
+	const char *listen;
+	bool no_trace;
+	const char *record;
+	const char *wait;
+};
+
+#define TO(field) OPT_TO(struct args, field)
+
+static const struct opt opts[] = {
+	{OPT_TEXT, "name", 'N', TO(name), "NAME", "@guest",
+	 "what the guest is called: its record, its session and, without --live, its live image"},
+	{OPT_TEXT, "backend", 'B', TO(backend), "KIND", "uffd file",
+	 "where its memory comes from: uffd (the pager) or file (default: uffd for firecracker, "
+	 "file for qemu)"},
+	{OPT_TEXT, "pager", 'P', TO(pager), "PATH", "@file",
+	 "the pager's socket (default: as lamina-pager(1))"},
+	{OPT_TEXT, "listen", 'l', TO(listen), "PATH", "@file",
+	 "the session's socket, for a hypervisor in a jail (default: as lamina-pager(1))"},
+	{OPT_FLAG, "no-trace", 0, TO(no_trace), NULL, NULL,
+	 "do not install first what the layer's trace says"},
+	{OPT_TEXT, "record", 'r', TO(record), "FILE", "@file",
+	 "have the pager write a trace of this resume, for lamina-trace(1)"},
+	{OPT_TEXT, "wait", 'w', TO(wait), "DURATION", NULL,
+	 "for the hypervisor's socket, and then for the agent's first answer (default: "
+	 WAIT_DEFAULT ")"},
+	GUEST_ARGS_OPTS(struct args, ""),
+	OPT_TABLE_END
+};
+
+struct work {
+	struct cli *cli;
+	const char *layer_word;
+	char **command;			/* as given; NULL: none */
+	char **argv;			/* with what stands for its placeholders */
+	const char *live;
+	struct digest id;
+	char hex[DIGEST_HEX_LEN];
+	uint64_t lock_wait_ms;
+	const char *rundir;
+	json_t *members;		/* what was said, absolute */
+	char *mount;
+	char memfile[PATH_MAX], state[PATH_MAX], dir[PATH_MAX], rootfs[PATH_MAX];
+	char trace[PATH_MAX], lease[PATH_MAX], log[PATH_MAX];
+	char *pager;
+	bool made_live;
+	int hold;
+	struct resume_plan plan;
+	struct resume_report report;
+};
+
+static struct cli *shown;	/* by whom words are shown */
+
+static bool is_stopped(void)
+{
+	return cli_stopped() != 0;
+}
+
+static void show_word(const char *what)
+{
+	meter_word(&shown->meter, what);
+}
+
+static int no_memory(struct cli *cli)
+{
+	return err_set(&cli->err, -ENOMEM, "out of memory");
+}
+
+/* ---- words ---- */
+
+static bool uses_pager(const struct work *w)
+{
+	const struct args *args = w->cli->args;
+
+	return args->backend ? !strcmp(args->backend, "uffd")
+			     : !strcmp(args->guest.hypervisor, "firecracker");
+}
+
+static int check_words(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	struct cli *cli = w->cli;
+
+	if (!args->name || !guest_name_ok(args->name))
+		return cli_usage(cli, args->name ? "--name: '%s' is no name for a guest" :
+				 "resume wants --name%s", args->name ? args->name : "");
+	if (!args->guest.hypervisor || !args->guest.socket)
+		return cli_usage(cli, "resume wants --hypervisor and --socket");
+	if (args->backend && strcmp(args->backend, "uffd") != 0 &&
+	    strcmp(args->backend, "file") != 0)
+		return cli_usage(cli, "--backend: '%s' is neither uffd nor file", args->backend);
+	if (!strcmp(args->guest.hypervisor, "qemu") && uses_pager(w))
+		return cli_usage(cli, "--backend: QEMU can have its memory from a file only");
+	if (!uses_pager(w) && (args->pager || args->listen || args->record))
+		return cli_usage(cli, "--pager, --listen and --record are for --backend uffd");
+	return 0;
+}
+
+static int take_wait(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	uint64_t ms;
+
+	if (fmt_parse_duration_ms(args->wait ? args->wait : WAIT_DEFAULT, &ms) < 0 ||
+	    ms > WAIT_MAX_MS)
+		return cli_usage(w->cli, "--wait: '%s' is not a duration of at most 1d",
+				 args->wait);
+	w->plan.wait_ms = (int)ms;
+	return 0;
+}
+
+/* ---- what is there ---- */
+
+static int check_record(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	struct err why = {""};
+	json_t *old = NULL;
+	int pid = 0, rc = guest_args_rundir(w->cli, &w->rundir);
+
+	if (rc == 0)
+		rc = w->hold = guest_hold(w->rundir, args->name, &w->cli->err);
+	if (rc < 0)
+		return rc;
+	if (guest_load(w->rundir, args->name, &old, &why) == 0)
+		pid = guest_pid(old);
+	json_decref(old);
+	return pid ? err_set(&w->cli->err, -EBUSY, "guest '%s' runs already (pid %d)", args->name,
+			     pid) : 0;
+}
+
+static int put_paths(struct work *w)
+{
+	const char *mount = guest_text(w->members, "mount"), *store = w->cli->store->path;
+	const struct args *args = w->cli->args;
+	int rc = 0;
+
+	if (!mount) {
+		rc = guest_args_mount(w->cli, &w->mount);
+		mount = w->mount;
+	}
+	if (rc == 0 && !guest_text(w->members, "mount") &&
+	    json_object_set_new(w->members, "mount", json_string(mount)) < 0)
+		rc = no_memory(w->cli);
+	if (rc < 0)
+		return rc;
+	(void)snprintf(w->memfile, PATH_MAX, "%s/layers/%s/memfile", mount, w->hex);
+	(void)snprintf(w->state, PATH_MAX, "%s/layers/%s/state", mount, w->hex);
+	(void)snprintf(w->dir, PATH_MAX, "%s/live/%s", mount, w->live);
+	(void)snprintf(w->rootfs, PATH_MAX, "%s/live/%s/rootfs", mount, w->live);
+	(void)snprintf(w->lease, PATH_MAX, "%s/leases/%s", store, w->hex);
+	if ((size_t)snprintf(w->log, PATH_MAX, "%s/guests/%s.log", w->rundir, args->name) >= PATH_MAX)
+		return err_set(&w->cli->err, -ENAMETOOLONG, "'%s' is too long", w->rundir);
+	return 0;
+}
+
+static int take_trace(void *ctx, const struct traces_item *item)
+{
+	struct work *w = ctx;
+	bool best = !strcmp(item->name, "resume");
+
+	if (best || !*w->trace)
+		(void)snprintf(w->trace, PATH_MAX, "%s/layers/%s/traces/%s",
+			       guest_text(w->members, "mount"), w->hex, item->name);
+	return best;
+}
+
+static int find_trace(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	int rc = 0;
+
+	if (uses_pager(w) && !args->no_trace)
+		rc = traces_each(w->cli->store, &w->id, take_trace, w, &w->cli->err);
+	return rc < 0 ? rc : 0;
+}
+
+static int find_pager(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	const char *named = args->pager ? args->pager
+					: cli_config_get(w->cli, "pager", "socket");
+	const struct pagers_entry *newest;
+	struct pagers found = {0};
+	int rc = 0;
+
+	if (!uses_pager(w))
+		return 0;
+	if (named && *named) {
+		w->pager = strdup(named);
+		return w->pager ? 0 : no_memory(w->cli);
+	}
+	rc = pagers_find(w->rundir, PAGER_FIND_MS, &found, &w->cli->err);
+	newest = rc == 0 ? pagers_newest(&found) : NULL;
+	if (newest)
+		w->pager = strdup(newest->socket);
+	if (rc == 0 && !newest)
+		rc = err_set(&w->cli->err, -ENOENT, "no pager answers in '%s'", w->rundir);
+	else if (rc == 0 && !w->pager)
+		rc = no_memory(w->cli);
+	pagers_fini(&found);
+	return rc;
+}
+
+/* ---- the live image ---- */
+
+static bool is_written(const struct live_info *info)
+{
+	for (unsigned i = 0; i < info->nimages; i++)
+		if (info->image[i].written || info->image[i].punched ||
+		    info->image[i].size != info->image[i].base_size)
+			return true;
+	return info->sealed > 0;
+}
+
+/* A disk that went on without its memory is no disk for it. */
+static int check_live(struct work *w, const struct live_info *info)
+{
+	if (!info->row.has_base || memcmp(&info->row.base, &w->id, sizeof(w->id)) != 0)
+		return err_set(&w->cli->err, -EEXIST, "live image '%s' stands on another layer",
+			       w->live);
+	if (is_written(info))
+		return err_set(&w->cli->err, -EEXIST, "live image '%s' was written to since the "
+			       "layer", w->live);
+	return 0;
+}
+
+static int need_live(struct work *w)
+{
+	const struct live_new what = {.name = w->live, .from = &w->id};
+	struct live_info *info = calloc(1, sizeof(*info));
+	int rc = info ? live_info(w->cli->store, w->live, info, &w->cli->err) : no_memory(w->cli);
+
+	if (rc == 0)
+		rc = check_live(w, info);
+	else if (rc == -ENOENT) {
+		rc = live_create(w->cli->store, &what, w->lock_wait_ms, &w->cli->err);
+		w->made_live = rc == 0;
+	}
+	free(info);
+	return rc;
+}
+
+/* The daemon closes it only some time after the hypervisor has. */
+static void drop_live(struct work *w)
+{
+	static const struct timespec pause = {.tv_nsec = REMOVE_TRY_MS * 1000000L};
+	struct err why = {""};
+	int rc = w->made_live ? -EBUSY : 0;
+
+	for (int i = 0; i < REMOVE_TRIES && rc == -EBUSY; i++) {
+		rc = live_remove(w->cli->store, w->live, w->lock_wait_ms, &why);
+		if (rc == -EBUSY)
+			(void)nanosleep(&pause, NULL);
+	}
+	if (rc < 0)
+		cli_note(w->cli, "live image '%s' is left: %s", w->live, why.text);
+}
+
+/* ---- the record ---- */
+
+static int set_text(json_t *to, const char *member, const char *text)
+{
+	return json_object_set_new(to, member, text ? json_string(text) : json_null());
+}
+
+static int fill_record(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	json_t *m = w->members, *command = json_array();
+	char cwd[PATH_MAX];
+	int rc = command ? 0 : -1;
+
+	for (size_t i = 0; w->argv && w->argv[i]; i++)
+		rc |= json_array_append_new(command, json_string(w->argv[i]));
+	rc |= json_object_set_new(m, "command", w->argv ? json_incref(command) : json_null());
+	json_decref(command);
+	rc |= set_text(m, "live", w->live);
+	rc |= set_text(m, "layer", w->hex);
+	rc |= set_text(m, "session", w->pager ? args->name : NULL);
+	rc |= set_text(m, "pager", w->pager);
+	rc |= set_text(m, "backend", w->pager ? "uffd" : "file");
+	rc |= json_object_set_new(m, "pid", w->report.pid > 0 ? json_integer(w->report.pid)
+							      : json_null());
+	rc |= set_text(m, "cwd", w->argv ? getcwd(cwd, sizeof(cwd)) : NULL);
+	rc |= set_text(m, "log", w->argv ? w->log : NULL);
+	rc |= json_object_set_new(m, "no_trace", json_boolean(w->pager && !*w->trace));
+	rc |= json_object_set_new(m, "created", json_integer((json_int_t)time(NULL)));
+	return rc < 0 ? no_memory(w->cli) : 0;
+}
+
+static int write_record(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	int rc = fill_record(w);
+
+	return rc < 0 ? rc : guest_write(w->rundir, args->name, w->members, GUEST_REPLACE,
+					 &w->cli->err);
+}
+
+/* ---- what it came to ---- */
+
+static json_t *count(const struct work *w, uint64_t value)
+{
+	return w->report.seen ? json_integer((json_int_t)value) : json_null();
+}
+
+static json_t *text(const char *value)
+{
+	return value && *value ? json_string(value) : json_null();
+}
+
+static uint64_t frames_of(uint64_t bytes)
+{
+	return (bytes + FRAME_SIZE - 1) / FRAME_SIZE;
+}
+
+static int print_json(struct work *w)
+{
+	const struct resume_report *r = &w->report;
+	const struct args *args = w->cli->args;
+
+	return out_json(json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:o, s:b, s:o, s:o, "
+		"s:o, s:o, s:o}",
+		"guest", args->name, "layer", w->hex, "hypervisor", w->plan.hypervisor,
+		"live", w->live, "backend", w->pager ? "uffd" : "file",
+		"session", text(w->pager ? args->name : NULL), "pager", text(w->pager),
+		"trace", text(w->trace), "pid", r->pid > 0 ? json_integer(r->pid) : json_null(),
+		"log", text(w->argv ? w->log : NULL), "start_seconds", r->start_seconds,
+		"load_seconds", r->load_seconds,
+		"answer_seconds", r->answer_seconds < 0 ? json_null()
+							: json_real(r->answer_seconds),
+		"told", r->told, "agent_error", text(r->agent_error),
+		"faults", count(w, r->session.faults), "pages_fetched", count(w, r->session.pages),
+		"bytes_fetched", count(w, r->session.bytes),
+		"frames_fetched", count(w, frames_of(r->session.bytes))), &w->cli->err);
+}
+
+static void field(struct table *t, const char *name, const char *value)
+{
+	table_cell(t, "%s", name);
+	table_cell(t, "%s", value);
+}
+
+static void add_time(struct table *t, const char *name, double seconds)
+{
+	char time[FMT_SIZE_LEN];
+
+	table_cell(t, "%s", name);
+	if (seconds < 1)
+		table_cell(t, "%.1f ms", seconds * 1000);
+	else
+		table_cell(t, "%s", fmt_duration(time, seconds));
+}
+
+static int print_text(struct work *w)
+{
+	static const struct table_col cols[] = {{"field", false}, {"value", false}};
+	const struct resume_report *r = &w->report;
+	const struct args *args = w->cli->args;
+	struct table t = TABLE(cols);
+	char size[FMT_SIZE_LEN];
+
+	field(&t, "guest", args->name);
+	field(&t, "layer", w->hex);
+	field(&t, "live image", w->live);
+	field(&t, "memory from", w->pager ? w->pager : w->memfile);
+	if (w->pager)
+		field(&t, "trace", *w->trace ? w->trace : "-");
+	table_cell(&t, "pid");
+	table_cell(&t, r->pid > 0 ? "%d" : "-", r->pid);
+	add_time(&t, "hypervisor after", r->start_seconds);
+	add_time(&t, "load", r->load_seconds);
+	if (r->answer_seconds >= 0)
+		add_time(&t, "agent after", r->answer_seconds);
+	if (r->seen) {
+		table_cell(&t, "faults");
+		table_cell(&t, "%llu", (unsigned long long)r->session.faults);
+		table_cell(&t, "fetched");
+		table_cell(&t, "%llu pages, %s read", (unsigned long long)r->session.pages,
+			   cli_size(w->cli, size, r->session.bytes));
+	}
+	return table_print(&t, stdout) < 0 ? no_memory(w->cli) : 0;
+}
+
+static int print(struct work *w)
+{
+	const struct args *args = w->cli->args;
+
+	if (*w->report.agent_error)
+		cli_note(w->cli, "warning: the agent was not told: %s", w->report.agent_error);
+	(void)snprintf(w->cli->done, sizeof(w->cli->done), "guest '%.60s' runs", args->name);
+	if (w->cli->json)
+		return print_json(w);
+	return w->cli->quiet ? 0 : print_text(w);
+}
+
+/* ---- all ---- */
+
+static int make_argv(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	const struct resume_word words[] = {
+		{"name", args->name}, {"memfile", w->memfile}, {"state", w->state},
+		{"rootfs", w->rootfs}, {"live", w->dir}, {"layer", w->hex},
+		{"mount", guest_text(w->members, "mount")},
+		{"socket", guest_text(w->members, "socket")}, {NULL, NULL},
+	};
+
+	if (!w->command)
+		return 0;
+	w->argv = resume_words_put(w->command, words);
+	return w->argv ? 0 : no_memory(w->cli);
+}
+
+static void fill_plan(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	struct resume_plan *p = &w->plan;
+
+	p->name = args->name;
+	p->hypervisor = guest_text(w->members, "hypervisor");
+	p->socket = guest_text(w->members, "socket");
+	p->chroot = guest_text(w->members, "chroot");
+	p->agent = guest_text(w->members, "agent");
+	p->token_file = guest_text(w->members, "agent_token_file");
+	p->argv = w->argv;
+	p->log = w->log;
+	p->memfile = w->memfile;
+	p->state = w->state;
+	p->pager = w->pager;
+	p->session.trace = *w->trace ? w->trace : NULL;
+	p->session.record = args->record;
+	p->session.listen = args->listen;
+	p->session.hold = w->lease;
+	p->stopped = is_stopped;
+	p->begins = show_word;
+}
+
+static int find_all(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	struct layer *layer = NULL;
+	int rc = cli_open(w->cli);
+
+	if (rc == 0)
+		rc = cli_wait(w->cli, NULL, &w->lock_wait_ms);
+	if (rc == 0)
+		rc = cli_layer_id(w->cli, w->layer_word, &w->id);
+	if (rc == 0)
+		rc = cli_layer_open(w->cli, w->layer_word, &layer);
+	layer_unref(layer);
+	if (rc)
+		return rc;
+	(void)fmt_hex(w->hex, w->id.b, DIGEST_LEN);
+	w->live = args->guest.live ? args->guest.live : args->name;
+	rc = guest_args_members(w->cli, &args->guest, w->members);
+	if (rc == 0)
+		rc = check_record(w);
+	if (rc == 0)
+		rc = put_paths(w);
+	if (rc == 0)
+		rc = find_trace(w);
+	if (rc == 0)
+		rc = find_pager(w);
+	return rc ? rc : make_argv(w);
+}
+
+static int resume(struct work *w)
+{
+	struct cli *cli = w->cli;
+	int rc;
+
+	fill_plan(w);
+	shown = cli;
+	cli_catch_all(cli);
+	if (!cli->quiet)
+		meter_begin(&cli->meter);
+	rc = need_live(w);
+	if (rc == 0)
+		rc = resume_run(&w->plan, &w->report, &cli->err);
+	meter_end(&cli->meter);
+	if (rc == 0) {
+		rc = write_record(w);
+		if (rc < 0)
+			resume_undo(&w->plan, &w->report);
+	}
+	if (rc < 0)
+		drop_live(w);
+	return rc < 0 ? rc : print(w);
+}
+
+static int work(struct work *w)
+{
+	int rc = w->members ? cli_config(w->cli) : no_memory(w->cli);
+
+	if (rc == 0)
+		rc = check_words(w);
+	if (rc == 0)
+		rc = take_wait(w);
+	if (rc == 0)
+		rc = find_all(w);
+	return rc ? rc : resume(w);
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+	struct work *w = calloc(1, sizeof(*w));
+	int rc;
+
+	if (!w)
+		return no_memory(cli);
+	w->cli = cli;
+	w->layer_word = argv[0];
+	w->command = argc > 1 ? argv + 1 : NULL;
+	w->members = json_object();
+	w->hold = -1;
+	rc = work(w);
+	resume_report_fini(&w->report);
+	resume_words_free(w->argv);
+	json_decref(w->members);
+	if (w->hold >= 0)
+		close(w->hold);
+	free(w->mount);
+	free(w->pager);
+	free(w);
+	return rc;
+}
+
+const struct cmd cmd_resume = {
+	.name = "resume",
+	.operands = "LAYER [-- COMMAND...]",
+	.purpose = "Lets a guest begin as a layer: its session at the pager, its hypervisor, its "
+		   "live image, its record.",
+	.task = "resume the guest",
+	.interrupted = "and what was begun is undone",
+	.notes = "COMMAND starts the hypervisor, in the background, with what it prints in "
+		 "NAME.log beside the record; without it the one that runs at --socket is told. In "
+		 "its words {name}, {socket}, {memfile}, {state}, {rootfs}, {live}, {layer} and "
+		 "{mount} stand for what they say: the files of the layer, and rootfs of the live "
+		 "image in the directory {live}.",
+	.opts = opts,
+	.args_size = sizeof(struct args),
+	.min = 1,
+	.max = CMD_ANY,
+	.words = "@layer",
+	.run = run,
+};

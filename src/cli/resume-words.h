@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * resume-words: {placeholders} in the words of a command.
+ */
+#ifndef LAMINA_CLI_RESUME_WORDS_H
+#define LAMINA_CLI_RESUME_WORDS_H
+
+struct resume_word {
+	const char *name;	/* NULL: the last one */
+	const char *value;
+};
+
+/*
+ * A copy of the NULL-terminated `argv` in which each "{name}" is its value; braces around anything
+ * else stay.  NULL: out of memory.
+ */
+char **resume_words_put(char *const *argv, const struct resume_word *words);
+void resume_words_free(char **argv);	/* NULL is fine */
+
+#endif

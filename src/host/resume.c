@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "src/host/resume.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/host/agent.h"
+#include "src/host/hyper.h"
+#include "src/host/spawn.h"
+#include "store/base/clock.h"
+
+#define TRY_MS 20
+#define ANSWER_TRY_MS 50
+
+struct run {
+	const struct resume_plan *plan;
+	struct resume_report *report;
+	struct hyper_target to;
+	struct hyper *hyper;
+};
+
+static bool is_told(const struct resume_plan *plan)
+{
+	return plan->stopped && plan->stopped();
+}
+
+static void begins(const struct resume_plan *plan, const char *what)
+{
+	if (plan->begins)
+		plan->begins(what);
+}
+
+static double seconds_since(uint64_t began_us)
+{
+	return (double)(clock_us() - began_us) / 1e6;
+}
+
+static void nap(int ms)
+{
+	const struct timespec t = {.tv_nsec = ms * 1000000L};
+
+	(void)nanosleep(&t, NULL);
+}
+
+/* ---- the session ---- */
+
+static int make_session(struct run *r, struct err *err)
+{
+	const struct resume_plan *plan = r->plan;
+	struct session_new what = plan->session;
+
+	if (!plan->pager)
+		return 0;
+	begins(plan, "session");
+	what.pager = plan->pager;
+	what.id = plan->name;
+	what.memfile = plan->memfile;
+	what.stopped = plan->stopped;
+	return session_make(&what, &r->report->session_socket, err);
+}
+
+/* ---- the hypervisor ---- */
+
+/* Not there yet, as long as it starts. */
+static bool is_early(int rc)
+{
+	return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ECONNRESET;
+}
+
+static int try_open(struct run *r, struct hyper_facts *facts, struct err *err)
+{
+	int rc = hyper_open(r->plan->hypervisor, &r->to, &r->hyper, err);
+
+	if (rc == 0)
+		rc = r->hyper->ops->facts(r->hyper, facts, err);
+	if (rc < 0) {
+		hyper_close(r->hyper);
+		r->hyper = NULL;
+	}
+	return rc;
+}
+
+static int await_socket(struct run *r, struct hyper_facts *facts, struct err *err)
+{
+	uint64_t end = clock_ms() + (uint64_t)r->plan->wait_ms;
+	char why[64];
+	int rc;
+
+	for (;;) {
+		rc = try_open(r, facts, err);
+		if (rc == 0 || !is_early(rc))
+			return rc;
+		if (is_told(r->plan))
+			return -ECANCELED;
+		if (spawn_ended(r->report->child, why, sizeof(why))) {
+			r->report->child = 0;
+			return err_set(err, -ECHILD, "'%s' has ended (%s): see '%s'",
+				       r->plan->argv[0], why, r->plan->log);
+		}
+		if (clock_ms() >= end)
+			return err_wrap(err, -ETIMEDOUT, "'%s' does not answer",
+					r->plan->argv[0]);
+		nap(TRY_MS);
+	}
+}
+
+static int check_new(const struct run *r, const struct hyper_facts *facts, struct err *err)
+{
+	if (facts->state == HYPER_NEW)
+		return 0;
+	return err_set(err, -EBUSY, "%s at '%s' has a guest already", r->plan->hypervisor,
+		       r->plan->socket);
+}
+
+static int start(struct run *r, struct err *err)
+{
+	const struct resume_plan *plan = r->plan;
+	struct hyper_facts facts = {.pid = 0};
+	uint64_t began = clock_us();
+	int rc = 0;
+
+	begins(plan, "start");
+	if (plan->argv)
+		rc = spawn_start(&(struct spawn){plan->argv, plan->log}, &r->report->child, err);
+	if (rc == 0)
+		rc = plan->argv ? await_socket(r, &facts, err) : try_open(r, &facts, err);
+	if (rc == 0)
+		rc = check_new(r, &facts, err);
+	r->report->pid = facts.pid > 0 ? facts.pid : r->report->child;
+	r->report->start_seconds = seconds_since(began);
+	return rc;
+}
+
+static int load(struct run *r, struct err *err)
+{
+	const struct hyper_load what = {
+		.memfile = r->plan->memfile, .state = r->plan->state,
+		.uffd = r->report->session_socket, .track_dirty = true, .run = true,
+	};
+	uint64_t began = clock_us();
+	int rc;
+
+	begins(r->plan, "load");
+	rc = r->hyper->ops->load(r->hyper, &what, err);
+	r->report->load_seconds = seconds_since(began);
+	return rc;
+}
+
+/* ---- the agent ---- */
+
+static int find_agent(struct run *r, struct agent **ret, struct err *err)
+{
+	const struct agent_target to = {
+		.address = r->plan->agent, .token_file = r->plan->token_file,
+		.timeout_ms = RESUME_ANSWER_MS, .stopped = r->plan->stopped,
+	};
+	uint64_t end = clock_ms() + (uint64_t)r->plan->wait_ms;
+	int rc;
+
+	for (;;) {
+		rc = agent_open(&to, ret, err);
+		if (rc == 0 || rc == -EACCES || rc == -EPERM || rc == -EINVAL || rc == -ECANCELED)
+			return rc;
+		if (is_told(r->plan))
+			return -ECANCELED;
+		if (clock_ms() >= end)
+			return rc;
+		nap(ANSWER_TRY_MS);
+	}
+}
+
+/* -ECANCELED alone is a failure. */
+static int tell_agent(struct run *r, uint64_t began, struct err *err)
+{
+	struct agent *agent = NULL;
+	struct err why = {""};
+	json_t *answer = NULL;
+	int rc;
+
+	if (!r->plan->agent)
+		return 0;
+	begins(r->plan, "agent");
+	rc = find_agent(r, &agent, &why);
+	if (rc == 0) {
+		r->report->answer_seconds = seconds_since(began);
+		rc = agent_resumed(agent, r->plan->wait_ms, &answer, &why);
+	}
+	r->report->told = rc == 0;
+	if (rc < 0)
+		(void)snprintf(r->report->agent_error, sizeof(r->report->agent_error), "%s",
+			       why.text);
+	json_decref(answer);
+	agent_close(agent);
+	if (rc == -ECANCELED && err)
+		*err = why;
+	return rc == -ECANCELED ? rc : 0;
+}
+
+static void look(struct run *r)
+{
+	if (r->plan->pager)
+		r->report->seen = session_look(r->plan->pager, r->plan->name, &r->report->session,
+					       NULL) == 0;
+}
+
+/* ---- all ---- */
+
+static int run(struct run *r, struct err *err)
+{
+	uint64_t began;
+	int rc = make_session(r, err);
+
+	if (rc == 0)
+		rc = start(r, err);
+	if (rc == 0 && is_told(r->plan))
+		rc = -ECANCELED;
+	began = clock_us();
+	if (rc == 0)
+		rc = load(r, err);
+	if (rc == 0)
+		rc = tell_agent(r, began, err);
+	if (rc == 0)
+		look(r);
+	return rc;
+}
+
+void resume_undo(const struct resume_plan *plan, const struct resume_report *report)
+{
+	if (report->child > 0)
+		spawn_kill(report->child);
+	if (report->session_socket)
+		(void)session_close(plan->pager, plan->name, NULL);
+}
+
+int resume_run(const struct resume_plan *plan, struct resume_report *ret, struct err *err)
+{
+	struct run r = {.plan = plan, .report = ret};
+	int rc;
+
+	*ret = (struct resume_report){.answer_seconds = -1};
+	r.to = (struct hyper_target){.socket = plan->socket, .chroot = plan->chroot,
+				     .stopped = plan->stopped};
+	rc = run(&r, err);
+	hyper_close(r.hyper);
+	if (rc < 0)
+		resume_undo(plan, ret);
+	return rc;
+}
+
+void resume_report_fini(struct resume_report *report)
+{
+	free(report->session_socket);
+	report->session_socket = NULL;
+}
