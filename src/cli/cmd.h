@@ -47,6 +47,7 @@ extern const struct cmd cmd_live;
 extern const struct cmd cmd_log;
 extern const struct cmd cmd_ls;
 extern const struct cmd cmd_map;
+extern const struct cmd cmd_measure_dirtying;
 extern const struct cmd cmd_mount;
 extern const struct cmd cmd_pager;
 extern const struct cmd cmd_pause;

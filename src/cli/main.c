@@ -22,6 +22,7 @@ const struct cmd *const main_commands[] = {
 	&cmd_export, &cmd_tag, &cmd_untag, &cmd_live, &cmd_trace, &cmd_rm, &cmd_prune, &cmd_gc,
 	&cmd_verify, &cmd_recover, &cmd_mount, &cmd_umount, &cmd_pager,
 	&cmd_guest, &cmd_pause, &cmd_resume,
+	&cmd_measure_dirtying,
 	&cmd_completion, &cmd_help, NULL,
 };
 

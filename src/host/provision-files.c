@@ -11,12 +11,15 @@
 #include <string.h>
 
 #include "src/host/provision-private.h"
+#include "src/rpc/address.h"
 #include "store/base/io.h"
 
 #define AGENT "/usr/local/sbin/lamina-agent"
 #define TOKEN "/etc/lamina/agent-token"
 #define UNITS "/etc/systemd/system/"
-#define TOKEN_MAX 4096
+#define TOKEN_MAX 4096u
+#define TOKEN_WORD_MIN 16u	/* lamina-agent(8) takes no other */
+#define TOKEN_WORD_MAX 256u
 #define WRITTEN_BY "# Written by lamina guest provision; lamina-guest(1) says why.\n"
 
 enum {
@@ -136,14 +139,17 @@ static int check_listen(const char *listen, bool token, struct err *err)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				    "0123456789.:_/@[]-";
-	bool tcp = strncmp(listen, "tcp:", 4) == 0;
+	struct address address;
+	int rc = address_parse(listen, &address, err);
 
-	if (!tcp && strncmp(listen, "vsock:", 6) != 0 && strncmp(listen, "unix:/", 6) != 0)
-		return err_set(err, -EINVAL, "the agent listens at vsock:any:PORT, tcp:HOST:PORT or "
-			       "unix:PATH, not at '%s'", listen);
-	if (listen[strspn(listen, plain)] || strlen(listen) > 300)
-		return err_set(err, -EINVAL, "'%s' is no address", listen);
-	if (tcp && !token)
+	if (rc < 0)
+		return rc;
+	if (address.kind == ADDRESS_HYBRID)
+		return err_set(err, -EINVAL, "'%s' is how the host connects: the guest listens at "
+			       "vsock", listen);
+	if (listen[strspn(listen, plain)])
+		return err_set(err, -EINVAL, "'%s' cannot be in a unit of systemd", listen);
+	if (address.kind == ADDRESS_TCP && !token)
 		return err_set(err, -EINVAL, "an agent that listens at TCP needs a token");
 	return 0;
 }
@@ -172,16 +178,20 @@ static int put_program(const char *path, struct provision_data *to, struct err *
 	return 0;
 }
 
-/* As the agent wants it: one line. */
+/* As the agent wants it: the first line, of visible characters. */
 static int put_token(const char *path, struct provision_data *to, struct err *err)
 {
 	int rc = read_host(path, TOKEN_MAX, to, err);
+	size_t len = 0;
 
 	if (rc < 0)
 		return rc;
 	to->mode = 0600;
-	if (strcspn(to->data, "\r\n") == 0 || strlen(to->data) != to->len)
-		return err_set(err, -EINVAL, "the first line of '%s' is no token", path);
+	while (to->data[len] > ' ' && to->data[len] < 0x7f)
+		len++;
+	if ((to->data[len] && to->data[len] != '\n') || len < TOKEN_WORD_MIN || len > TOKEN_WORD_MAX)
+		return err_set(err, -EINVAL, "the first line of '%s' is no token: it has %u to %u "
+			       "visible characters", path, TOKEN_WORD_MIN, TOKEN_WORD_MAX);
 	return 0;
 }
 

@@ -46,7 +46,7 @@ every() { # DESCRIPTION STEP START ARGUMENT...
 
 cp /bin/true agent1
 cp /bin/cat agent2
-echo secret >token
+echo secret-of-the-guest >token
 empty() {
 	rm -rf root
 	mkdir -p root/etc root/usr root/etc/default

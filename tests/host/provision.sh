@@ -101,7 +101,7 @@ is "it is as it was" "$(tree)" "$(cat after)"
 
 # --- a token, another address ---
 
-(umask 022 && echo secret >token)
+(umask 022 && echo secret-of-the-guest >token)
 ok "over TCP" provision --listen tcp:0.0.0.0:1052 --agent-token token
 is "the unit says so" "$(grep ^ExecStart= $unit)" \
 	"ExecStart=/usr/local/sbin/lamina-agent --listen tcp:0.0.0.0:1052 --token-file /etc/lamina/agent-token"

@@ -163,6 +163,8 @@ static void refused(int code, const char *sentence)
 
 static void test_refusals(void)
 {
+	static const char *const bad[] = {"", "\n", "fifteen-letters\n", "sixteen letters!\n",
+					  "0123456789abcde\t\n"};
 	char text[512];
 
 	begin();
@@ -175,18 +177,20 @@ static void test_refusals(void)
 	opts.listen = "tcp:0.0.0.0:1052";
 	refused(-EINVAL, "an agent that listens at TCP needs a token");
 	opts.listen = "hybrid:/x:1";
-	refused(-EINVAL, "the agent listens at vsock:any:PORT, tcp:HOST:PORT or unix:PATH, not at "
-		"'hybrid:/x:1'");
+	refused(-EINVAL, "'hybrid:/x:1' is how the host connects: the guest listens at vsock");
 	opts.listen = "unix:/run/%n";
-	refused(-EINVAL, "'unix:/run/%n' is no address");
+	refused(-EINVAL, "'unix:/run/%n' cannot be in a unit of systemd");
 	put("agent", "#!/bin/sh\n");
 	(void)snprintf(text, sizeof(text), "'%s' is no program of Linux", tap_path("agent"));
 	refused(-EINVAL, text);
 	put("agent", "\177ELF and more");
-	put("token", "\n");
-	opts.token = "";
-	(void)snprintf(text, sizeof(text), "the first line of '%s' is no token", tap_path("token"));
-	refused(-EINVAL, text);
+	(void)snprintf(text, sizeof(text), "the first line of '%s' is no token: it has 16 to 256 "
+		       "visible characters", tap_path("token"));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		put("token", bad[i]);
+		opts.token = "";
+		refused(-EINVAL, text);
+	}
 }
 
 static void test_places(void)
