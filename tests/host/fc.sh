@@ -170,6 +170,10 @@ ok "drain" h b drain 20000
 is "to its end" "$(cat out)" "pages 0
 whole yes"
 is "drops what is free" "$(fc b read 4096000 4)" 00000000
+fc b random 6000000 8192 5 >/dev/null
+fc b free 6000640 4096 >/dev/null
+ok "another" h b drain 20000
+is "does not take the end of the last one for its own" "$(fc b read 6000640 4)" 00000000
 fc b hinting -1 >/dev/null
 for i in 1 2; do
 	ok "a guest that does not end it ($i)" h b drain 60
