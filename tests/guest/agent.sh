@@ -44,7 +44,7 @@ is "and what it can do" "$(answer '.features | sort | join(" ")')" \
 	"collapse freeze logs reclaim resumed stats"
 is "nothing is frozen" "$(answer '.frozen | length')" 0
 is "and nothing compacts of its own" "$(answer .compaction_proactiveness)" 0
-agent GET /version "" -H "Authorization: Bearer no"
+token=no agent GET /version
 is_status "whoever has no token learns nothing" 401
 
 agent_pid=$(in_guest 'pidof lamina-agent')
@@ -55,21 +55,36 @@ ok "it has at most 4 MiB of memory, and has $resident KiB" test "$resident" -le 
 
 # --- vsock ---
 
-in_guest 'lamina-agent --listen vsock:any:1052 >/run/second.log 2>&1 &' >/dev/null
+# Over the loopback everybody's CID is 1, the host's is 2: a stranger is sent away, and with
+# --vsock-peer 1 is whom the agent waits for.
 cat >vsock.py <<'END'
 import socket, sys
 s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
-s.settimeout(20)
-s.connect((int(sys.argv[1]), 1052))
-s.sendall(b"GET /health HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n")
-print(s.getpeername()[0], s.getsockname()[0], s.recv(4096).split(b"\r\n")[0])
+s.settimeout(60)
+s.connect((1, int(sys.argv[1])))
+try:
+    s.sendall(b"GET /health HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n")
+    print(s.recv(4096).split(b"\r\n")[0].decode() or "closed")
+except (BrokenPipeError, ConnectionResetError):
+    print("closed")
 END
 in_guest "cat >/root/vsock.py <<'END'
 $(cat vsock.py)
-END"
-for cid in 1 2; do
-	diag "$(in_guest "python3 /root/vsock.py $cid; cat /run/second.log")"
-done
+END
+/usr/local/sbin/lamina-agent --kmsg none --listen vsock:any:1052 >/dev/null 2>&1 &
+/usr/local/sbin/lamina-agent --kmsg none --listen vsock:any:1053 --vsock-peer 1 >/dev/null 2>&1 &" >/dev/null
+
+by_vsock() { # PORT
+	in_guest "python3 /root/vsock.py $1"
+}
+
+vsock_answers() { # PORT
+	[ "$(by_vsock "$1")" = "HTTP/1.1 200 OK" ]
+}
+
+ok "by vsock it answers whom it waits for" within 60 vsock_answers 1053
+is "and nobody else" "$(by_vsock 1052)" closed
+in_guest 'pkill -f listen.vsock' >/dev/null
 
 # --- the freezer ---
 
@@ -166,8 +181,7 @@ is "a caller hangs up in the middle of a collapse" "$status" 000
 logged() { # REGEX
 	agent GET /logs && grep -E "$1" body
 }
-ok "the agent tells that it stopped" within 60 logged 'collaps.*cancel|cancel.*collaps'
-diag "$(grep -i collaps body | tail -n 3)"
+ok "the agent tells that it stopped" within 60 logged 'collapse: .*hung up'
 sleep 2
 at=$(huge "$heap")
 ok "it had begun and not finished, at $at KiB" test "$at" -lt $((384 << 10))

@@ -56,6 +56,7 @@ results() { # NAME STEP...
 
 row() { # NAME
 	diag "$1: $(told "$1" '[.steps[] | "\(.step) \(.result) \(.seconds * 1000 | round) ms"] | join(", ")')"
+	told "$1" '.steps[] | select(.result == "failed") | "# \(.step): \(.error)"'
 	diag "$1: paused for $(told "$1" '.paused_seconds * 1000 | round') ms, $(told "$1" \
 		'[.images[] | "\(.image) \(.diff_bytes / 1048576 * 10 | round / 10) MiB"] | join(", ")')"
 }
@@ -110,6 +111,8 @@ within 60 agent_answers || bail "the agent does not answer"
 
 # --- every step ---
 
+curl -sN -H "Authorization: Bearer $token" "http://127.0.0.1:$agent_port/logs?follow=1" >followed &
+at_exit "kill $!"
 ok "a pause with every step" pause all --freeze busy.slice --collapse --reclaim "$reclaim" \
 	--drain 500 --tag all
 row all
@@ -123,6 +126,15 @@ ok "the guest runs" is_running
 ok "what was frozen goes on" goes_on
 is "the layer is known as frozen" \
 	"$(lamina show all --json | jq -r '.attributes.frozen // .meta.frozen // .frozen')" busy.slice
+
+followed() { # TEXT
+	jq -r '.text // empty' followed | grep -q "$1"
+}
+
+ok "whoever follows its log hears of what was before the pause" within 60 followed 'POST /freeze'
+ok "and after it" within 60 followed 'POST /resumed'
+is "and misses nothing" \
+	"$(jq -s 'map(.seq // 0) | . == [range(.[0]; .[0] + length)]' followed)" true
 
 ok "a pause without any" pause bare --bare --tag bare
 row bare
@@ -160,6 +172,7 @@ frozen() {
 	agent GET /version && jq -e '.frozen == ["busy.slice"]' body >/dev/null
 }
 
+in_guest 'head -c 16M /dev/urandom >/root/noise' >/dev/null	# a pause lets all out that waits
 lamina ls --json | jq length >layers
 lamina pause web --json --freeze busy.slice --reclaim '{"fstrim":1,"sync":60000}' \
 	>stopped.json 2>stopped.err &

@@ -106,14 +106,16 @@ static void test_memory(void)
 		"{\"machine-config\":{\"mem_size_mib\":128.5}}",
 		"{\"machine-config\":{\"mem_size_mib\":\"128\"}}",
 		"{\"machine-config\":{\"mem_size_mib\":9007199254740993}}",
-		"{\"machine-config\":{\"mem_size_mib\":1},\"memory-hotplug\":{\"total_size_mib\":-1}}",
-		"{\"machine-config\":{\"mem_size_mib\":1},\"memory-hotplug\":{\"total_size_mib\":{}}}",
+		"{\"machine-config\":{\"mem_size_mib\":1},\"memory-hotplug\":"
+		"{\"total_size_mib\":-1}}",
+		"{\"machine-config\":{\"mem_size_mib\":1},\"memory-hotplug\":"
+		"{\"total_size_mib\":{}}}",
 	};
 	struct fc_memory memory = {.size = 7};
 
 	check_memory("{\"machine-config\":{\"mem_size_mib\":128}}", 128 << 20, false);
-	check_memory("{\"machine-config\":{\"mem_size_mib\":3,\"track_dirty_pages\":true}}", 3 << 20,
-		     true);
+	check_memory("{\"machine-config\":{\"mem_size_mib\":3,\"track_dirty_pages\":true}}",
+		     3 << 20, true);
 	check_memory("{\"machine-config\":{\"mem_size_mib\":1,\"track_dirty_pages\":\"yes\"}}",
 		     1 << 20, false);
 	check_memory("{\"machine-config\":{\"mem_size_mib\":4194304}}", UINT64_C(4) << 40, false);
