@@ -3,6 +3,7 @@
 # lamina-agent on this host, for the tests that source this behind tests/lib.sh.  It sees
 # a tree of cgroups of ours, and nothing that it is asked here changes the host.
 
+: >kmsg
 mkdir -p cg/web.slice cg/db.slice
 for group in cg/web.slice cg/db.slice; do
 	echo 0 >"$group/cgroup.freeze"
@@ -34,6 +35,12 @@ post() { # PATH BODY [OPTION...]
 	local path=$1 body=$2
 	shift 2
 	get "$path" -X POST -d "$body" "$@"
+}
+
+ask() { # PATH BODY: does not wait for the answer; the pid of who does is in $asking
+	curl -s --max-time 60 --unix-socket agent.sock -X POST -d "$2" "http://agent$1" >asked &
+	asking=$!
+	at_exit "kill $asking"
 }
 
 status() { # COMMAND...: get or post; prints the status alone

@@ -3,7 +3,7 @@
 # GET /logs of lamina-agent: to whoever follows, and across a pause.
 . "$(dirname "$0")/../lib.sh"
 requires curl jq
-. "$(dirname "$0")/agent-lib.sh"
+. "$srcroot/tests/host/agent-lib.sh"
 start_agent
 
 # --- as it is ---
@@ -48,7 +48,7 @@ is "without gaps" "$(grep '}$' one | jq -cs 'map(.seq) == [range(1; length + 1)]
 # --- across a pause: a guest that is stopped does nothing, and loses its connections ---
 
 stop "$agent_pid"
-ask=$(get /stats >/dev/null & echo $!)
+ask /thaw '{}'
 kill -CONT "$agent_pid"
 seq=$(newest)
 ok "after a pause it goes on" within 30 has_reached one "$seq"
@@ -56,7 +56,6 @@ stop "$agent_pid"
 kill "$follower"
 wait "$follower" 2>/dev/null
 kill -CONT "$agent_pid"
-kill "$ask" 2>/dev/null
 marks 20
 had=$(last one)
 follow two "$had"

@@ -3,8 +3,7 @@
 # lamina-agent(8), all that can be asked of it on a host.
 . "$(dirname "$0")/../lib.sh"
 requires curl jq
-. "$(dirname "$0")/agent-lib.sh"
-: >kmsg
+. "$srcroot/tests/host/agent-lib.sh"
 (umask 077 && echo 0123456789abcdef >token)
 
 # --- beginning ---
@@ -101,8 +100,7 @@ exits "it thaws nevertheless" 1 is_frozen web.slice
 # --- who hangs up ---
 
 echo "frozen 0" >cg/web.slice/cgroup.events	# it never freezes
-post /freeze '{"cgroup":"web.slice"}' >/dev/null &
-asking=$!
+ask /freeze '{"cgroup":"web.slice"}'
 ok "a freeze waits" within 30 is_frozen web.slice
 is "meanwhile others are answered" "$(get /health)" '{"status":"ok"}'
 is "but not for the same" "$(status post /freeze '{"cgroup":"web.slice"}')" 409
@@ -171,10 +169,9 @@ ok "after one that was killed" test -e agent.sock
 start_agent
 is "another takes the place" "$(get /health)" '{"status":"ok"}'
 echo "frozen 0" >cg/web.slice/cgroup.events
-post /freeze '{"cgroup":"web.slice"}' >/dev/null &
+ask /freeze '{"cgroup":"web.slice"}'
 ok "a freeze waits" within 30 is_frozen web.slice
 end_agent TERM
 is "the end does not wait for it" "$agent_status" 0
 exits "and thaws" 1 is_frozen web.slice
-wait
 done_testing
