@@ -5,6 +5,7 @@
  */
 #include "src/agent/front.h"
 
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,6 +79,20 @@ static bool has_vsock(const struct args *args)
 	return false;
 }
 
+/* With the port that the kernel chose, if that was left to it. */
+static void say_where(const struct address *address, int fd)
+{
+	struct address real = *address;
+	struct sockaddr_in6 addr;	/* the port is where IPv4 has it */
+	socklen_t len = sizeof(addr);
+	char text[ADDRESS_TEXT_SIZE];
+
+	if (real.kind == ADDRESS_TCP && getsockname(fd, (struct sockaddr *)&addr, &len) == 0)
+		real.port = ntohs(addr.sin6_port);
+	address_format(&real, text);
+	logs_add(LOGS_INFO, "listens on %s", text);
+}
+
 static int open_sockets(struct front *f, struct inner *inner, struct err *err)
 {
 	const struct args *args = f->args;
@@ -88,6 +103,7 @@ static int open_sockets(struct front *f, struct inner *inner, struct err *err)
 		if (fd < 0)
 			return fd;
 		f->fds[f->nfds++] = fd;
+		say_where(&args->listen[i], fd);
 	}
 	if (!has_vsock(args))
 		return 0;
