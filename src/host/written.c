@@ -382,7 +382,8 @@ static int open_memfile(struct work *w)
 		return cannot(w, -errno, "open");
 	if (!S_ISREG(w->st.st_mode) || (uint64_t)w->st.st_size != w->ask->len)
 		return err_set(w->err, -EINVAL, "'%s' has %" PRId64 " bytes, the guest's memory "
-			       "has %" PRIu64, w->ask->memfile, (int64_t)w->st.st_size, w->ask->len);
+			       "has %" PRIu64, w->ask->memfile, (int64_t)w->st.st_size,
+			       w->ask->len);
 	return 0;
 }
 
