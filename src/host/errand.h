@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * errand: work on a file that may hang, sent out into a child (store/base/aside.h), which tells how far it is.
+ * errand: work on a file that may hang, sent out into a child (store/base/aside.h), which tells
+ * how far it is.
  *
  *	static int copy(struct errand *e, struct err *err);	(in the child)
  *
@@ -8,8 +9,9 @@
  *
  *	rc = errand_run(&e, &err);		e.count[] is what the child counted
  *
- * It is given up when nothing was told for `idle_ms`: -ETIMEDOUT; or when `stopped` says so: -ECANCELED.
- * The child is killed then, and not waited for.  Only for a process with one thread.
+ * It is given up when nothing was told for `idle_ms`: -ETIMEDOUT; or when `stopped` says so:
+ * -ECANCELED. The child is killed then, and not waited for.  Only for a process with one
+ * thread.
  */
 #ifndef LAMINA_HOST_ERRAND_H
 #define LAMINA_HOST_ERRAND_H

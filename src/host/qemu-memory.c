@@ -32,8 +32,8 @@ static int take_backend(const json_t *list, struct qemu_memory *ret, struct err 
 	if (json_array_size(list) != 1)
 		return err_set(err, -ENOTSUP, "the guest's memory has %zu backends in QEMU; "
 			       "there has to be one", json_array_size(list));
-	if (json_unpack(json_array_get(list, 0), "{s:I, s:b}", "size", &size, "share", &shared) < 0 ||
-	    size <= 0)
+	if (json_unpack(json_array_get(list, 0), "{s:I, s:b}", "size", &size, "share",
+			&shared) < 0 || size <= 0)
 		return err_set(err, -EBADMSG, "QEMU's answer to 'query-memdev' makes no sense");
 	ret->len = (uint64_t)size;
 	ret->shared = shared;
@@ -82,8 +82,8 @@ int qemu_memory_find(struct qmp *q, struct qemu_memory *ret, struct err *err)
 /* ---- other memory ---- */
 
 /*
- * What every QEMU of this machine makes anew: firmware and ROMs, the tables that firmware reads at the next
- * reset, flash (its contents are a disk's).
+ * What every QEMU of this machine makes anew: firmware and ROMs, the tables that firmware reads
+ * at the next reset, flash (its contents are a disk's).
  */
 static bool is_made_anew(const char *name)
 {

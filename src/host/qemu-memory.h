@@ -2,9 +2,9 @@
 /*
  * qemu-memory: where a guest's memory lies in its QEMU.
  *
- * It is asked for: one memory backend (query-memdev), which QEMU maps in one piece, and the address of
- * its first byte (gpa2hva).  The offset of a page in the memfile is its distance from there, whatever
- * holes the machine has in the guest's physical addresses.
+ * It is asked for: one memory backend (query-memdev), which QEMU maps in one piece, and the
+ * address of its first byte (gpa2hva).  The offset of a page in the memfile is its distance
+ * from there, whatever holes the machine has in the guest's physical addresses.
  */
 #ifndef LAMINA_HOST_QEMU_MEMORY_H
 #define LAMINA_HOST_QEMU_MEMORY_H
@@ -28,8 +28,8 @@ struct qemu_memory {
 int qemu_memory_find(struct qmp *q, struct qemu_memory *ret, struct err *err);
 
 /*
- * -ENOTSUP: there is memory beside that of the guest which a new QEMU does not make anew by itself (a
- * screen's, say), and which a device state without memory would lose.
+ * -ENOTSUP: there is memory beside that of the guest which a new QEMU does not make anew by
+ * itself (a screen's, say), and which a device state without memory would lose.
  */
 int qemu_memory_alone(struct qmp *q, const struct qemu_memory *memory, struct err *err);
 

@@ -218,8 +218,10 @@ static int append(int to, const char *data, size_t len, uint64_t *all, struct er
 	if (rc < 0)
 		return err_sys(err, rc, "no memory for a device state");
 	*all += len;
-	return *all <= QEMU_STATE_MAX ? 0 : err_set(err, -EFBIG, "QEMU's device state has more than "
-						    "%llu bytes", QEMU_STATE_MAX);
+	if (*all <= QEMU_STATE_MAX)
+		return 0;
+	return err_set(err, -EFBIG, "QEMU's device state has more than %llu bytes",
+		       QEMU_STATE_MAX);
 }
 
 /* Nothing is asked meanwhile: QEMU does not answer while it waits for room in the socket. */

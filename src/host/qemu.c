@@ -166,8 +166,8 @@ static int qemu_drain(struct hyper *h, int ms, struct hyper_drained *ret, struct
 {
 	(void)ms;
 	(void)ret;
-	return err_set(err, -ENOTSUP, "QEMU at '%s' has no free page hinting that the host can start",
-		       h->to->socket);
+	return err_set(err, -ENOTSUP, "QEMU at '%s' has no free page hinting that the host "
+		       "can start", h->to->socket);
 }
 
 /* ---- snapshots ---- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One JSON text a line, both ways.  What was received and is not yet a whole line stays in `buf`
- * between two calls, so that an answer which comes too late is found by the next call, and
- * skipped there by its id.
+ * One JSON text a line, both ways.  What was received and is not yet a whole line stays in
+ * `buf` between two calls, so that an answer which comes too late is found by the next call,
+ * and skipped there by its id.
  */
 #include "src/host/qmp.h"
 
@@ -235,7 +235,7 @@ static int send_command(struct qmp *q, const char *command, json_t *args, int fd
 	return rc;
 }
 
-/* An error without an id is ours, too: there is one command at a time, and it was not understood. */
+/* An error without an id is ours, too: one command at a time, and it was not understood. */
 static bool is_ours(const struct qmp *q, const json_t *message)
 {
 	const json_t *id = json_object_get(message, "id");

@@ -6,9 +6,9 @@
  *	qmp_ask(q, "query-status", NULL, &answer, &err);
  *	qmp_close(q);
  *
- * Every call blocks, at most to->timeout_ms (0: QMP_TIMEOUT_MS), and asks to->stopped ten times a
- * second.  One thread.  A command that was given up (-ETIMEDOUT, -ECANCELED) may still be done;
- * its late answer is skipped, as events are.  QEMU serves one client at a time.
+ * Every call blocks, at most to->timeout_ms (0: QMP_TIMEOUT_MS), and asks to->stopped ten times
+ * a second.  One thread.  A command that was given up (-ETIMEDOUT, -ECANCELED) may still be
+ * done; its late answer is skipped, as events are.  QEMU serves one client at a time.
  *
  * Errors are those of hyper.h; -ENOTSUP: this QEMU has no such command.
  */
@@ -38,8 +38,8 @@ pid_t qmp_pid(const struct qmp *q);
 int qmp_timeout_ms(const struct qmp *q);
 
 /*
- * `args` is an object and is taken, failure included; NULL: none.  `ret` may be NULL; else it is the
- * caller's to json_decref().
+ * `args` is an object and is taken, failure included; NULL: none.  `ret` may be NULL; else it
+ * is the caller's to json_decref().
  */
 int qmp_ask(struct qmp *q, const char *command, json_t *args, json_t **ret, struct err *err);
 /* The same; the descriptor `fd` goes with it, for getfd and add-fd.  It stays the caller's. */
@@ -47,14 +47,14 @@ int qmp_ask_fd(struct qmp *q, const char *command, json_t *args, int fd, json_t 
 	       struct err *err);
 
 /*
- * Undoes what a command has begun, even if we were stopped meanwhile: waits two seconds, is not stopped,
- * and does not say how it went.
+ * Undoes what a command has begun, even if we were stopped meanwhile: waits two seconds, is not
+ * stopped, and does not say how it went.
  */
 void qmp_undo(struct qmp *q, const char *command, json_t *args);
 
 /*
- * Sleeps `ms`, or until `fd` (-1: none) is ready for `events` of poll(2).  1: it is ready; 0: the time
- * is over; -ECANCELED.
+ * Sleeps `ms`, or until `fd` (-1: none) is ready for `events` of poll(2).  1: it is ready; 0:
+ * the time is over; -ECANCELED.
  */
 int qmp_rest(const struct qmp *q, int ms, int fd, short events);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * All of it happens in a child, which has no other thread's locks to fear but allocates nothing: the two
- * buffers are mapped before.  A block of what the process has is read into `got`, what the
- * memfile has there into `had`, and each run of pages that are the same, zeros, or data is passed
- * over, punched, or written.  (A guest that is paused again, in the same process, has all that it ever
- * wrote; the memfile has most of that.)
+ * All of it happens in a child, which has no other thread's locks to fear but allocates
+ * nothing: the two buffers are mapped before.  A block of what the process has is read into
+ * `got`, what the memfile has there into `had`, and each run of pages that are the same, zeros,
+ * or data is passed over, punched, or written.  (A guest that is paused again, in the same
+ * process, has all that it ever wrote; the memfile has most of that.)
  */
 #include "src/host/written.h"
 
@@ -256,8 +256,8 @@ static int take_extents(struct work *w, uint64_t off, uint64_t end)
 }
 
 /*
- * It is opened by its mapping: its name may be gone, or never was.  A file system that does not keep its
- * files itself (FUSE) knows of data in mapped pages only when they are synced.
+ * It is opened by its mapping: its name may be gone, or never was.  A file system that does not
+ * keep its files itself (FUSE) knows of data in mapped pages only when they are synced.
  */
 static int open_mapped(struct work *w, const struct piece *p)
 {
@@ -381,8 +381,9 @@ static int open_memfile(struct work *w)
 	if (w->memfile < 0 || fstat(w->memfile, &w->st) < 0)
 		return cannot(w, -errno, "open");
 	if (!S_ISREG(w->st.st_mode) || (uint64_t)w->st.st_size != w->ask->len)
-		return err_set(w->err, -EINVAL, "'%s' has %" PRId64 " bytes, the guest's memory has "
-			       "%" PRIu64, w->ask->memfile, (int64_t)w->st.st_size, w->ask->len);
+		return err_set(w->err, -EINVAL, "'%s' has %" PRId64 " bytes, the guest's memory "
+			       "has %" PRIu64, w->ask->memfile, (int64_t)w->st.st_size,
+			       w->ask->len);
 	return 0;
 }
 

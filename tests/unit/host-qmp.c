@@ -12,7 +12,8 @@
 
 #define PATIENT_MS 30000
 #define HASTY_MS 300
-#define GREETING "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22, \"minor\": 2, \"major\": 7}, " \
+#define GREETING \
+	"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22, \"minor\": 2, \"major\": 7}, " \
 	"\"package\": \"\"}, \"capabilities\": [\"oob\"]}}\r\n"
 
 static struct err err;
@@ -144,7 +145,8 @@ static void with_events(int fd)
 
 	greet(fd);
 	id = hear(fd);
-	say(fd, "{\"event\": \"STOP\", \"data\": {}}\r\n{\"timestamp\": {}, \"event\": \"RESUME\"}\n");
+	say(fd, "{\"event\": \"STOP\", \"data\": {}}\r\n");
+	say(fd, "{\"timestamp\": {}, \"event\": \"RESUME\"}\n");
 	answer(fd, id - 1, "{\"status\": \"of an earlier one\"}");
 	say(fd, "{\"return\": {\"sta");
 	say(fd, "tus\": \"run");
@@ -165,7 +167,8 @@ static void test_answers(void)
 	is_str(heard, "{\"execute\":\"query-status\",\"id\":2}", "which was sent so");
 	json_decref(got);
 	is_int(qmp_ask(q, "stop", json_pack("{s:b}", "x", 1), NULL, &err), 0, "the next one");
-	is_str(heard, "{\"execute\":\"stop\",\"id\":3,\"arguments\":{\"x\":true}}", "with arguments");
+	is_str(heard, "{\"execute\":\"stop\",\"id\":3,\"arguments\":{\"x\":true}}",
+	       "with arguments");
 	end(q);
 }
 
@@ -177,8 +180,9 @@ static void with_errors(int fd)
 	(void)snprintf(text, sizeof(text), "{\"id\": %d, \"error\": {\"class\": \"GenericError\", "
 		       "\"desc\": \"no such thing\"}}\n", hear(fd));
 	say(fd, text);
-	(void)snprintf(text, sizeof(text), "{\"id\": %d, \"error\": {\"class\": \"CommandNotFound\", "
-		       "\"desc\": \"The command x has not been found\"}}\n", hear(fd));
+	(void)snprintf(text, sizeof(text), "{\"id\": %d, \"error\": "
+		       "{\"class\": \"CommandNotFound\", \"desc\": \"no such command\"}}\n",
+		       hear(fd));
 	say(fd, text);
 	(void)hear(fd);
 	say(fd, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"not understood\"}}\n");
