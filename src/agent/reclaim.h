@@ -6,8 +6,9 @@
  *	{"sync": 500, "drop_caches": 200, "compact_memory": 1000, "fstrim": 500,
  *	 "order": ["fstrim", "sync", "drop_caches", "compact_memory"]}
  *
- * Each number is a step's cap in ms; missing, below 1 (so a fraction, too), or not a number: the step is
- * skipped.  `order` as given here is the default; what it leaves out comes behind it, in that order.
+ * Each number is a step's cap in ms; missing, below 1 (so a fraction, too), or not a number: the
+ * step is skipped.  `order` as given here is the default; what it leaves out comes behind it, in
+ * that order.
  *
  *	{"steps": [{"step": "sync", "result": "done", "elapsed_ms": 1.25}], "elapsed_ms": 9.5}
  *
@@ -25,8 +26,9 @@
 #define RECLAIM_MAX_MS 600000u	/* a cap above it is this */
 
 /*
- * Blocks for the sum of the caps at most.  *ret is the caller's.  -EINVAL: the body is no object, or `order` has
- * something that is no step, or one twice; -ECANCELED: *cancelled (or NULL) became true.
+ * Blocks for the sum of the caps at most.  *ret is the caller's.  -EINVAL: the body is no object,
+ * or `order` has something that is no step, or one twice; -ECANCELED: *cancelled (or NULL) became
+ * true.
  */
 int reclaim_run(const json_t *body, const atomic_bool *cancelled, json_t **ret, struct err *err);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A step is in the table from before its child is forked until the child has been waited for, so
- * that a name is in it once.  `pid` is 0 as long as the thread of step_run() has the child; then the
- * child was killed, and whoever comes by tries to bury it.  The lock covers the table, never a
+ * that a name is in it once.  `pid` is 0 as long as the thread of step_run() has the child; then
+ * the child was killed, and whoever comes by tries to bury it.  The lock covers the table, never a
  * fork or a wait that could last.  A child keeps nothing of ours; when we end, it is killed.
  */
 #include "src/agent/step.h"

@@ -34,8 +34,8 @@ struct step_outcome {
 
 /*
  * Returns after `cap_ms` at the latest (and what a fork takes).  When *cancelled becomes
- * true, within 0.1 s: the child is then killed, too, and that is -ECANCELED.  Otherwise 0, and *ret says
- * how it went.
+ * true, within 0.1 s: the child is then killed, too, and that is -ECANCELED.  Otherwise 0, and
+ * *ret says how it went.
  */
 int step_run(const struct step *step, unsigned cap_ms, const atomic_bool *cancelled,
 	     struct step_outcome *ret);

@@ -50,7 +50,7 @@ static void unescape(char *text)
 
 	for (; *text; out++) {
 		if (*text == '\\' && is_octal(text + 1)) {
-			*out = (char)((text[1] - '0') << 6 | (text[2] - '0') << 3 | (text[3] - '0'));
+			*out = (char)((text[1] - '0') * 64 + (text[2] - '0') * 8 + text[3] - '0');
 			text += 4;
 		} else {
 			*out = *text++;

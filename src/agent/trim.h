@@ -9,8 +9,8 @@
 
 /*
  * FITRIM on each writable file system on a block device that `mountinfo` lists, once for each
- * device; those that cannot trim are passed over.  The first that failed is told in `err` (without the
- * text of its errno) when the others have had their turn.
+ * device; those that cannot trim are passed over.  The first that failed is told in `err`
+ * (without the text of its errno) when the others have had their turn.
  */
 int trim_all(const char *mountinfo, struct err *err);
 

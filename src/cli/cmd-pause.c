@@ -30,8 +30,8 @@ struct args {
 
 static const struct opt opts[] = {
 	{OPT_TEXT, "reclaim", 'r', TO(wishes.reclaim), "JSON", NULL,
-	 "have the guest give memory back: steps and their caps in ms, as in "
-	 "{\"sync\":500,\"drop_caches\":200,\"compact_memory\":1000,\"fstrim\":500}"},
+	 "have the guest give memory back: steps and their caps in ms, an object of sync, "
+	 "drop_caches, compact_memory and fstrim, as in {\"sync\":500}"},
 	{OPT_FLAG, "collapse", 'C', TO(wishes.collapse), NULL, NULL,
 	 "have the guest gather its memory in huge pages"},
 	{OPT_TEXT, "freeze", 'F', TO(wishes.freeze), "CGROUP", NULL,

@@ -156,10 +156,10 @@ static int take_answer(struct agent *a, const struct http_answer *answer, json_t
 	int rc = code_of(answer->status);
 
 	if (rc < 0)
-		return err_set(err, rc, "the agent at %s refuses: %s", a->name,
+		return err_set(err, rc, "the agent at '%s' refuses: %s", a->name,
 			       http_answer_error(answer));
 	if (!json_is_object(answer->json))
-		return err_set(err, -EPROTO, "what answers at %s is no agent", a->name);
+		return err_set(err, -EPROTO, "what answers at '%s' is no agent", a->name);
 	*ret = json_incref(answer->json);
 	return 0;
 }
@@ -226,14 +226,14 @@ static int ask_version(struct agent *a, struct err *err)
 
 	if (rc < 0 || json_is_string(json_object_get(a->version, "version")))
 		return rc;
-	return err_set(err, -EPROTO, "what answers at %s is no agent", a->name);
+	return err_set(err, -EPROTO, "what answers at '%s' is no agent", a->name);
 }
 
 static int init(struct agent *a, const struct agent_target *to, struct err *err)
 {
 	int rc = address_parse(to->address, &a->address, err);
 
-	(void)snprintf(a->name, sizeof(a->name), "'%s'", to->address);
+	(void)snprintf(a->name, sizeof(a->name), "%s", to->address);
 	a->fd = -1;
 	a->timeout_ms = to->timeout_ms;
 	a->stopped = to->stopped;
@@ -275,7 +275,7 @@ int agent_resumed(struct agent *a, int timeout_ms, json_t **ret, struct err *err
 	int rc;
 
 	if (!agent_has(a, "resumed"))
-		return err_set(err, -ENOTSUP, "the agent at %s is too old to be told of a resume",
+		return err_set(err, -ENOTSUP, "the agent at '%s' is too old to be told of a resume",
 			       a->name);
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	body = json_pack("{s:f}", "now", (double)now.tv_sec + (double)now.tv_nsec / 1e9);

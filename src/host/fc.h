@@ -9,6 +9,10 @@
  *   1.13   `track_dirty_pages` of a load, until then `enable_diff_snapshots`
  *   1.14   free page hinting
  *
+ * A diff holds what was written since the last snapshot or load, so the memory file must hold what
+ * that one left.  Of a guest that was booted it holds what was written since: over anything but zeros
+ * the first snapshot must be full.
+ *
  * It does one thing at a time and goes on with it when the caller hangs up: after a snapshot that
  * was cancelled, the next call waits until it has been written.  Where a load fails it ends.
  */

@@ -100,7 +100,9 @@ static bool is_made_anew(const char *name)
 /* "      pc.bios    4 KiB  0x0...": the name is what stands before the page's size, two numbers. */
 static bool take_name(const char *line, char ret[QEMU_MEMORY_MAX_NAME])
 {
-	return sscanf(line, " %63s %*u %*[KMG]iB 0x%*x", ret) == 1;
+	int end = 0;
+
+	return sscanf(line, " %63s %*u %*[KMG]iB 0x%*x%n", ret, &end) == 1 && end > 0;
 }
 
 bool qemu_memory_parse(const char *blocks, const char *own, char ret[QEMU_MEMORY_MAX_NAME])

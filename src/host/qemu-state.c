@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "src/host/errand.h"
+#include "store/base/clock.h"
 #include "store/base/io.h"
 
 #define MAGIC 0x5145564du	/* "QEVM" */
@@ -177,48 +178,67 @@ static json_t *by_fd(void)
 	return json_pack("{s:s}", "uri", "fd:" FD_NAME);
 }
 
-static int rest(const struct qmp *q, int fd, short events, struct err *err)
+static int too_slow(struct err *err)
 {
-	int rc = qmp_rest(q, POLL_MS, fd, events);
+	return err_set(err, -ETIMEDOUT, "QEMU's device state does not move");
+}
 
-	return rc < 0 ? err_sys(err, rc, "waiting for QEMU's device state") : 0;
+/* Until our end of the socket is ready for `events`. */
+static int await(const struct qmp *q, int fd, short events, struct err *err)
+{
+	int rc = qmp_rest(q, qmp_timeout_ms(q), fd, events);
+
+	if (rc < 0)
+		return err_sys(err, rc, "waiting for QEMU's device state");
+	return rc > 0 ? 0 : too_slow(err);
+}
+
+/* When all has been sent, it is only a moment. */
+static int await_end(struct qmp *q, struct err *err)
+{
+	uint64_t end = clock_ms() + (uint64_t)qmp_timeout_ms(q);
+	int rc;
+
+	while ((rc = ask_progress(q, err)) == ON_ITS_WAY) {
+		rc = qmp_rest(q, POLL_MS, -1, 0);
+		if (rc < 0)
+			return err_sys(err, rc, "waiting for QEMU's device state");
+		if (clock_ms() >= end)
+			return too_slow(err);
+	}
+	return rc < 0 ? rc : 0;
 }
 
 /* ---- shared memory: a migration ---- */
 
-/* All that has come: 0. */
-static int drain(int from, int to, uint64_t *len, struct err *err)
+static int append(int to, const char *data, size_t len, uint64_t *all, struct err *err)
 {
-	char buf[65536];
-	ssize_t got;
-	int rc;
+	int rc = io_write_all(to, data, len);
 
-	while ((got = recv(from, buf, sizeof(buf), 0)) > 0) {
-		rc = io_write_all(to, buf, (size_t)got);
-		if (rc < 0)
-			return err_sys(err, rc, "no memory for a device state");
-		*len += (uint64_t)got;
-		if (*len > QEMU_STATE_MAX)
-			return err_set(err, -EFBIG, "QEMU's device state has more than %llu bytes",
-				       QEMU_STATE_MAX);
-	}
-	return got < 0 && errno != EAGAIN && errno != EINTR ?
-	       err_sys(err, -errno, "cannot receive QEMU's device state") : 0;
+	if (rc < 0)
+		return err_sys(err, rc, "no memory for a device state");
+	*all += len;
+	return *all <= QEMU_STATE_MAX ? 0 : err_set(err, -EFBIG, "QEMU's device state has more than "
+						    "%llu bytes", QEMU_STATE_MAX);
 }
 
+/* Nothing is asked meanwhile: QEMU does not answer while it waits for room in the socket. */
 static int receive(struct qmp *q, int from, int to, struct err *err)
 {
-	uint64_t len = 0;
-	int rc, state;
+	char buf[65536];
+	uint64_t all = 0;
+	ssize_t got;
+	int rc = 0;
 
-	do {
-		/* In this order: what was sent before it was completed is drained after that. */
-		state = ask_progress(q, err);
-		rc = state < 0 ? state : drain(from, to, &len, err);
-		if (rc >= 0 && state == ON_ITS_WAY)
-			rc = rest(q, from, POLLIN, err);
-	} while (rc >= 0 && state == ON_ITS_WAY);
-	return rc;
+	while (rc >= 0 && (got = recv(from, buf, sizeof(buf), 0)) != 0) {
+		if (got > 0)
+			rc = append(to, buf, (size_t)got, &all, err);
+		else if (errno == EAGAIN || errno == EINTR)
+			rc = await(q, from, POLLIN, err);
+		else
+			rc = err_sys(err, -errno, "cannot receive QEMU's device state");
+	}
+	return rc < 0 ? rc : await_end(q, err);
 }
 
 static int migrate_out(struct qmp *q, int to, struct err *err)
@@ -381,54 +401,52 @@ int qemu_state_take(struct qmp *q, const struct qemu_memory *memory, struct err 
 	return rc < 0 ? rc : fd;
 }
 
-/* As much as it takes now.  What it does not want behind the end of the stream is not sent. */
-static int feed(int from, int to, uint64_t *off, struct err *err)
-{
-	char buf[65536];
-
-	for (;;) {
-		ssize_t got = io_pread(from, buf, sizeof(buf), *off), sent;
-
-		if (got < 0)
-			return err_sys(err, (int)got, "cannot read a device state");
-		if (got == 0)
-			return shutdown(to, SHUT_WR), 0;
-		sent = send(to, buf, (size_t)got, MSG_NOSIGNAL);
-		if (sent < 0)
-			return 0;	/* full; or QEMU says why */
-		*off += (uint64_t)sent;
-	}
-}
-
+/* What it does not want behind the end of the stream is not sent; why, it says when asked. */
 static int send_state(struct qmp *q, int from, int to, struct err *err)
 {
+	char buf[65536];
 	uint64_t off = 0;
-	int rc, state;
+	ssize_t got, sent;
+	int rc = 0;
 
-	do {
-		rc = feed(from, to, &off, err);
-		state = rc < 0 ? rc : ask_progress(q, err);
-		if (state == ON_ITS_WAY)
-			rc = rest(q, -1, 0, err);
-	} while (rc >= 0 && state == ON_ITS_WAY);
-	return rc < 0 ? rc : state < 0 ? state : 0;
+	while (rc >= 0 && (got = io_pread(from, buf, sizeof(buf), off)) > 0) {
+		sent = send(to, buf, (size_t)got, MSG_NOSIGNAL);
+		if (sent < 0 && errno != EAGAIN && errno != EINTR)
+			break;
+		if (sent < 0)
+			rc = await(q, to, POLLOUT, err);
+		off += sent > 0 ? (uint64_t)sent : 0;
+	}
+	if (rc < 0 || got < 0)
+		return rc < 0 ? rc : err_sys(err, (int)got, "cannot read a device state");
+	(void)shutdown(to, SHUT_WR);
+	return await_end(q, err);
 }
 
-int qemu_state_give(struct qmp *q, int fd, struct err *err)
+static int migrate_in(struct qmp *q, int from, struct err *err)
 {
-	int rc = set_capability(q, err), to;
+	int rc, to = give_end(q, err);
 
-	if (rc < 0)
-		return rc;
-	to = give_end(q, err);
 	if (to < 0)
 		return to;
 	rc = qmp_ask(q, "migrate-incoming", by_fd(), NULL, err);
 	if (rc >= 0)
-		rc = send_state(q, fd, to, err);
+		rc = send_state(q, from, to, err);
+	(void)close(to);
 	if (rc == -ECONNRESET)
 		rc = err_wrap(err, rc, "it does not load the device state (its log says why)");
-	(void)close(to);
+	return rc;
+}
+
+int qemu_state_give(struct qmp *q, int fd, struct err *err)
+{
+	int was_on = ignore_memory(q, err), rc;
+
+	if (was_on < 0)
+		return was_on;
+	rc = migrate_in(q, fd, err);
+	if (rc != -ECONNRESET)
+		heed_memory(q, was_on);
 	return rc;
 }
 
@@ -471,8 +489,13 @@ static int read_file(struct errand *e, struct err *err)
 {
 	const struct job *job = e->arg;
 	int rc, fd = open(job->path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
 
-	rc = fd < 0 ? -errno : copy_all(e, fd, job->fd);
+	rc = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
+	if (rc == 0 && (uint64_t)st.st_size > QEMU_STATE_MAX)
+		rc = -EFBIG;
+	if (rc == 0)
+		rc = copy_all(e, fd, job->fd);
 	if (fd >= 0)
 		(void)close(fd);
 	return rc < 0 ? err_sys(err, rc, "cannot read '%s'", job->path) : 0;

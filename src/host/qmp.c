@@ -34,11 +34,16 @@ struct qmp {
 	size_t looked;		/* bytes of buf that are known to hold no newline */
 };
 
+int qmp_timeout_ms(const struct qmp *q)
+{
+	if (q->undoing)
+		return UNDO_MS;
+	return q->to->timeout_ms > 0 ? q->to->timeout_ms : QMP_TIMEOUT_MS;
+}
+
 static uint64_t deadline(const struct qmp *q)
 {
-	int ms = q->to->timeout_ms > 0 ? q->to->timeout_ms : QMP_TIMEOUT_MS;
-
-	return clock_ms() + (uint64_t)(q->undoing ? UNDO_MS : ms);
+	return clock_ms() + (uint64_t)qmp_timeout_ms(q);
 }
 
 static bool stopped(const struct qmp *q)

@@ -34,6 +34,8 @@ void qmp_close(struct qmp *q);
 /* "7.2.22", of the greeting; the process that listens on the socket, 0: not known. */
 const char *qmp_version(const struct qmp *q);
 pid_t qmp_pid(const struct qmp *q);
+/* How long a call waits. */
+int qmp_timeout_ms(const struct qmp *q);
 
 /*
  * `args` is an object and is taken, failure included; NULL: none.  `ret` may be NULL; else it is the

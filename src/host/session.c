@@ -126,8 +126,8 @@ int session_look(const char *pager, const char *id, struct session_seen *ret, st
 
 int session_close(const char *pager, const char *id, struct err *err)
 {
-	char *path = path_of(id, "?force=1");
-	struct ask a = {pager, "DELETE", path, NULL, NULL};
+	char *path = path_of(id, "/close?force=1");
+	struct ask a = {pager, "POST", path, NULL, NULL};
 	json_t *answer = NULL;
 	int rc = path ? ask(&a, &answer, err) : err_set(err, -ENOMEM, "out of memory");
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/rpc/address.h"
 
-#include <netdb.h>
-#include <stdio.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -94,39 +94,44 @@ static int listen_vsock(int fd, const struct address *a, struct err *err)
 	return bind_and_listen(fd, (const struct sockaddr *)&addr, sizeof(addr), a, err);
 }
 
-/* No names: in a static program the libc looks those up by libraries that may not be there. */
-static int find_local(const struct address *a, struct addrinfo **ret, struct err *err)
+/*
+ * No names, and not by getaddrinfo(): in a static program the libc looks names up by libraries that may
+ * not be there.
+ */
+static socklen_t take_ip(const struct address *a, struct sockaddr_storage *ret)
 {
-	const struct addrinfo hints = {
-		.ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV,
-		.ai_socktype = SOCK_STREAM,
-	};
-	char port[16];
-	int rc;
+	struct sockaddr_in6 *six = (struct sockaddr_in6 *)ret;
+	struct sockaddr_in *four = (struct sockaddr_in *)ret;
 
-	(void)snprintf(port, sizeof(port), "%u", a->port);
-	rc = getaddrinfo(a->host, port, &hints, ret);
-	if (rc == EAI_MEMORY)
-		return err_sys(err, -ENOMEM, "cannot listen on '%s'", a->host);
-	return rc ? err_set(err, -EINVAL, "cannot listen on '%s': it is no IP address", a->host) :
-		0;
+	*ret = (struct sockaddr_storage){0};
+	if (inet_pton(AF_INET, a->host, &four->sin_addr) == 1) {
+		four->sin_family = AF_INET;
+		four->sin_port = htons((uint16_t)a->port);
+		return sizeof(*four);
+	}
+	if (inet_pton(AF_INET6, a->host, &six->sin6_addr) == 1) {
+		six->sin6_family = AF_INET6;
+		six->sin6_port = htons((uint16_t)a->port);
+		return sizeof(*six);
+	}
+	return 0;
 }
 
 static int listen_tcp(const struct address *a, struct err *err)
 {
-	struct addrinfo *found;
-	int rc = find_local(a, &found, err), fd;
+	struct sockaddr_storage addr;
+	socklen_t len = take_ip(a, &addr);
+	int fd, rc;
 
-	if (rc < 0)
-		return rc;
-	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	rc = fd < 0 ? err_sys(err, -errno, "cannot make a socket") :
-		bind_and_listen(fd, found->ai_addr, found->ai_addrlen, a, err);
-	freeaddrinfo(found);
+	if (!len)
+		return err_set(err, -EINVAL, "cannot listen on '%s': it is no IP address", a->host);
+	fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return err_sys(err, -errno, "cannot make a socket");
+	rc = bind_and_listen(fd, (const struct sockaddr *)&addr, len, a, err);
 	if (rc == 0)
 		return fd;
-	if (fd >= 0)
-		close(fd);
+	close(fd);
 	return rc;
 }
 

@@ -11,8 +11,8 @@
  *	maps_close(&maps);		(when maps_open() gave 0)
  *
  * The kernel writes them while we read: what another thread maps meanwhile may be there or
- * not, but what stays the same is met once.  A kernel thread, or a process that has ended but was not
- * waited for, has none.  One thread at a time.
+ * not, but what stays the same is met once.  A kernel thread, or a process that has ended but was
+ * not waited for, has none.  One thread at a time.
  */
 #ifndef LAMINA_BASE_MAPS_H
 #define LAMINA_BASE_MAPS_H

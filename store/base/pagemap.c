@@ -180,7 +180,8 @@ static int read_entries(const struct pagemap *pm, uint64_t at, uint64_t *entries
 /* The number of the page of zeros: that of a page of ours which was only read. */
 static uint64_t find_zero_pfn(void)
 {
-	volatile char *page = mmap(NULL, PAGEMAP_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	volatile char *page = mmap(NULL, PAGEMAP_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+				   0);
 	struct pagemap self = {.fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)};
 	uint64_t entry = 0;
 

@@ -3,7 +3,8 @@
  * pagemap: what a process has where in its memory, page by page.
  *
  *	struct pagemap pm;
- *	struct pagemap_query written = {start, end, PAGEMAP_PRESENT | PAGEMAP_SWAPPED, PAGEMAP_FILE};
+ *	struct pagemap_query written = {start, end, PAGEMAP_PRESENT | PAGEMAP_SWAPPED,
+ *					PAGEMAP_FILE};
  *
  *	rc = pagemap_open(pid, &pm, &err);
  *	if (rc == 0)
@@ -12,8 +13,8 @@
  *
  * is what a process has written to a private mapping of a file: its own pages, in memory or
  * swapped out, those that it has only read left out.  By PAGEMAP_SCAN (Linux 6.7), else by the
- * entries of /proc/PID/pagemap.  The process goes on meanwhile: a picture of one instant needs it stopped.
- * A struct pagemap is one thread's at a time; different ones are independent.
+ * entries of /proc/PID/pagemap.  The process goes on meanwhile: a picture of one instant needs it
+ * stopped.  A struct pagemap is one thread's at a time; different ones are independent.
  */
 #ifndef LAMINA_BASE_PAGEMAP_H
 #define LAMINA_BASE_PAGEMAP_H
@@ -29,14 +30,15 @@
 
 enum {
 	PAGEMAP_PRESENT = 1,
-	PAGEMAP_SWAPPED = 2,	/* or on its way (migrating), or a marker (a guard, a poisoned page) */
+	PAGEMAP_SWAPPED = 2,	/* or on its way (migrating), or a marker (a guard, poison) */
 	PAGEMAP_FILE = 4,	/* a file's page, or of shared memory; not the process's own copy */
 	/*
 	 * The next two without PAGEMAP_SCAN: only if CAP_SYS_ADMIN lets us see frame numbers;
 	 * without it they are never set.
 	 */
-	PAGEMAP_ZERO = 8,	/* present, but only the kernel's page of zeros: read, never written.
-				   (The huge zero page has it, or not, as the kernel likes.) */
+	PAGEMAP_ZERO = 8,	/* present, but only the kernel's page of zeros: read, never
+				   written.  (The huge zero page has it, or not, as the kernel
+				   likes.) */
 	PAGEMAP_HUGE = 16,	/* a part of one huge page; without PAGEMAP_SCAN, of 2 MiB that lie
 				   in one frame in order */
 };
@@ -66,8 +68,8 @@ void pagemap_close(struct pagemap *pm);
 
 /*
  * Calls fn(ctx, run) for each run, in order; beside each other, two of them differ.  What `fn`
- * returns other than 0 ends it, and is returned.  -ESRCH: the process has ended meanwhile (what was seen
- * then means nothing; so "nothing written" is never said of a process that is gone).
+ * returns other than 0 ends it, and is returned.  -ESRCH: the process has ended meanwhile (what
+ * was seen then means nothing; so "nothing written" is never said of a process that is gone).
  */
 int pagemap_each(struct pagemap *pm, const struct pagemap_query *query,
 		 int (*fn)(void *ctx, const struct pagemap_run *run), void *ctx);

@@ -247,6 +247,13 @@ end_fc a
 start_fc a --config-file tracked.json
 h a pause
 files 8
+fc a trouble 'PUT /snapshot/create=slow:1500' >/dev/null
+refuses "a snapshot, cancelled" ECANCELED "a.sock" h a --stop 300 snapshot m s full
+ok "the guest resumes" h a resume
+like "when it has been written" "$(fc a log)" 'create 204; PATCH /vm 204$'
+fc a dump d >/dev/null
+same "all of it" m d
+h a pause
 fc a trouble 'PUT /snapshot/create=die-half' >/dev/null
 refuses "an end in the middle of a snapshot" ECONNRESET "a.sock" h a snapshot m s full
 within 20 fc_ended a

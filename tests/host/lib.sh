@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # Firecrackers that are none (tests/host/firecracker), for the tests that source this behind
 # tests/lib.sh.  Each has a NAME; its API's socket is NAME.sock, its log NAME.log.
-PATH=$srcroot/tests/host:$buildroot/tests/host:$PATH
+PATH=$buildroot/tests/host:$srcroot/tests/host:$PATH
 
 declare -A fc_pid
 # Waits until it answers; its pid is in ${fc_pid[NAME]}.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Bodies and answers of reclaim, with steps that only write down that they were here; and fstrim, with
- * ioctl() caught.  Nothing of this machine is synced, dropped, compacted or trimmed.
+ * Bodies and answers of reclaim, with steps that only write down that they were here; and fstrim,
+ * with ioctl() caught.  Nothing of this machine is synced, dropped, compacted or trimmed.
  */
 #include "src/agent/reclaim.h"
 
@@ -102,16 +102,17 @@ static void results_are(const char *text, const char *want)
 static void test_skipped(void)
 {
 	results_are("{}", "");
-	results_are("{\"sync\": 0, \"fstrim\": -5, \"drop_caches\": 0.99, \"compact_memory\": \"9\"}", "");
-	results_are("{\"sync\": null, \"fstrim\": true, \"drop_caches\": [5], \"compact_memory\": {}}",
-		    "");
+	results_are("{\"sync\": 0, \"fstrim\": -5, \"drop_caches\": 0.99}", "");
+	results_are("{\"sync\": null, \"fstrim\": true, \"compact_memory\": \"9\"}", "");
+	results_are("{\"drop_caches\": [5], \"compact_memory\": {}}", "");
 	results_are("{\"sink\": 500, \"order\": [\"sync\"]}", "");
 	is_str(diary->seen, "", "none of them was begun");
 	results_are("{\"sync\": 60000.7, \"drop_caches\": 1e300}", "sync:done drop_caches:done");
 	results_are("{\"sync\": " LONG ", \"drop_caches\": -1e300}", "sync:done");
 }
 
-#define ALL "\"sync\":" LONG ",\"drop_caches\":" LONG ",\"compact_memory\":" LONG ",\"fstrim\":" LONG
+#define ALL "\"sync\":" LONG ",\"drop_caches\":" LONG \
+	",\"compact_memory\":" LONG ",\"fstrim\":" LONG
 
 static void test_order(void)
 {
@@ -153,7 +154,8 @@ static void test_trouble(void)
 	steps[1].fn = hang;
 	results_are("{\"sync\":20,\"fstrim\":" LONG ",\"drop_caches\":" LONG "}",
 		    "fstrim:failed sync:killed drop_caches:done");
-	ok(strstr(diary->seen, "fstrim") && strstr(diary->seen, "drop_caches"), "all had their turn");
+	ok(strstr(diary->seen, "fstrim") && strstr(diary->seen, "drop_caches"),
+	   "all had their turn");
 	steps[0].fn = steps[1].fn = good;
 	while (waitpid(-1, NULL, 0) > 0)
 		;
@@ -181,7 +183,8 @@ static void test_cancelled(void)
 	struct err err = {""};
 
 	diary->seen[0] = '\0';
-	is_int(reclaim_with(steps, body, &cancelled, &all, &err), -ECANCELED, "nobody waits for it");
+	is_int(reclaim_with(steps, body, &cancelled, &all, &err), -ECANCELED,
+	       "nobody waits for it");
 	ok(!all && !*diary->seen, "then nothing is done");
 	json_decref(body);
 }
@@ -277,8 +280,8 @@ static void test_trim(void)
 	is_int(trim_all(listing(LINE LINE, a, b + 1, dir, "one", a, b, dir, "one"), &err), 0,
 	       "a file system under another");
 	is_int(diary->trims, 1, "is not mistaken for it");
-	is_int(trim_all(listing("no such line\n\n- - -\n1 1 %u:%u / /\n" LINE, a, b, a, b, dir, "one"),
-			&err), 0, "lines that are none");
+	is_int(trim_all(listing("no such line\n\n- - -\n1 1 %u:%u / /\n" LINE, a, b, a, b, dir,
+				"one"), &err), 0, "lines that are none");
 	is_int(diary->trims, 1, "do not hide others");
 }
 
@@ -301,7 +304,8 @@ static void test_trim_errors(void)
 
 int main(void)
 {
-	diary = mmap(NULL, sizeof(*diary), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	diary = mmap(NULL, sizeof(*diary), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		     0);
 	test_skipped();
 	test_order();
 	test_refused();

@@ -110,8 +110,8 @@ static void test_killed(void)
 }
 
 /*
- * A killed sync stays in the kernel for seconds.  Here a killed child is not shown to who waits for it
- * as long as `kept` is true.
+ * A killed sync stays in the kernel for seconds.  Here a killed child is not shown to who waits
+ * for it as long as `kept` is true.
  */
 static atomic_bool kept;
 static atomic_uint asked;
@@ -173,7 +173,8 @@ static void test_cancelled(void)
 
 	begun = *hangs;
 	pthread_create(&thread, NULL, cancel, NULL);
-	is_int(step_run(&step, LONG_MS, &cancelled, &o), -ECANCELED, "a step that nobody waits for");
+	is_int(step_run(&step, LONG_MS, &cancelled, &o), -ECANCELED,
+	       "a step that nobody waits for");
 	ok(o.elapsed_us < LONG_MS * 1000ull, "ends before its time");
 	pthread_join(thread, NULL);
 	ok(comes_free(&again), "and may be done again");

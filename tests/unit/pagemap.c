@@ -49,7 +49,8 @@ static int append(void *ctx, const struct pagemap_run *run)
 
 	t->len += (size_t)snprintf(t->text + t->len, sizeof(t->text) - t->len,
 				   "%s%d-%d:%s%s%s%s", t->len ? " " : "",
-				   (int)((run->start - base) / PAGE), (int)((run->end - base) / PAGE),
+				   (int)((run->start - base) / PAGE),
+				   (int)((run->end - base) / PAGE),
 				   run->flags & THERE ? "P" : "",
 				   run->flags & PAGEMAP_FILE ? "F" : "",
 				   run->flags & PAGEMAP_ZERO ? "Z" : "",
@@ -62,7 +63,8 @@ static struct pagemap_query query(const char *p, size_t pages, unsigned any, uns
 	return (struct pagemap_query){(uintptr_t)p, (uintptr_t)p + pages * PAGE, any, none};
 }
 
-static void runs_are(const char *p, const struct pagemap_query *q, const char *want, const char *what)
+static void runs_are(const char *p, const struct pagemap_query *q, const char *want,
+		     const char *what)
 {
 	struct text t = {.base = p};
 
@@ -189,7 +191,8 @@ static void test_find(void)
 	p[(pages - 3) * PAGE] = 1;
 	p[(pages - 2) * PAGE] = 1;
 	is_int(pagemap_find(&pm, &q, &run), 1, "%s: near the end there is one", how());
-	ok(run.start == q.end - 3 * PAGE && run.end > run.start && run.end <= q.end - PAGE, "there");
+	ok(run.start == q.end - 3 * PAGE && run.end > run.start && run.end <= q.end - PAGE,
+	   "there");
 	ok(run.flags & PAGEMAP_PRESENT, "present");
 	q.start = run.start + PAGE;
 	ok(pagemap_find(&pm, &q, &run) == 1 && run.start == q.end - 2 * PAGE, "and the next");
@@ -209,7 +212,8 @@ static void test_many(void)
 	(void)madvise(p, 4000 * PAGE, MADV_NOHUGEPAGE);
 	for (int i = 0; i < 4000; i += 4)
 		p[i * PAGE] = 1;
-	while (pagemap_find(&pm, &q, &run) == 1 && run.start == (uintptr_t)p + 4 * PAGE * (unsigned)n) {
+	while (pagemap_find(&pm, &q, &run) == 1 &&
+	       run.start == (uintptr_t)p + 4 * PAGE * (unsigned)n) {
 		n++;
 		q.start = run.end;
 	}
@@ -268,7 +272,8 @@ static void test_child(bool entries)
 	is_int(n, 5, "has written what we have not");
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	is_int(pagemap_each(&other, &q, count, &n), -ESRCH, "ended: it is not said to have nothing");
+	is_int(pagemap_each(&other, &q, count, &n), -ESRCH,
+	       "ended: it is not said to have nothing");
 	is_int(pagemap_find(&other, &q, &(struct pagemap_run){0}), -ESRCH, "nor is it found");
 	pagemap_close(&other);
 	is_err(pagemap_open(pid, &other, &err), &err, -ESRCH,

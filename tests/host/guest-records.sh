@@ -1,0 +1,91 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# lamina guest: records, the words of its options, and that one name is a guest's, its live image's
+# and its session's; and that the agent itself is asked as its stand-in is.
+. "$(dirname "$0")/../lib.sh"
+. "$srcroot/tests/host/lib.sh"
+requires python3 jq
+printf '[pager]\nruntime_dir = %s/run\n' "$T" >conf
+export LAMINA_CONF=$T/conf LAMINA_STORE=$T/s
+
+ok "of no guests there is a list" lamina guest ls --json
+is "that is empty" "$(cat out)" '[]'
+ok "one is added" lamina guest add web -H qemu -S web.qmp -A tcp:127.0.0.1:1052 -T token
+is "with whole paths" "$(lamina guest show --json web | jq -r '.socket + " " + .agent_token_file')" \
+	"$T/web.qmp $T/token"
+is "and a live image of its name" "$(lamina guest show --json web | jq -r .live)" web
+exits "once" 1 lamina guest add web -H qemu -S x
+ok "or again" lamina guest add web -H qemu -S x --replace
+is "as another one" "$(lamina guest show --json web | jq -r .agent)" null
+jq '. + {ours: {"a": 1}}' run/guests/web.json >x && cat x >run/guests/web.json
+ok "another one" lamina guest add db -H firecracker -S y -L disk
+is "they are listed by name" "$(lamina guest ls -q | tr '\n' ' ')" "db web "
+is "members that are not known are shown" "$(lamina guest show --json web | jq .ours.a)" 1
+exits "what runs it must be said" 2 lamina guest add q -S x
+exits "and be known" 2 lamina guest add q -S x -H xen
+exits "an address that is none" 2 lamina guest add q -S x -H qemu -A tcp:here
+exits "a name that is none" 2 lamina guest add ../q -S x -H qemu
+exits "one that is not there" 1 lamina guest show q
+like "is named" "$(cat err)" "there is no guest 'q'"
+
+# --- what is no record ---
+
+echo '{"name":"other"}' >run/guests/bad.json
+exits "a record of another name" 3 lamina guest show bad
+exits "does not hide the others" 3 lamina guest ls
+like "which are listed" "$(cat out)" 'web +qemu'
+ln -sf "$T/conf" run/guests/bad.json
+exits "a link is refused" 3 lamina guest show bad
+exits "by a pause, too" 3 lamina pause bad
+chmod 666 run/guests/web.json
+exits "one that others may write" 1 lamina guest show web
+like "is not believed" "$(cat err)" 'can be written by others'
+chmod 644 run/guests/web.json
+ok "they are forgotten" lamina guest rm web db
+exits "once" 1 lamina guest rm web db
+
+# --- one name ---
+
+lamina init >/dev/null
+mkimage mem 100 0-9:data=1
+lamina commit --memfile mem --tag one >/dev/null
+lamina live create disk --from one
+lamina guest add db -H qemu -S y -L disk
+ok "a live image is found by its guest's name" lamina live show --json db
+is "it is that one" "$(jq -r .name out)" disk
+ok "and committed" lamina live commit db --json
+is "that one" "$(jq -r .live out)" disk
+lamina live create db --from one
+is "but one of the very name comes first" "$(lamina live show --json db | jq -r .name)" db
+
+# --- the agent itself, which is only asked who it is ---
+
+if has lamina-agent; then
+	fc_config vm.json 8
+	start_fc a --config-file vm.json
+	lamina-agent --listen "unix:$T/agent" --kmsg none >agent.log 2>&1 &
+	at_exit "kill $!"
+	within 20 test -S agent
+	lamina guest add a -H firecracker -S a.sock -A "unix:$T/agent" --mount "$T" -L disk
+	mkdir -p live/disk
+	ok "lamina-agent is asked" lamina pause a --dry-run --json --collapse --freeze x --reclaim '{"sync":1}'
+	is "and has all that is wanted" "$(jq -r '[.steps[] | select(.result == "planned") | .step] | join(" ")' out)" \
+		"freeze collapse reclaim pause snapshot sync commit resume resumed"
+	echo 0123456789abcdef >token
+	chmod 600 token
+	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	lamina-agent --listen "tcp:127.0.0.1:$port" --token-file token --kmsg none >agent2.log 2>&1 &
+	at_exit "kill $!"
+	within 20 curl -s -o x "http://127.0.0.1:$port/version"
+	asks() { # [OPTION...]: what came of collapse
+		lamina pause a --dry-run --json --collapse -A "tcp:127.0.0.1:$port" "$@" |
+			jq -r '.steps[1] | .result + " " + (.error // "")'
+	}
+	is "by TCP it wants its token" "$(asks -T token)" "planned "
+	like "which must be there" "$(asks)" '^failed .*refuses'
+	chmod 644 token
+	like "and be ours alone" "$(asks -T token)" '^failed .*can be read by others \(mode 0644\)'
+else
+	skip "no lamina-agent" 5
+fi
+done_testing

@@ -1,0 +1,132 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# lamina resume: a guest begins as a layer, paged or from the file, and is paused again; what fails
+# leaves nothing behind.
+. "$(dirname "$0")/../lib.sh"
+. "$srcroot/tests/host/lib.sh"
+. "$srcroot/tests/host/pause-lib.sh"
+. "$srcroot/tests/pager/lib.sh"
+requires fuse root python3 jq curl userfaultfd
+
+begin_guest || bail "no guest"
+start_pager || bail "no pager"
+export FIRECRACKER_OPTIONS=
+sed -i "s|^runtime_dir.*|&\nsocket = $sock|" conf
+
+fc web random 0 3000000 1 >/dev/null
+fc web dump m1 >/dev/null
+ok "a guest is paused" lamina pause web --tag one --freeze none
+end_fc web
+
+resume() { # NAME [OPTION...]: in a stand-in, whose control is NAME.ctl
+	local name=$1
+	shift
+	lamina resume one --json --name "$name" -H firecracker -S "$name.sock" "$@" \
+		-- firecracker --api-sock {socket} --control "$T/$name.ctl" --id {name}
+}
+
+ends() { # NAME: at the end of the test
+	at_exit "kill -9 $(jq .pid out)"
+}
+
+start_agent
+ok "it is resumed, paged" resume a -A "unix:$T/agent"
+ends a
+cp out r1
+is "by the pager" "$(jq -r '.backend + " " + .session' r1)" "uffd a"
+is "its agent is told" "$(jq .told r1) $(tail -1 agent.log | grep -c '/resumed {"now":')" "true 1"
+is "after which faults are counted" "$(jq '.faults > 0 and .frames_fetched > 0' r1)" true
+is "the live image is made" "$(lamina live show --json a | jq -r .layer)" "$(jq -r .layer r1)"
+is "the pager has the session" "$(lamina pager show --json a | jq -r .state)" serving
+is "it has its memory" "$(fc a verify m1)" same
+is "it runs" "$(fc a state)" Running
+lamina guest show --json a >g1
+is "the record says what it is" "$(jq -r '[.live, .session, .backend, .layer] | join(" ")' g1)" \
+	"a a uffd $(jq -r .layer r1)"
+is "and what was run" "$(jq -r '.command | join(" ")' g1)" \
+	"firecracker --api-sock $T/a.sock --control $T/a.ctl --id a"
+is "its pid" "$(jq .pid g1)" "$(jq .pid r1)"
+exits "it is not resumed twice" 4 resume a
+like "while it runs" "$(cat err)" "guest 'a' runs already"
+
+fc a write 4096 4096 7 >/dev/null
+fc a dump m2 >/dev/null
+ok "it is paused by its name" lamina pause a --json --tag two
+is "as a child of what it began as" "$(jq -r .commit.parent out)" "$(jq -r .layer r1)"
+lamina export two --memfile x >/dev/null
+same "with what it wrote" x m2
+
+# --- a trace, which is replayed ---
+
+printf 'lamina-trace 1 page-size 4096 size 8388608\n0 8\n100 2\nend 10\n' >t
+lamina trace import one t >/dev/null
+ok "with the layer's trace" resume b
+ends b
+like "which is the session's" "$(lamina pager show --json b | jq -r .trace)" '/traces/resume$'
+is "and the record's" "$(lamina guest show --json b | jq .no_trace)" false
+ok "or without" resume c --no-trace
+ends c
+is "it" "$(jq .trace out) $(lamina guest show --json c | jq .no_trace)" "null true"
+
+# --- from the file ---
+
+ok "from the file" resume d --backend file
+ends d
+is "no session is made" "$(jq -r '[.session, .faults] | tostring' out)" '[null,null]'
+is "it has its memory" "$(fc d verify m1)" same
+fc d write 8192 4096 3 >/dev/null
+fc d dump m3 >/dev/null
+ok "and is paused" lamina pause d --json --tag three
+lamina export three --memfile x --force >/dev/null
+same "with what it wrote" x m3
+
+# --- one that runs ---
+
+start_fc e
+ok "a hypervisor that waits is told" lamina resume one --name e -H firecracker -S e.sock
+is "and runs" "$(fc e state) $(fc e verify m1)" "Running same"
+exits "one that has a guest" 4 lamina resume one --name f -H firecracker -S e.sock
+like "is left alone" "$(cat err) $(fc e state)" "has a guest already.*Running"
+nothing_of() { # NAME
+	is "nothing of it is left: $1" "$(lamina live ls -q | grep -cx "$1") $(lamina pager ls --json |
+		jq "[.[] | select(.id == \"$1\" and .state == \"waiting\")] | length") $(lamina guest ls -q | grep -cx "$1")" "0 0 0"
+}
+nothing_of f
+
+# --- what fails ---
+
+exits "a command that is not there" 1 lamina resume one --name f -H firecracker -S f.sock -- ./nothing
+like "is named" "$(cat err)" "cannot run './nothing'"
+nothing_of f
+exits "one that ends" 1 lamina resume one --name f -H firecracker -S f.sock -- sh -c 'echo why >&2; exit 3'
+like "is told, with its log" "$(cat err)" "'sh' has ended \(exit status 3\): see '.*/f.log'"
+is "which has its words" "$(cat run/guests/f.log)" why
+nothing_of f
+exits "one that makes no socket" 1 lamina resume one --name f -H firecracker -S f.sock -w 300ms \
+	-- sh -c 'echo $$ >f.pid; exec sleep 100'
+is "is killed" "$(kill -0 "$(cat f.pid)" 2>&1 | grep -c 'No such process')" 1
+nothing_of f
+exits "a load that fails" 1 lamina resume one --name f -H firecracker -S f.sock -- firecracker \
+	--api-sock {socket} --control "$T/f.ctl" --trouble 'PUT /snapshot/load=refuse:no'
+nothing_of f
+start_agent --hang /version
+ok "an agent that does not answer" resume g -A "unix:$T/agent" -w 1500ms
+ends g
+is "is no failure" "$(jq -c '[.told, .answer_seconds]' out)" '[false,null]'
+like "but told" "$(cat err)" "warning: the agent was not told"
+lamina resume one --name h -H firecracker -S h.sock -w 60s -- sh -c 'echo $$ >h.pid; exec sleep 100' 2>err &
+resumer=$!
+within 20 test -s h.pid
+kill -INT $resumer
+wait $resumer
+is "interrupted" "$?" 130
+is "what was started is killed" "$(kill -0 "$(cat h.pid)" 2>&1 | grep -c 'No such process')" 1
+nothing_of h
+lamina live create i --from two
+exits "a live image of another layer" 1 resume i
+like "is not taken" "$(cat err)" "stands on another layer"
+is "nor removed" "$(lamina live ls -q | grep -cx i)" 1
+exits "no name" 2 lamina resume one -H firecracker -S x
+exits "QEMU from the pager" 2 lamina resume one --name q -H qemu -S x -B uffd
+exits "a layer that is not there" 1 lamina resume nothing --name q -H qemu -S x
+done_testing

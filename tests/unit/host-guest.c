@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "src/host/guest.h"
+#include "store/base/io.h"
+#include "tests/tap.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static const char *run;
+static struct err err;
+
+static const char *file_of(const char *name)
+{
+	static char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/guests/%s.json", run, name);
+	return path;
+}
+
+static void put(const char *name, const char *text)
+{
+	(void)unlink(file_of(name));
+	if (io_replace_file(AT_FDCWD, file_of(name), text, strlen(text)) < 0)
+		bail("cannot write a file");
+	(void)chmod(file_of(name), 0644);
+}
+
+static int write_text(const char *name, const char *text, enum guest_write how)
+{
+	json_t *members = json_loads(text, 0, NULL);
+	int rc = guest_write(run, name, members, how, &err);
+
+	json_decref(members);
+	return rc;
+}
+
+static int load(const char *name)
+{
+	json_t *record = NULL;
+	int rc = guest_load(run, name, &record, &err);
+
+	json_decref(record);
+	return rc;
+}
+
+static void test_names(void)
+{
+	char longest[GUEST_NAME_MAX + 2];
+
+	memset(longest, 'a', sizeof(longest));
+	longest[GUEST_NAME_MAX] = '\0';
+	ok(guest_name_ok("web-7.b_C"), "a name");
+	ok(guest_name_ok(longest), "a long one");
+	longest[GUEST_NAME_MAX] = 'a';
+	longest[GUEST_NAME_MAX + 1] = '\0';
+	ok(!guest_name_ok(longest), "too long");
+	ok(!guest_name_ok("") && !guest_name_ok(".lock") && !guest_name_ok("a/b") &&
+	   !guest_name_ok("..") && !guest_name_ok("-x") && !guest_name_ok("a b"), "no names");
+	is_err(load("../x"), &err, -EINVAL, "'../x' is no name for a guest");
+}
+
+static void test_writing(void)
+{
+	json_t *record = NULL;
+
+	is_err(load("web"), &err, -ENOENT, "there is no guest 'web'");
+	is_int(write_text("web", "{}", GUEST_UPDATE), -ENOENT, "nothing to update");
+	is_int(write_text("web", "{\"socket\":\"/s\",\"pid\":1,\"ours\":[1]}", GUEST_CREATE), 0,
+	       "one is made");
+	is_err(write_text("web", "{}", GUEST_CREATE), &err, -EEXIST,
+	       "there is a guest 'web' already");
+	is_int(write_text("web", "{\"layer\":\"ab\",\"pid\":null}", GUEST_UPDATE), 0, "updated");
+	is_int(guest_load(run, "web", &record, &err), 0, "read");
+	is_str(guest_text(record, "socket"), "/s", "what was there is kept");
+	is_str(guest_text(record, "layer"), "ab", "what is new is there");
+	is_int(json_array_size(json_object_get(record, "ours")), 1, "unknown members are kept");
+	is_int(guest_pid(record), 0, "null is no pid");
+	is_str(guest_text(record, "agent"), NULL, "what is not there is no text");
+	json_decref(record);
+	is_int(write_text("web", "{\"socket\":7}", GUEST_UPDATE), -EBADMSG, "a wrong type");
+	is_int(load("web"), 0, "changes nothing");
+	is_int(write_text("web", "{\"live\":\"l\"}", GUEST_REPLACE), 0, "replaced");
+	is_int(guest_load(run, "web", &record, &err), 0, "read");
+	is_str(guest_text(record, "socket"), NULL, "without what was there");
+	json_decref(record);
+	is_int(guest_remove(run, "web", &err), 0, "removed");
+	is_err(guest_remove(run, "web", &err), &err, -ENOENT, "there is no guest 'web'");
+}
+
+static void test_pids(void)
+{
+	json_t *record = json_pack("{s:i}", "pid", (int)getpid());
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(0);
+	(void)waitpid(child, NULL, 0);
+	is_int(guest_pid(record), getpid(), "one that lives");
+	json_object_set_new(record, "pid", json_integer(child));
+	is_int(guest_pid(record), 0, "one that has ended");
+	json_object_set_new(record, "pid", json_integer(-1));
+	is_int(guest_pid(record), 0, "everybody is nobody");
+	json_decref(record);
+}
+
+static void test_hostile(void)
+{
+	static char large[GUEST_RECORD_MAX + 100];
+
+	put("a", "{\"name\":\"b\"}");
+	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' is another one's: 'b'");
+	put("a", "[]");
+	is_int(load("a"), -EBADMSG, "an array");
+	put("a", "{\"name\":\"a\"");
+	is_int(load("a"), -EBADMSG, "cut off");
+	put("a", "{\"name\":\"a\",\"name\":\"a\"}");
+	is_int(load("a"), -EBADMSG, "a member twice");
+	put("a", "{\"name\":\"a\",\"command\":[1]}");
+	is_int(load("a"), -EBADMSG, "a command of numbers");
+	put("a", "{\"name\":\"a\",\"pid\":\"1\"}");
+	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' has a 'pid' of the wrong type");
+	memset(large, ' ', sizeof(large) - 1);
+	put("a", large);
+	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' is too large");
+	put("a", "{\"name\":\"a\"}");
+	is_int(load("a"), 0, "a good one");
+	(void)chmod(file_of("a"), 0666);
+	is_err(load("a"), &err, -EPERM, "the record of guest 'a' can be written by others");
+	(void)unlink(file_of("a"));
+	(void)symlink("/etc/passwd", file_of("a"));
+	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' is a symbolic link");
+	is_int(write_text("a", "{}", GUEST_UPDATE), -EBADMSG, "nor written through");
+	(void)unlink(file_of("a"));
+	(void)mkfifo(file_of("a"), 0600);
+	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' is no regular file");
+	is_int(write_text("a", "{}", GUEST_REPLACE), 0, "but replaced");
+	is_int(load("a"), 0, "by a good one");
+}
+
+struct seen {
+	char names[100];
+	int bad;
+};
+
+static int see(void *ctx, const struct guest_seen *one)
+{
+	struct seen *seen = ctx;
+
+	strcat(seen->names, one->name);
+	seen->bad += one->record ? 0 : one->code == -EBADMSG;
+	return 0;
+}
+
+static void test_each(void)
+{
+	struct seen seen = {"", 0};
+
+	put("c", "{");
+	(void)write_text("b", "{}", GUEST_REPLACE);
+	is_int(guest_each(run, see, &seen, &err), 0, "all of them");
+	is_str(seen.names, "abc", "in order");
+	is_int(seen.bad, 1, "with one that cannot be read");
+	is_int(guest_each("/nonexistent", see, &seen, &err), 0, "of none there are none");
+}
+
+static void test_hold(void)
+{
+	int a = guest_hold(run, "web", &err), status;
+	pid_t child;
+
+	ok(a >= 0, "held, without a record");
+	is_err(guest_hold(run, "web", &err), &err, -EBUSY, "another lamina works on guest 'web'");
+	close(a);
+	a = guest_hold(run, "web", &err);
+	ok(a >= 0, "let go");
+	(void)write_text("web", "{}", GUEST_REPLACE);
+	(void)guest_remove(run, "web", &err);
+	child = fork();
+	if (child == 0) {
+		int b = guest_hold(run, "web", &err);
+
+		_exit(b >= 0 && b != a ? 0 : 1);
+	}
+	(void)waitpid(child, &status, 0);
+	is_int(status, 0, "of one that was removed the name is free");
+	close(a);
+}
+
+/* Two who write at once lose nothing of each other. */
+static void test_together(void)
+{
+	enum { N = 20 };
+	json_t *record = NULL;
+	pid_t child;
+	char text[40];
+
+	(void)write_text("two", "{}", GUEST_REPLACE);
+	child = fork();
+	for (int i = 0; i < N; i++) {
+		(void)snprintf(text, sizeof(text), "{\"%c%d\":1}", child ? 'p' : 'c', i);
+		(void)write_text("two", text, GUEST_UPDATE);
+	}
+	if (child == 0)
+		_exit(0);
+	(void)waitpid(child, NULL, 0);
+	is_int(guest_load(run, "two", &record, &err), 0, "after both");
+	is_int(json_object_size(record), 2 * N + 1, "all is there");
+	json_decref(record);
+}
+
+int main(void)
+{
+	run = tap_tmpdir();
+	test_names();
+	test_writing();
+	test_pids();
+	test_hostile();
+	test_each();
+	test_hold();
+	test_together();
+	return tap_done();
+}
