@@ -120,6 +120,15 @@ is "all is as before" "$(tree)" "$(cat before)"
 ok "twice" lamina guest provision root --revert
 is "for nothing" "$(cat out)" ""
 
+beside=$(dirname "$(command -v lamina)")/lamina-agent
+if [ -e "$beside" ]; then
+	ok "without --agent" lamina guest provision root
+	same "it is the one beside lamina" root/usr/local/sbin/lamina-agent "$beside"
+	ok "reverted" lamina guest provision root --revert
+else
+	skip "no lamina-agent beside lamina" 3
+fi
+
 # --- init_on_free ---
 
 ok "init_on_free without GRUB" provision --init-on-free
