@@ -10,7 +10,7 @@
 
 static const char help[] =
 "Usage: lamina-agent [OPTION]...\n"
-"In a guest: does what keeps the next snapshot small when the host asks, over HTTP.\n"
+"In a guest: does what the host asks over HTTP to keep the next snapshot small.\n"
 "\n"
 "Options:\n"
 "  -c, --cgroup-root DIR    where cgroups (version 2) are mounted\n"

@@ -19,8 +19,8 @@
 void cgroup_set_root(const char *dir);
 
 /*
- * A directory's descriptor (O_PATH), the caller's to close.  -EINVAL: `name` is empty, absolute, too
- * long, or has a component "." or ".."; -ENOENT: there is no such cgroup.
+ * A directory's descriptor (O_PATH), the caller's to close.  -EINVAL: `name` is empty,
+ * absolute, too long, or has a component "." or ".."; -ENOENT: there is no such cgroup.
  */
 int cgroup_open(const char *name, struct err *err);
 
@@ -31,8 +31,8 @@ int cgroup_name(const char *name, char ret[CGROUP_NAME_SIZE], struct err *err);
 bool cgroup_has_self(const char *name);
 
 /*
- * The same by what /proc/PID/cgroup says.  Where that tells nothing of version 2 the answer is yes: one
- * who does not know must not freeze.
+ * The same by what /proc/PID/cgroup says.  Where that tells nothing of version 2 the answer is
+ * yes: one who does not know must not freeze.
  */
 bool cgroup_lists(const char *proc_cgroup, const char *name);
 

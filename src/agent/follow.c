@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Whoever follows has the number of the line that was sent last.  After a line was added, by any
- * thread, all of them are sent what is behind theirs; one for whom there is no room stays where it is
- * until it has taken what waits, and may have lost lines by then, which it is told.
+ * Whoever follows has the number of the line that was sent last.  After a line was added, by
+ * any thread, all of them are sent what is behind theirs; one for whom there is no room stays
+ * where it is until it has taken what waits, and may have lost lines by then, which it is told.
  */
 #include "src/agent/follow.h"
 

@@ -5,9 +5,9 @@
  *	free ──begin──► FREEZING ──events: frozen 1──► FROZEN ──end, its time──► free
  *	                    └──────failed, cancelled, ended: thawed──────────────►
  *
- * An entry that somebody ends while it is FREEZING is taken out of the table; whoever waits for it
- * finds that out by its number, thaws, and says that it was cancelled.  The timer is set for the entry
- * that is held longest, and is not set without one: an idle agent sleeps.
+ * An entry that somebody ends while it is FREEZING is taken out of the table; whoever waits for
+ * it finds that out by its number, thaws, and says that it was cancelled.  The timer is set for
+ * the entry that is held longest, and is not set without one: an idle agent sleeps.
  */
 #include "src/agent/freeze.h"
 
@@ -254,7 +254,10 @@ int freeze_begin(struct freeze *f, const char *name, const atomic_bool *cancelle
 
 /* ---- thawing ---- */
 
-/* Taken out first: who waits for it must not hold it afterwards.  What fails is tried again later. */
+/*
+ * Taken out first: who waits for it must not hold it afterwards.  What fails is tried again
+ * later.
+ */
 static int end_entry(struct freeze *f, struct entry *e, json_t *ret, struct err *err)
 {
 	bool frozen = e->end_ms != 0;

@@ -23,18 +23,18 @@ int freeze_new(int wait_ms, int hold_ms, struct freeze **ret, struct err *err);
 void freeze_free(struct freeze *f);
 
 /*
- * Freezes `name` and waits until it is.  One that is frozen stays so, and is held anew.  After a
- * failure it runs.  -EINVAL: a bad name, or the agent is in it; -ENOENT; -EBUSY: another call is about to
- * freeze it, or FREEZE_MAX are; -ETIMEDOUT; -ECANCELED: *cancelled (or NULL) became true; -ENOTSUP:
- * it has no freezer.
+ * Freezes `name` and waits until it is.  One that is frozen stays so, and is held anew.  After
+ * a failure it runs.  -EINVAL: a bad name, or the agent is in it; -ENOENT; -EBUSY: another call
+ * is about to freeze it, or FREEZE_MAX are; -ETIMEDOUT; -ECANCELED: *cancelled (or NULL) became
+ * true; -ENOTSUP: it has no freezer.
  */
 int freeze_begin(struct freeze *f, const char *name, const atomic_bool *cancelled,
 		 struct err *err);
 
 /*
- * Thaws `name`, or all where it is NULL, and appends what was thawed to the array `ret`.  A cgroup
- * that is frozen is thawed whoever froze it; one that runs, or has gone, is not listed.  Goes on after a
- * failure, and returns the first one.
+ * Thaws `name`, or all where it is NULL, and appends what was thawed to the array `ret`.  A
+ * cgroup that is frozen is thawed whoever froze it; one that runs, or has gone, is not listed.
+ * Goes on after a failure, and returns the first one.
  */
 int freeze_end(struct freeze *f, const char *name, json_t *ret, struct err *err);
 

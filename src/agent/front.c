@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The relays of vsock reach the server by an abstract socket, whose name the kernel chooses.  Anybody may
- * connect to that: those who are not this process are turned away.
+ * The relays of vsock reach the server by an abstract socket, whose name the kernel chooses.
+ * Anybody may connect to that: those who are not this process are turned away.
  */
 #include "src/agent/front.h"
 

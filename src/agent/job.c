@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A job belongs to the loop's thread but for the time from start() to its post: then its thread has
- * `rc`, `ret` and `err`; `cancelled` is both's.  The call lives until it is answered, whether or not the
- * caller does, and the body with it.
+ * A job belongs to the loop's thread but for the time from start() to its post: then its thread
+ * has `rc`, `ret` and `err`; `cancelled` is both's.  The call lives until it is answered,
+ * whether or not the caller does, and the body with it.
  */
 #include "src/agent/job.h"
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * job: work that blocks, each on a thread of its own, for a call that is answered with what it gives.
+ * job: work that blocks, each on a thread of its own, for a call that is answered with what it
+ * gives.
  *
- * There is a limit to how many run: 503.  Some kinds run one at a time: 409.  What runs is told to stop
- * (`cancelled`) when its caller hangs up, or it has taken too long.  All functions are for the thread of
- * the server's loop.
+ * There is a limit to how many run: 503.  Some kinds run one at a time: 409.  What runs is told
+ * to stop (`cancelled`) when its caller hangs up, or it has taken too long.  All functions are
+ * for the thread of the server's loop.
  */
 #ifndef LAMINA_AGENT_JOB_H
 #define LAMINA_AGENT_JOB_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The line with number `seq` is in slot seq % LOGS_LINES until LOGS_LINES more have come.  The ring is
- * static: pages of it that no line has reached yet are no memory.
+ * The line with number `seq` is in slot seq % LOGS_LINES until LOGS_LINES more have come.  The
+ * ring is static: pages of it that no line has reached yet are no memory.
  */
 #include "src/agent/logs.h"
 

@@ -43,8 +43,9 @@ struct logs_line {
 };
 
 /*
- * The first line behind `seq` that is still there; *ret_lost is how many between them are not.  A
- * `seq` that is yet to come is of an agent before this one: everything is behind it.  False: there is none.
+ * The first line behind `seq` that is still there; *ret_lost is how many between them are not.
+ * A `seq` that is yet to come is of an agent before this one: everything is behind it.  False:
+ * there is none.
  */
 bool logs_next(uint64_t seq, struct logs_line *ret, uint64_t *ret_lost);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * lamina-agent(8).  What dirties memory of the guest for nothing is what it is against: it sleeps while
- * nobody asks, has one heap for all threads, and says nothing on standard output.
+ * lamina-agent(8).  What dirties memory of the guest for nothing is what it is against: it
+ * sleeps while nobody asks, has one heap for all threads, and says nothing on standard output.
  */
 #include "config.h"
 

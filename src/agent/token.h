@@ -2,8 +2,8 @@
 /*
  * token: the secret word of those who come by TCP.
  *
- * It is the first line of a file that nobody but its owner can read.  A file that has changed is read
- * again; while it cannot be, nobody gets in.  Not for several threads.
+ * It is the first line of a file that nobody but its owner can read.  A file that has changed
+ * is read again; while it cannot be, nobody gets in.  Not for several threads.
  */
 #ifndef LAMINA_AGENT_TOKEN_H
 #define LAMINA_AGENT_TOKEN_H
@@ -25,14 +25,15 @@ struct token {
 };
 
 /*
- * `path` is borrowed.  -EACCES: others may read it, or it is another's; -EINVAL: it is too short, too
- * long, or has characters other than visible ASCII; -ENOENT, ...
+ * `path` is borrowed.  -EACCES: others may read it, or it is another's; -EINVAL: it is too
+ * short, too long, or has characters other than visible ASCII; -ENOENT, ...
  */
 int token_open(struct token *t, const char *path, struct err *err);
 
 /*
- * Whether `header` (the value of Authorization, or NULL) is "Bearer " and the word.  How long that takes
- * tells nothing of the word.  The sentence says what is wrong with the file, if anything.
+ * Whether `header` (the value of Authorization, or NULL) is "Bearer " and the word.  How long
+ * that takes tells nothing of the word.  The sentence says what is wrong with the file, if
+ * anything.
  */
 bool token_check(struct token *t, const char *header, struct err *err);
 

@@ -64,7 +64,10 @@ static void *flush(void *arg)
 {
 	struct file *file = arg;
 
-	file->rc = io_fsync(file->fd);
+	const unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+			     SYNC_FILE_RANGE_WAIT_AFTER;
+
+	file->rc = sync_file_range(file->fd, 0, 0, how) < 0 ? -errno : 0;
 	return NULL;
 }
 

@@ -3,8 +3,9 @@
  * pause-sync: has what was written to the files of a live image, through whatever cache or
  * mapping, arrive at the daemon that serves them, before that one seals it.
  *
- * The files are opened while the guest still runs; then one fsync(2) of each is all there is to
- * be waited for, and they go out at once.
+ * The files are opened while the guest still runs; then one sync_file_range(2) of each is all there
+ * is to be waited for, and they go out at once.  They need not be on disk: it is the commit that
+ * makes the layer last, from what the daemon has.
  *
  * A child does it (aside.h): the daemon may be stopped.
  */

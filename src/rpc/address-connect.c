@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Everything here waits in turns of ASK_STOPPED_MS, so that `stopped` is asked.  A unix socket whose
- * backlog is full cannot be polled: connect() itself waits, as long as SO_SNDTIMEO says.  The others
- * are connected without blocking, and polled.
+ * Everything here waits in turns of ASK_STOPPED_MS, so that `stopped` is asked.  A unix socket
+ * whose backlog is full cannot be polled: connect() itself waits, as long as SO_SNDTIMEO says.
+ * The others are connected without blocking, and polled.
  */
 #include "src/rpc/address.h"
 

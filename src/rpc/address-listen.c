@@ -95,8 +95,8 @@ static int listen_vsock(int fd, const struct address *a, struct err *err)
 }
 
 /*
- * No names, and not by getaddrinfo(): in a static program the libc looks names up by libraries that may
- * not be there.
+ * No names, and not by getaddrinfo(): in a static program the libc looks names up by libraries
+ * that may not be there.
  */
 static socklen_t take_ip(const struct address *a, struct sockaddr_storage *ret)
 {

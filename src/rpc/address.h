@@ -59,8 +59,8 @@ int address_connect(const struct address *address, int timeout_ms, bool (*stoppe
 
 /*
  * A listening descriptor.  A unix socket that nobody listens at any more is replaced
- * (-EADDRINUSE: one that somebody does, who does not notice that it was asked; -EEXIST: it is no socket) and has
- * `mode`.  TCP's host is an IP address, no name.  Not for hybrid: -EINVAL.
+ * (-EADDRINUSE: one that somebody does, who does not notice that it was asked; -EEXIST: it is
+ * no socket) and has `mode`.  TCP's host is an IP address, no name.  Not for hybrid: -EINVAL.
  */
 int address_listen(const struct address *address, unsigned mode, struct err *err);
 

@@ -10,8 +10,8 @@
 
 /*
  * A descriptor, or -1; what is to be connected to is left in `addr`.  A connection without an
- * address that libcurl can print is not used for a second request; where the machine has no loopback
- * device that is what it gets.
+ * address that libcurl can print is not used for a second request; where the machine has no
+ * loopback device that is what it gets.
  */
 int http_stand_in(struct curl_sockaddr *addr);
 

@@ -471,7 +471,10 @@ static void exchange_fini(struct exchange *x)
 
 /* ---- clients ---- */
 
-/* Before there are descriptors of libcurl's: one that is closed might be mistaken for one of those. */
+/*
+ * Before there are descriptors of libcurl's: one that is closed might be mistaken for one of
+ * those.
+ */
 static int check_target(const struct http_target *to, struct err *err)
 {
 	if (to->socket || to->host || fcntl(to->fd, F_GETFD) >= 0)

@@ -64,8 +64,9 @@ void http_answer_fini(struct http_answer *answer);
 
 /*
  * Several requests over one connection, which is made by the first and, when the server has
- * closed it, anew (not where the target is a descriptor: -ECONNRESET).  Strings of `to` are borrowed until
- * http_client_free(); a descriptor stays the caller's.  `timeout_ms` is this request's (as above).
+ * closed it, anew (not where the target is a descriptor: -ECONNRESET).  Strings of `to` are
+ * borrowed until http_client_free(); a descriptor stays the caller's.  `timeout_ms` is this
+ * request's (as above).
  */
 struct http_client;
 int http_client_new(const struct http_target *to, struct http_client **ret, struct err *err);

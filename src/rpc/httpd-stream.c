@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Answers in pieces.  What waits to be taken lies in the output buffer of the connection, whose
- * length is what a limit is compared with.  To somebody of HTTP/1.0 the pieces go as they are, and the
- * connection's end is theirs; to a HEAD go the headers alone.
+ * length is what a limit is compared with.  To somebody of HTTP/1.0 the pieces go as they are,
+ * and the connection's end is theirs; to a HEAD go the headers alone.
  */
 #include <event2/http.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * relay: connections of a listening socket, passed on to a unix socket.  It is how an httpd is reached
- * over vsock: libevent's evhttp exits at the address of such a peer.
+ * relay: connections of a listening socket, passed on to a unix socket.  It is how an httpd is
+ * reached over vsock: libevent's evhttp exits at the address of such a peer.
  *
  * A thread of its own accepts, connects, and passes bytes both ways; the end of what one
  * side sends is passed on, too.  Without connections it sleeps.
@@ -16,7 +16,7 @@
 struct relay;
 
 struct relay_config {
-	int listen_fd;		/* listening, a stream socket; made non-blocking, stays the caller's */
+	int listen_fd;		/* made non-blocking; stays the caller's */
 	const char *path;	/* of the unix socket; "@NAME" is an abstract one */
 	uint32_t cid;		/* whose connections are passed on, if they come by vsock */
 	unsigned max_conns;	/* at a time; more wait in the backlog */

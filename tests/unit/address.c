@@ -108,8 +108,8 @@ static void test_unix(void)
 
 	ok(fd >= 0 && is_cloexec(fd), "a unix socket is listened on");
 	ok(stat(path, &st) == 0 && (st.st_mode & 07777) == 0600, "with its mode");
-	is_err(address_listen(&a, 0600, &err), &err, -EADDRINUSE, "somebody listens on '%s' already",
-	       path);
+	is_err(address_listen(&a, 0600, &err), &err, -EADDRINUSE,
+	       "somebody listens on '%s' already", path);
 	client = address_connect(&a, 5000, NULL, &err);
 	ok(client >= 0 && is_cloexec(client), "it is connected to");
 	ok(!(fcntl(client, F_GETFL) & O_NONBLOCK), "by a descriptor that blocks");
@@ -150,7 +150,8 @@ static void test_tcp(void)
 	int fd = address_listen(&a, 0, &err), client;
 
 	ok(fd >= 0 && is_cloexec(fd), "a TCP port is listened on");
-	is_err(address_connect(&a, 5000, NULL, &err), &err, -EINVAL, "port 0 is only for listening");
+	is_err(address_connect(&a, 5000, NULL, &err), &err, -EINVAL,
+	       "port 0 is only for listening");
 	a.port = port_of(fd);
 	is_err(address_listen(&a, 0, &err), &err, -EADDRINUSE,
 	       "somebody listens on 'tcp:127.0.0.1:%u' already", a.port);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the real program cannot be asked for on a host: its clock is a fake here.  And who may come by
- * which socket; the followers of the log; the command line.
+ * What the real program cannot be asked for on a host: its clock is a fake here.  And who may
+ * come by which socket; the followers of the log; the command line.
  */
 #include "src/agent/api.h"
 
@@ -72,7 +72,8 @@ static void test_resumed(void)
 	json_decref(ret);
 	set_error = EPERM;
 	json_decref(resumed(freeze, "{\"now\":1764000000}", -EPERM));
-	is_str(err.text, "cannot set the clock: Operation not permitted", "one that may not be set");
+	is_str(err.text, "cannot set the clock: Operation not permitted",
+	       "one that may not be set");
 	freeze_free(freeze);
 }
 
@@ -325,9 +326,10 @@ static void test_args(void)
 	is_int(args.peer, 2, "for the host");
 	is_str(args.kmsg, "/dev/kmsg", "and tells the kernel");
 	refuses("-l", "tcp:0.0.0.0:1052", "TCP needs --token-file");
-	refuses("-l", "hybrid:/x:1", "'hybrid' is how the host connects: the guest listens on vsock");
-	refuses("-l", "/run/x", "'/run/x' is no address: unix:PATH, tcp:HOST:PORT, vsock:CID:PORT or "
-				"hybrid:PATH:PORT");
+	refuses("-l", "hybrid:/x:1",
+		"'hybrid' is how the host connects: the guest listens on vsock");
+	refuses("-l", "/run/x", "'/run/x' is no address: unix:PATH, tcp:HOST:PORT, vsock:CID:PORT "
+				"or hybrid:PATH:PORT");
 	refuses("-p", "host", "'host' is no CID");
 	refuses("-L", "warn", "'warn' is no level: debug, info, warning or error");
 	refuses("x", NULL, "unexpected 'x'");

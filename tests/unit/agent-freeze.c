@@ -59,7 +59,9 @@ static void *be_kernel(void *arg)
 
 			if (want == '1' && state[i] == '0')
 				atomic_fetch_add(&asked, 1);
-			if ((want != '0' && want != '1') || want == state[i] || (want == '1' && atomic_load(&sluggish)))
+			if ((want != '0' && want != '1') || want == state[i])
+				continue;
+			if (want == '1' && atomic_load(&sluggish))
 				continue;
 			state[i] = want;
 			put(groups[i], "cgroup.events", want == '1' ?

@@ -39,7 +39,8 @@ static void test_loss(void)
 	begin(LOGS_DEBUG, NULL);
 	for (int i = 1; i <= LOGS_LINES; i++)
 		logs_add(LOGS_INFO, "line %d", i);
-	ok(logs_next(0, &line, &lost) && line.seq == 1 && lost == 0, "a full ring has lost nothing");
+	ok(logs_next(0, &line, &lost) && line.seq == 1 && lost == 0,
+	   "a full ring has lost nothing");
 	for (int i = 1; i <= 10; i++)
 		logs_add(LOGS_INFO, "more %d", i);
 	ok(logs_next(0, &line, &lost), "ten lines later");
@@ -133,7 +134,10 @@ static void *chatter(void *arg)
 	return NULL;
 }
 
-/* Whatever is read while others write is whole, in order, and nothing is missing but what is lost. */
+/*
+ * Whatever is read while others write is whole, in order, and nothing is missing but what is
+ * lost.
+ */
 static void test_threads(void)
 {
 	static char name[] = "abcdefgh";
