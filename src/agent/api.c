@@ -139,7 +139,7 @@ static int run_freeze(void *ctx, const json_t *body, const atomic_bool *cancelle
 		      struct err *err)
 {
 	struct api *api = ctx;
-	const char *name;
+	const char *name = NULL;
 	int rc = take_cgroup(body, &name, err);
 
 	if (rc == 0 && !name)
@@ -168,7 +168,7 @@ static int run_thaw(void *ctx, const json_t *body, const atomic_bool *cancelled,
 {
 	struct api *api = ctx;
 	json_t *thawed = json_array();
-	const char *name;
+	const char *name = NULL;
 	int rc = take_cgroup(body, &name, err);
 
 	(void)cancelled;

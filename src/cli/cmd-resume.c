@@ -177,7 +177,8 @@ static int put_paths(struct work *w)
 	(void)snprintf(w->dir, PATH_MAX, "%s/live/%s", mount, w->live);
 	(void)snprintf(w->rootfs, PATH_MAX, "%s/live/%s/rootfs", mount, w->live);
 	(void)snprintf(w->lease, PATH_MAX, "%s/leases/%s", store, w->hex);
-	if ((size_t)snprintf(w->log, PATH_MAX, "%s/guests/%s.log", w->rundir, args->name) >= PATH_MAX)
+	if ((size_t)snprintf(w->log, PATH_MAX, "%s/guests/%s.log", w->rundir, args->name) >=
+	    PATH_MAX)
 		return err_set(&w->cli->err, -ENAMETOOLONG, "'%s' is too long", w->rundir);
 	return 0;
 }

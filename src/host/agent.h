@@ -8,8 +8,8 @@
  *
  * Blocks.  One thread.  Errors are those of http.h and address.h, and for an answer that is none
  * of 200: -EREMOTEIO with the agent's sentence, -ENOTSUP for 404 of a path, -EACCES for 401,
- * -EBUSY for 409 and 503; -EPROTO: what answers is no agent.  After a failure the next one connects anew:
- * the agent ends what it did for a caller that hung up.
+ * -EBUSY for 409 and 503; -EPROTO: what answers is no agent.  After a failure the next one
+ * connects anew: the agent ends what it did for a caller that hung up.
  */
 #ifndef LAMINA_HOST_AGENT_H
 #define LAMINA_HOST_AGENT_H

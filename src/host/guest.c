@@ -145,8 +145,8 @@ static int check_record(const char *name, const json_t *record, struct err *err)
 			return err_set(err, -EBADMSG, "the record of guest '%s' has a '%s' of the "
 				       "wrong type", name, members[i].name);
 	if (!are_texts(json_object_get(record, "command")))
-		return err_set(err, -EBADMSG, "the record of guest '%s' has a 'command' that is not "
-			       "of texts", name);
+		return err_set(err, -EBADMSG, "the record of guest '%s' has a 'command' that is "
+			       "not of texts", name);
 	if (!own || strcmp(own, name) != 0)
 		return err_set(err, -EBADMSG, "the record of guest '%s' is another one's: '%s'",
 			       name, own ? own : "");

@@ -28,7 +28,8 @@
 
 #include "store/base/err.h"
 
-#define GUEST_NAME_MAX 63u		/* [A-Za-z0-9._-], not first a dot: a live image's, a session's */
+/* [A-Za-z0-9._-], not first a dot or a dash: a live image's and a session's, too. */
+#define GUEST_NAME_MAX 63u
 #define GUEST_RECORD_MAX (64u << 10)	/* bytes */
 #define GUEST_LOCK_MS 5000		/* that a writer waits for another */
 

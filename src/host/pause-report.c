@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/host/pause.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 const char *const pause_names[PAUSE_NSTEPS] = {
 	"freeze", "collapse", "reclaim", "drain", "pause", "snapshot", "sync", "seal", "resume",
 	"resumed", "commit",
@@ -20,6 +23,22 @@ const char *pause_state_name(enum pause_state state)
 	static const char *const names[] = {"running", "paused", "unknown"};
 
 	return names[state];
+}
+
+char *pause_report_frozen(const struct pause_report *report)
+{
+	char *text = calloc(1, 1), *more;
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(report->frozen, i, name) {
+		if (text && asprintf(&more, "%s%s%s", text, i ? " " : "",
+				     json_string_value(name)) < 0)
+			more = NULL;
+		free(text);
+		text = text ? more : NULL;
+	}
+	return text;
 }
 
 json_t *pause_report_steps(const struct pause_report *report)

@@ -20,8 +20,8 @@
 #define PAUSE_SYNC_FILES_MAX 64u
 
 /*
- * Opens the files of `dir`.  `end_ms` is clock_ms()'s; `stopped` (or NULL) as aside.h.  -ENOENT: there
- * is no such directory; -ETIMEDOUT: the mount does not answer.
+ * Opens the files of `dir`.  `end_ms` is clock_ms()'s; `stopped` (or NULL) as aside.h.
+ * -ENOENT: there is no such directory; -ETIMEDOUT: the mount does not answer.
  */
 int pause_sync_begin(const char *dir, uint64_t end_ms, bool (*stopped)(void), struct aside *ret,
 		     struct err *err);

@@ -329,26 +329,9 @@ static int seal(struct pipeline *p, struct pause_step *step, struct err *err)
 	return p->plan->seal(p->plan->ctx, err);
 }
 
-/* "web.slice db.slice"; names have no blanks. */
-static char *frozen_text(const json_t *frozen)
-{
-	char *text = calloc(1, 1), *more;
-	const json_t *name;
-	size_t i;
-
-	json_array_foreach(frozen, i, name) {
-		if (text && asprintf(&more, "%s%s%s", text, i ? " " : "",
-				     json_string_value(name)) < 0)
-			more = NULL;
-		free(text);
-		text = text ? more : NULL;
-	}
-	return text;
-}
-
 static int commit(struct pipeline *p, struct pause_step *step, struct err *err)
 {
-	char *frozen = frozen_text(p->report->frozen);
+	char *frozen = pause_report_frozen(p->report);
 	int rc;
 
 	(void)step;
@@ -608,7 +591,20 @@ static void fini(struct pipeline *p)
 	hyper_close(p->hyper);
 }
 
-int pause_run(const struct pause_plan *plan, struct pause_report *ret, struct err *err)
+static int go_on(struct pipeline *p, struct err *err)
+{
+	int rc = open_hyper(p, err);
+
+	p->report->state = PAUSE_STATE_UNKNOWN;
+	if (rc < 0)
+		return rc;
+	p->may_be_paused = true;
+	p->paused_us = clock_us();
+	return finish(p, 0, err);
+}
+
+static int begin(const struct pause_plan *plan, struct pause_report *ret,
+		 int (*fn)(struct pipeline *p, struct err *err), struct err *err)
 {
 	struct pipeline p = {.plan = plan, .set = plan->settings, .report = ret};
 	uint64_t began = clock_us();
@@ -617,29 +613,18 @@ int pause_run(const struct pause_plan *plan, struct pause_report *ret, struct er
 	if (rc == 0)
 		rc = init(&p, err);
 	if (rc == 0)
-		rc = run(&p, err);
+		rc = fn(&p, err);
 	fini(&p);
 	ret->seconds = seconds_since(began);
 	return rc;
 }
 
+int pause_run(const struct pause_plan *plan, struct pause_report *ret, struct err *err)
+{
+	return begin(plan, ret, run, err);
+}
+
 int pause_go_on(const struct pause_plan *plan, struct pause_report *ret, struct err *err)
 {
-	struct pipeline p = {.plan = plan, .set = plan->settings, .report = ret};
-	uint64_t began = clock_us();
-	int rc = init_report(ret, err);
-
-	if (rc == 0)
-		rc = init(&p, err);
-	if (rc == 0)
-		rc = open_hyper(&p, err);
-	ret->state = PAUSE_STATE_UNKNOWN;
-	if (rc == 0) {
-		p.may_be_paused = true;
-		p.paused_us = began;
-		rc = finish(&p, 0, err);
-	}
-	fini(&p);
-	ret->seconds = seconds_since(began);
-	return rc;
+	return begin(plan, ret, go_on, err);
 }

@@ -10,7 +10,8 @@
  *
  * What the agent and the hypervisor can do is asked anew each time.  Whatever happens after the
  * pause was asked for, the guest is told to go on, but if it was paused when we came; whatever
- * happens after a freeze, what is frozen is thawed.  Being told to stop ends the steps, not these two.
+ * happens after a freeze, what is frozen is thawed.  Being told to stop ends the steps, not
+ * these two.
  *
  * One at a time in a process; one thread.
  */
@@ -112,6 +113,8 @@ const char *pause_state_name(enum pause_state state);
  */
 int pause_run(const struct pause_plan *plan, struct pause_report *ret, struct err *err);
 void pause_report_fini(struct pause_report *report);
+/* "web.slice db.slice", to be freed: names have no blanks.  NULL: out of memory. */
+char *pause_report_frozen(const struct pause_report *report);
 /* An array of {step, result, seconds, error, detail}; NULL: out of memory. */
 json_t *pause_report_steps(const struct pause_report *report);
 

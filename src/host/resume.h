@@ -30,7 +30,7 @@ struct resume_plan {
 	struct session_new session;	/* but for pager, id and memfile */
 	const char *agent;		/* address.h; NULL: nobody is told */
 	const char *token_file;		/* or NULL */
-	int wait_ms;			/* for the hypervisor's socket, and for the agent's first answer */
+	int wait_ms;			/* for the hypervisor's socket, then for the agent */
 	bool (*stopped)(void);		/* or NULL */
 	void (*begins)(const char *what);	/* or NULL; "session", "start", "load", "agent" */
 };
@@ -41,7 +41,7 @@ struct resume_report {
 	char *session_socket;		/* NULL: none */
 	double start_seconds;		/* until its socket answered */
 	double load_seconds;		/* of the load call */
-	double answer_seconds;		/* from the load until the agent answered; < 0: it did not */
+	double answer_seconds;		/* from the load until the agent did; < 0: never */
 	char agent_error[512];		/* why it did not, or was not told */
 	bool told;			/* the agent was */
 	bool seen;			/* `session` was asked for after the answer */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * session: a guest's session at its pager (lamina-pager-api(7)).  Errors as http.h; -EBUSY: the pager
- * has one of that id; -EREMOTEIO: it refuses, with its sentence; -EPROTO: it is no pager.
+ * session: a guest's session at its pager (lamina-pager-api(7)).  Errors as http.h; -EBUSY: the
+ * pager has one of that id; -EREMOTEIO: it refuses, with its sentence; -EPROTO: it is no pager.
  */
 #ifndef LAMINA_HOST_SESSION_H
 #define LAMINA_HOST_SESSION_H

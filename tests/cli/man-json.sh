@@ -85,7 +85,7 @@ if has fuse && has root && has python3; then
 	within 20 test -S run/pager.sock
 	lamina resume --json --name r -H firecracker -S r.sock -A "unix:$T/agent" \
 		"$(lamina ls -q | head -1)" \
-		-- firecracker --api-sock {socket} --control "$T/r.ctl" >"$top/resume.json"
+		-- firecracker --api-sock '{socket}' --control "$T/r.ctl" >"$top/resume.json"
 	at_exit "firecracker --ask '$T/r.ctl' quit"
 	# With nothing skipped nothing says "why".
 	lamina measure-dirtying web --json --workload idle --cycles 1 --ab '' \

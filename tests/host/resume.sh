@@ -22,7 +22,7 @@ resume() { # NAME [OPTION...]: in a stand-in, whose control is NAME.ctl
 	local name=$1
 	shift
 	lamina resume one --json --name "$name" -H firecracker -S "$name.sock" "$@" \
-		-- firecracker --api-sock {socket} --control "$T/$name.ctl" --id {name}
+		-- firecracker --api-sock '{socket}' --control "$T/$name.ctl" --id '{name}'
 }
 
 ends() { # NAME: at the end of the test
@@ -107,7 +107,7 @@ exits "one that makes no socket" 1 lamina resume one --name f -H firecracker -S 
 is "is killed" "$(kill -0 "$(cat f.pid)" 2>&1 | grep -c 'No such process')" 1
 nothing_of f
 exits "a load that fails" 1 lamina resume one --name f -H firecracker -S f.sock -- firecracker \
-	--api-sock {socket} --control "$T/f.ctl" --trouble 'PUT /snapshot/load=refuse:no'
+	--api-sock '{socket}' --control "$T/f.ctl" --trouble 'PUT /snapshot/load=refuse:no'
 nothing_of f
 start_agent --hang /version
 ok "an agent that does not answer" resume g -A "unix:$T/agent" -w 1500ms

@@ -54,8 +54,8 @@ static void test_values(void)
 	is_int(load("[pause]\nreclaim = yes\ncollapse = true\nfreeze = a.slice\ndrain = 9000\n"
 		    "leave = on\nmetrics_file = /m\nagent_timeout = 1s\nfreeze_timeout = 20ms\n"
 		    "collapse_timeout = 2m\nsnapshot_timeout = 0\n[reclaim]\nsync = 500\n"
-		    "fstrim = 0\ncompact_memory = 10\norder = sync, compact_memory\n", "web", &none),
-	       0, "all of it");
+		    "fstrim = 0\ncompact_memory = 10\norder = sync, compact_memory\n",
+		    "web", &none), 0, "all of it");
 	is_reclaim("{\"compact_memory\":10,\"order\":[\"sync\",\"compact_memory\"],\"sync\":500}",
 		   "reclaim, without what is 0");
 	is_int(s.reclaim_ms, 510, "the sum");
@@ -87,8 +87,8 @@ static void test_guests(void)
 
 static void test_wishes(void)
 {
-	static const char text[] = "[pause]\ncollapse = true\ndrain = 10\nfreeze = x\nreclaim = true\n"
-				   "metrics_file = /m\n[reclaim]\nsync = 1\n";
+	static const char text[] = "[pause]\ncollapse = true\ndrain = 10\nfreeze = x\n"
+				   "reclaim = true\nmetrics_file = /m\n[reclaim]\nsync = 1\n";
 	const struct pause_wishes bare = {.bare = true}, some = {.bare = true, .drain = "5"};
 	const struct pause_wishes more = {.reclaim = "{\"fstrim\":3}", .freeze = "", .drain = "0",
 					  .leave = true, .metrics_file = ""};
@@ -115,11 +115,13 @@ static void test_json(void)
 {
 	is_asked("{}", NULL);
 	is_asked("{\"sync\":0}", NULL);
-	is_asked("{\"sync\":-5,\"fstrim\":0.99,\"drop_caches\":\"9\",\"compact_memory\":null}", NULL);
+	is_asked("{\"sync\":-5,\"fstrim\":0.99,\"drop_caches\":\"9\",\"compact_memory\":null}",
+		 NULL);
 	is_asked("{\"sync\":true,\"order\":[\"sync\"]}", NULL);
 	is_asked("{\"sync\":1.9,\"fstrim\":[1]}", "{\"sync\":1}");
 	is_asked("{\"sync\":1e300}", "{\"sync\":600000}");
-	is_asked("{\"sync\":5,\"order\":[\"sync\",7,\"other\"]}", "{\"order\":[\"sync\"],\"sync\":5}");
+	is_asked("{\"sync\":5,\"order\":[\"sync\",7,\"other\"]}",
+		 "{\"order\":[\"sync\"],\"sync\":5}");
 	is_asked("{\"sync\":5,\"order\":7}", "{\"sync\":5}");
 }
 
@@ -134,7 +136,8 @@ static void test_bad(void)
 	const struct pause_wishes json = {.reclaim = "{x"}, array = {.reclaim = "[]"};
 	const struct pause_wishes step = {.reclaim = "{\"defrag\":1}"}, drain = {.drain = "-1"};
 
-	is_refused("[pause]\ncollapse = maybe\n", ":2: collapse in section [pause]: 'maybe' is not");
+	is_refused("[pause]\ncollapse = maybe\n",
+		   ":2: collapse in section [pause]: 'maybe' is not");
 	is_refused("[guest web]\ncollapse = maybe\n", ":2: collapse in section [guest web]: ");
 	is_refused("[guest w*]\nsync = x\n", "sync in section [guest w*]: 'x' is not a number");
 	is_refused("[reclaim]\nsync = 600001\n", "'600001' is not");
@@ -148,7 +151,8 @@ static void test_bad(void)
 	is_err(load("", "web", &array), &err, -EINVAL,
 	       "--reclaim: what is to be reclaimed is no JSON object");
 	is_int(load("", "web", &step), -EINVAL, "a step that is not known");
-	is_err(load("", "web", &drain), &err, -EINVAL, "--drain: '-1' is no number of milliseconds");
+	is_err(load("", "web", &drain), &err, -EINVAL,
+	       "--drain: '-1' is no number of milliseconds");
 }
 
 int main(void)
