@@ -172,7 +172,10 @@ frozen() {
 	agent GET /version && jq -e '.frozen == ["busy.slice"]' body >/dev/null
 }
 
-in_guest 'head -c 16M /dev/urandom >/root/noise' >/dev/null	# a pause lets all out that waits
+# A pause lets out all that waits for the disk.
+throttle 0
+in_guest 'sync; head -c 16M /dev/urandom >/root/more' >/dev/null
+throttle 100000
 lamina ls --json | jq length >layers
 lamina pause web --json --freeze busy.slice --reclaim '{"fstrim":1,"sync":60000}' \
 	>stopped.json 2>stopped.err &
