@@ -2,8 +2,8 @@
 /*
  * What is frozen, or about to be, is in a table under `lock`; the waiting is done without it.
  *
- *	free ──begin──► FREEZING ──events: frozen 1──► FROZEN ──end, its time──► free
- *	                    └──────failed, cancelled, ended: thawed──────────────►
+ *	free --begin--> FREEZING --events: frozen 1--> FROZEN --end, its time--> free
+ *	                    `------failed, cancelled, ended: thawed-------------->
  *
  * An entry that somebody ends while it is FREEZING is taken out of the table; whoever waits for
  * it finds that out by its number, thaws, and says that it was cancelled.  The timer is set for

@@ -3,8 +3,8 @@
  * One thread polls: the listening socket while there is a free slot, and of each pair the sides
  * that can go on.
  *
- *	client ── flows[0] ──► server		a flow: at most BUFFER bytes that were read
- *	client ◄── flows[1] ── server		and not yet written, and whether its end has come
+ *	client -- flows[0] --> server		a flow: at most BUFFER bytes that were read
+ *	client <-- flows[1] -- server		and not yet written, and whether its end has come
  *
  * The end of a flow is passed on when it is empty, by shutdown().  A pair is over when both
  * have ended; when a side fails; and LINGER_MS after the server, which is ours, has closed: a
