@@ -398,8 +398,9 @@ const struct cmd cmd_pause = {
 	.notes = "GUEST is a name that lamina guest ls lists, or any with --hypervisor, --socket "
 		 "and the others.\n\n"
 		 "The steps are freeze, collapse, reclaim, drain (each only if it is asked for, "
-		 "here or in lamina.conf, and told but not fatal when it fails), pause, snapshot, sync, "
-		 "commit, resume. Whatever fails, and when it is interrupted, the guest goes on.",
+		 "here or in lamina.conf, and told but not fatal when it fails), pause, snapshot, "
+		 "sync, commit, resume. Whatever fails, and when it is interrupted, the guest goes "
+		 "on.",
 	.opts = opts,
 	.args_size = sizeof(struct args),
 	.min = 1,
