@@ -19,8 +19,8 @@ struct capture {
 
 /*
  * Its stdin is /dev/null.  When `stopped` (or NULL; asked five times a second) says so it is sent
- * SIGTERM, once, and waited for: then -ECANCELED.  It ends with us.  Otherwise 0, or -errno if it cannot be
- * run at all.
+ * SIGTERM, once, and waited for: then -ECANCELED.  It ends with us.  Otherwise 0, or -errno if it
+ * cannot be run at all.
  */
 int capture_run(char *const argv[], bool (*stopped)(void), struct capture *ret, struct err *err);
 void capture_fini(struct capture *capture);

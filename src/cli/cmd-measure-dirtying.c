@@ -171,7 +171,8 @@ static int measure_once(struct work *w, const struct workload *workload, unsigne
 	return rc;
 }
 
-static int measure_cycle(struct work *w, const struct workload *workload, unsigned i, unsigned cycle)
+static int measure_cycle(struct work *w, const struct workload *workload, unsigned i,
+			 unsigned cycle)
 {
 	const struct args *args = w->cli->args;
 	const struct workload_means means = {args->run, args->command, w->subject[i].guest,

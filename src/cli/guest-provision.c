@@ -64,8 +64,9 @@ static json_t *steps_json(const struct provision_result *r)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < r->n; i++)
-		(void)json_array_append_new(list, json_pack("{s:s+, s:s}", "file", "/", r->step[i].path,
-				"action", provision_action_name(r->step[i].action)));
+		(void)json_array_append_new(list,
+			json_pack("{s:s+, s:s}", "file", "/", r->step[i].path,
+				  "action", provision_action_name(r->step[i].action)));
 	return list;
 }
 
@@ -78,7 +79,8 @@ static int print_json(struct cli *cli, const char *root, const struct provision_
 	return out_json(json_pack("{s:s, s:o, s:o, s:I, s:I, s:b}", "root", root,
 				  "actions", steps_json(r), "notes", notes,
 				  "changes", (json_int_t)r->changes,
-				  "conflicts", (json_int_t)r->conflicts, "done", r->done), &cli->err);
+				  "conflicts", (json_int_t)r->conflicts, "done", r->done),
+			&cli->err);
 }
 
 static int print_table(struct cli *cli, const struct provision_result *r)

@@ -27,7 +27,8 @@ struct guest_provision {
 	{OPT_TEXT, "agent-token", 0, OPT_TO(type, field.token), "FILE", "@file",	\
 	 "provision: copy the agent's token from FILE"},				\
 	{OPT_FLAG, "no-agent", 0, OPT_TO(type, field.no_agent), NULL, NULL,		\
-	 "provision: without the agent, whose program is else --agent FILE, or beside this one"},						\
+	 "provision: without the agent, whose program is else --agent FILE, or beside "	\
+	 "this one"},									\
 	{OPT_TEXT, "journal", 0, OPT_TO(type, field.journal), "none|SIZE", "none 8M",	\
 	 "provision: no journal (the default), or a persistent one of SIZE, as in 8M"},	\
 	{OPT_FLAG, "init-on-free", 0, OPT_TO(type, field.init_on_free), NULL, NULL,	\

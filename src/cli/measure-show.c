@@ -67,7 +67,8 @@ static int add_summary(struct lists *to, const struct measure_key *key, unsigned
 		return -ENOMEM;
 	}
 	more = json_pack("{s:s, s:I, s:f, s:f, s:f}", "configuration", letter(configuration),
-			 "count", (json_int_t)lot.n, "median", s.median, "min", s.min, "max", s.max);
+			 "count", (json_int_t)lot.n, "median", s.median, "min", s.min,
+			 "max", s.max);
 	(void)json_object_update_new(item, more);
 	return json_array_append_new(to->summary, item) < 0 ? -ENOMEM : 0;
 }
@@ -267,7 +268,8 @@ static int compare_key(void *ctx, const struct measure_key *key)
 			table_cell(&c->table, "%s", measure_names[key->figure]);
 			add_spread(c, key, &s[0]);
 			add_spread(c, key, &s[1]);
-			table_cell(&c->table, "%s", number(text, c->show, key->figure, d.difference));
+			table_cell(&c->table, "%s",
+				   number(text, c->show, key->figure, d.difference));
 			add_interval(c, key, &d);
 		}
 	}

@@ -90,7 +90,8 @@ static bool seen_image(const struct measure_set *set, size_t at, const char *nam
 	return false;
 }
 
-static int each_figure(const struct workload *workload, const char *image, measure_fn *fn, void *ctx)
+static int each_figure(const struct workload *workload, const char *image, measure_fn *fn,
+		       void *ctx)
 {
 	struct measure_key key = {workload, image, MEASURE_CHANGED};
 	int rc = 0;

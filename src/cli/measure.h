@@ -70,8 +70,8 @@ int measure_gather(const struct measure_set *set, const struct measure_key *key,
 		   unsigned configuration, double **ret, size_t *ret_n);
 
 /*
- * Calls `fn` for each figure of each image of each workload of which there are measures, in the order
- * in which they were first measured; stops at a result other than 0 and returns it.
+ * Calls `fn` for each figure of each image of each workload of which there are measures, in the
+ * order in which they were first measured; stops at a result other than 0 and returns it.
  */
 typedef int measure_fn(void *ctx, const struct measure_key *key);
 int measure_each(const struct measure_set *set, measure_fn *fn, void *ctx);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A panel for each image (pages that changed) and one for the time that the guest stood still; in it
- * a row for each workload and configuration, all on one scale that begins at zero.  Colours are
+ * A panel for each image (pages that changed) and one for the time that the guest stood still; in
+ * it a row for each workload and configuration, all on one scale that begins at zero.  Colours are
  * legible on white and on black.
  */
 #include "src/cli/picture.h"
@@ -170,8 +170,8 @@ static void begin(struct drawing *d)
 		"</style>\n", WIDTH, height, WIDTH, height);
 	d->y = HEAD;
 	for (unsigned i = 0; i < d->picture->configurations; i++) {
-		fprintf(d->out, "<circle class=\"%c\" cx=\"%u\" cy=\"%u\" r=\"4\"/>\n", 'a' + (int)i,
-			LEFT + 4, d->y - 4);
+		fprintf(d->out, "<circle class=\"%c\" cx=\"%u\" cy=\"%u\" r=\"4\"/>\n",
+			'a' + (int)i, LEFT + 4, d->y - 4);
 		text(d, LEFT + 14, "t", d->picture->label[i]);
 		d->y += ROW;
 	}

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* picture: measures as an SVG: of each image and workload a dot a pause, and where their middle is. */
+/*
+ * picture: measures as an SVG: of each image and workload a dot a pause, and where their middle is.
+ */
 #ifndef LAMINA_CLI_PICTURE_H
 #define LAMINA_CLI_PICTURE_H
 

@@ -153,7 +153,8 @@ static int make_call(struct cli *cli, const struct call *call, const char *comma
 	error = json_string_value(json_object_get(printed, "error"));
 	if (done.status != 0)
 		rc = err_set(&cli->err, -EREMOTEIO, "'lamina %s' failed: %.400s", command,
-			     error ? error : *done.why ? without_name(done.why) : "it says nothing");
+			     error ? error : *done.why ? without_name(done.why) :
+			     "it says nothing");
 	else if (!printed)
 		rc = strange(&cli->err, command);
 	capture_fini(&done);

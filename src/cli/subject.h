@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * subject: a guest that is paused to be measured, by `lamina pause` and `lamina diff`, which are run
- * as anybody would run them: what is measured is what is used.
+ * subject: a guest that is paused to be measured, by `lamina pause` and `lamina diff`, which are
+ * run as anybody would run them: what is measured is what is used.
  */
 #ifndef LAMINA_CLI_SUBJECT_H
 #define LAMINA_CLI_SUBJECT_H
@@ -18,8 +18,8 @@ struct subject {
 
 /*
  * Pauses it; the guest goes on.  *ret has the layer, its parent, times and the bytes stored of each
- * image; `warnings`, an array, gets the sentences that it had not.  -EREMOTEIO: it could not be paused;
- * -ECANCELED.
+ * image; `warnings`, an array, gets the sentences that it had not.  -EREMOTEIO: it could not be
+ * paused; -ECANCELED.
  */
 int subject_pause(struct cli *cli, const struct subject *subject, struct measure *ret,
 		  json_t *warnings);

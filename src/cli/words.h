@@ -18,7 +18,8 @@ struct words {
 
 /*
  * Splits at blanks; '...' and "..." keep what is in them as it is, and \ the character behind it
- * where it is not in '...'.  Nothing else is special.  -EINVAL: a quote is open, or there are too many words.
+ * where it is not in '...'.  Nothing else is special.  -EINVAL: a quote is open, or there are too
+ * many words.
  */
 int words_split(const char *line, struct words *ret, struct err *err);
 void words_fini(struct words *words);

@@ -14,7 +14,8 @@
 
 /* The same file each time: what is measured is what was written, not what a file costs. */
 #define WRITE_64K \
-	"dd if=/dev/urandom of=/var/tmp/lamina-measure bs=65536 count=1 conv=notrunc,fsync 2>/dev/null"
+	"dd if=/dev/urandom of=/var/tmp/lamina-measure bs=65536 count=1 conv=notrunc,fsync " \
+	"2>/dev/null"
 
 const struct workload workload_all[] = {
 	{"idle", "nothing, paused at once", 0, NULL, 1, false},

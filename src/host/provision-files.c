@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The root is made to discard by a unit that remounts it: that holds with and without a line for it
- * in fstab (most images of microVMs have none, and then systemd does not remount it), in a directory
- * as in an image, and no file of the administrator's has to be changed and changed back.
+ * in fstab (most images of microVMs have none, and then systemd does not remount it), in a
+ * directory as in an image, and no file of the administrator's has to be changed and changed back.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -113,8 +113,8 @@ static bool is_journal_size(const char *text)
 {
 	size_t digits = strspn(text, "0123456789");
 
-	return digits > 0 && digits < 8 && strspn(text, "0") < digits && strchr("KMG", text[digits]) &&
-	       text[digits] && !text[digits + 1];
+	return digits > 0 && digits < 8 && strspn(text, "0") < digits && text[digits] &&
+	       strchr("KMG", text[digits]) && !text[digits + 1];
 }
 
 static int put_journald(const struct provision_opts *opts, struct provision_data *to,
@@ -124,7 +124,8 @@ static int put_journald(const struct provision_opts *opts, struct provision_data
 
 	if (opts->journal && strcmp(opts->journal, "none") != 0) {
 		if (!is_journal_size(opts->journal))
-			return err_set(err, -EINVAL, "the journal is none, or a size as in 8M: not '%s'",
+			return err_set(err, -EINVAL, "the journal is none, or a size as in 8M: "
+				       "not '%s'",
 				       opts->journal);
 		(void)snprintf(storage, sizeof(storage), "Storage=persistent\nSystemMaxUse=%s\n",
 			       opts->journal);
@@ -189,7 +190,8 @@ static int put_token(const char *path, struct provision_data *to, struct err *er
 	to->mode = 0600;
 	while (to->data[len] > ' ' && to->data[len] < 0x7f)
 		len++;
-	if ((to->data[len] && to->data[len] != '\n') || len < TOKEN_WORD_MIN || len > TOKEN_WORD_MAX)
+	if ((to->data[len] && to->data[len] != '\n') || len < TOKEN_WORD_MIN ||
+	    len > TOKEN_WORD_MAX)
 		return err_set(err, -EINVAL, "the first line of '%s' is no token: it has %u to %u "
 			       "visible characters", path, TOKEN_WORD_MIN, TOKEN_WORD_MAX);
 	return 0;
@@ -296,10 +298,12 @@ int provision_files_notes(const struct provision_opts *opts, int root,
 		return rc < 0 ? rc : 0;
 	rc = has_grub(root, err);
 	if (rc > 0)
-		note(ret, "run update-grub in the guest and boot it anew: init_on_free=1 counts from "
+		note(ret, "run update-grub in the guest and boot it anew: init_on_free=1 counts "
+		     "from "
 		     "then on");
 	if (rc == 0)
-		note(ret, "it has no GRUB: add init_on_free=1 to the kernel's command line where the "
+		note(ret, "it has no GRUB: add init_on_free=1 to the kernel's command line where "
+		     "the "
 		     "guest is started, as in Firecracker's boot_args or QEMU's -append");
 	return rc < 0 ? rc : 0;
 }

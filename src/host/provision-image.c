@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The image is mounted, but nowhere: fsmount(2) gives a directory that no path leads to.  When it is
- * closed, by us or because we are killed, the kernel unmounts it, and the loop device frees itself.
+ * The image is mounted, but nowhere: fsmount(2) gives a directory that no path leads to.  When it
+ * is closed, by us or because we are killed, the kernel unmounts it, and the loop device frees
+ * itself.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +40,8 @@ static int check_ext(const struct provision_opts *opts, const unsigned char *sup
 		return err_set(err, -EIO, "the file system of '%s' has errors: run e2fsck first",
 			       opts->root);
 	if (le16(super + EXT_INCOMPAT) & EXT_NEEDS_RECOVERY && !opts->force && !opts->look)
-		return err_set(err, -EBUSY, "the file system of '%s' was not unmounted: it may be that "
+		return err_set(err, -EBUSY, "the file system of '%s' was not unmounted: it may "
+			       "be that "
 			       "of a paused guest; if it is not, --force replays its journal",
 			       opts->root);
 	return 0;
@@ -58,7 +60,8 @@ static int check_content(const struct provision_opts *opts, int file, struct err
 		return err_set(err, -EMEDIUMTYPE, "'%s' has partitions: mount the one that is the "
 			       "guest's root (losetup --partscan), and give its directory",
 			       opts->root);
-	return err_set(err, -EMEDIUMTYPE, "'%s' is no image of ext4: mount it, and give the directory",
+	return err_set(err, -EMEDIUMTYPE, "'%s' is no image of ext4: mount it, and give the "
+		       "directory",
 		       opts->root);
 }
 
@@ -67,7 +70,8 @@ static int check_unused(const struct provision_opts *opts, int file, struct err 
 {
 	if (fcntl(file, F_SETLEASE, opts->look ? F_RDLCK : F_WRLCK) < 0)
 		return errno != EAGAIN ? 0 :
-			err_set(err, -EBUSY, "'%s' is open elsewhere: it is mounted, or a guest runs "
+			err_set(err, -EBUSY, "'%s' is open elsewhere: it is mounted, or a guest "
+				"runs "
 				"on it", opts->root);
 	(void)fcntl(file, F_SETLEASE, F_UNLCK);
 	return 0;
@@ -172,7 +176,8 @@ static int open_file(const struct provision_opts *opts, struct err *err)
 	int file, rc;
 
 	if (geteuid() != 0)
-		return err_set(err, -EPERM, "only root can mount the image '%s'; a directory is for "
+		return err_set(err, -EPERM, "only root can mount the image '%s'; a directory is "
+			       "for "
 			       "everybody", opts->root);
 	file = open(opts->root, (opts->look ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY);
 	if (file < 0)

@@ -22,8 +22,8 @@ struct provision_data {
 };
 
 /*
- * What is at `path`, or PROVISION_NONE.  A file above PROVISION_FILE_MAX, and what is neither file nor
- * link, is PROVISION_OTHER.
+ * What is at `path`, or PROVISION_NONE.  A file above PROVISION_FILE_MAX, and what is neither file
+ * nor link, is PROVISION_OTHER.
  */
 int provision_root_read(int root, const char *path, struct provision_data *ret, struct err *err);
 /* Puts it there, whole at every moment, durably.  Its directory exists. */

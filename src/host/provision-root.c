@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A path's directory is opened with openat2(RESOLVE_IN_ROOT): links in it are followed as they would
- * be inside the guest, and no further.  The last part of a path is never followed.
+ * A path's directory is opened with openat2(RESOLVE_IN_ROOT): links in it are followed as they
+ * would be inside the guest, and no further.  The last part of a path is never followed.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * First all is read and the steps are decided.  Then the manifest learns what will be written and which
- * directories will be made; then each file is replaced; then the manifest learns that this is all.
- * Who is killed in between leaves whole files, each of which the manifest knows for ours: the next
- * run goes on.
+ * First all is read and the steps are decided.  Then the manifest learns what will be written and
+ * which directories will be made; then each file is replaced; then the manifest learns that this is
+ * all. Who is killed in between leaves whole files, each of which the manifest knows for ours: the
+ * next run goes on.
  */
 #include "src/host/provision.h"
 
@@ -122,7 +122,8 @@ static int each_dir(struct run *r, const char *path, dir_fn *fn, struct err *err
 	char dir[PATH_MAX];
 	int rc = 0;
 
-	for (const char *slash = strchr(path, '/'); rc == 0 && slash; slash = strchr(slash + 1, '/')) {
+	for (const char *slash = strchr(path, '/'); rc == 0 && slash;
+	     slash = strchr(slash + 1, '/')) {
 		(void)memcpy(dir, path, (size_t)(slash - path));
 		dir[slash - path] = '\0';
 		if (strcmp(dir, "etc/lamina") != 0)

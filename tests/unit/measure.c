@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What `lamina pause` and `lamina diff` print becomes measures; measures become lots and a picture. */
+/*
+ * What `lamina pause` and `lamina diff` print becomes measures; measures become lots and a picture.
+ */
 #include "src/cli/measure.h"
 
 #include "src/cli/picture.h"
@@ -42,17 +44,21 @@ static void test_read(void)
 	static const char *const bad[] = {
 		"{}", "[]", "{\"commit\": null}", "{\"commit\": {\"layer\": \"12\"}}",
 		"{\"commit\": {\"layer\": \"" ID "\", \"images\": [{}]}}",
-		"{\"commit\": {\"layer\": \"" ID "\", \"images\": [{\"name\": \"m\", \"stored_bytes\": -1}]}}",
-		"{\"commit\": {\"layer\": \"" ID "\", \"images\": [{\"name\": \"m\", \"stored_bytes\": 1.5}]}}",
+		"{\"commit\": {\"layer\": \"" ID "\", \"images\": [{\"name\": \"m\", "
+			"\"stored_bytes\": -1}]}}",
+		"{\"commit\": {\"layer\": \"" ID "\", \"images\": [{\"name\": \"m\", "
+			"\"stored_bytes\": 1.5}]}}",
 		"{\"commit\": {\"layer\": \"" ID "\", \"images\": [{\"name\": "
 		"\"aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggggggggg\", "
 		"\"stored_bytes\": 1}]}}",
 	};
 	struct measure m = {.cycle = 7}, before;
 
-	is_int(read_pause("{\"paused_seconds\": 0.25, \"seconds\": 2, \"commit\": {\"layer\": \"" ID "\", "
+	is_int(read_pause("{\"paused_seconds\": 0.25, \"seconds\": 2, \"commit\": {\"layer\": "
+	       "\"" ID "\", "
 			  "\"parent\": \"" PARENT "\", \"images\": [{\"name\": \"memfile\", "
-			  "\"stored_bytes\": 4000}, {\"name\": \"state\", \"stored_bytes\": 9}]}}", &m), 0,
+			  "\"stored_bytes\": 4000}, {\"name\": \"state\", \"stored_bytes\": "
+				"9}]}}", &m), 0,
 	       "what pause prints");
 	is_str(m.layer, ID, "is a layer");
 	is_str(m.parent, PARENT, "with its parent");
@@ -60,8 +66,10 @@ static void test_read(void)
 	is_int(m.nimages, 2, "of two images");
 	is_int(m.image[0].stored, 4000, "with what was stored");
 	is_int(m.cycle, 7, "the rest is left");
-	is_int(read_diff("{\"images\": [{\"image\": \"memfile\", \"pages_differ\": 10, \"frames_differ\": 2}, "
-			 "{\"image\": \"new\", \"pages_differ\": 1, \"frames_differ\": 1}]}", &m), 0,
+	is_int(read_diff("{\"images\": [{\"image\": \"memfile\", \"pages_differ\": 10, "
+	       "\"frames_differ\": 2}, "
+			 "{\"image\": \"new\", \"pages_differ\": 1, \"frames_differ\": 1}]}",
+				&m), 0,
 	       "what diff prints");
 	is_int(m.nimages, 3, "may name another image");
 	is_int(m.image[0].changed, 10, "has pages");
@@ -74,10 +82,12 @@ static void test_read(void)
 		       "'lamina pause' printed something else than it does");
 	is_err(read_diff("{\"images\": []}", &m), &err, -EBADMSG,
 	       "'lamina diff' printed something else than it does");
-	is_err(read_diff("{\"images\": [{\"image\": \"memfile\", \"pages_differ\": \"x\"}]}", &m), &err,
+	is_err(read_diff("{\"images\": [{\"image\": \"memfile\", \"pages_differ\": \"x\"}]}",
+	       &m), &err,
 	       -EBADMSG, "'lamina diff' printed something else than it does");
 	is_mem(&m, &before, sizeof(m), "what is bad changes nothing");
-	is_int(read_pause("{\"commit\": {\"layer\": \"" ID "\", \"parent\": null, \"images\": []}}", &m), 0,
+	is_int(read_pause("{\"commit\": {\"layer\": \"" ID "\", \"parent\": null, \"images\": "
+	       "[]}}", &m), 0,
 	       "the first layer");
 	is_str(m.parent, "", "has no parent");
 }

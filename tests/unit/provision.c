@@ -139,12 +139,14 @@ static void test_manifest(void)
 	begin();
 	(void)mkdir(tap_path("root/etc/lamina"), 0755);
 	put("root/etc/lamina/provision.json", "{\"version\": 1, \"files\": 3}");
-	is_err(run(), &err, -EBADMSG, "'/etc/lamina/provision.json' is damaged: remove it, and what "
+	is_err(run(), &err, -EBADMSG, "'/etc/lamina/provision.json' is damaged: remove it, and "
+	       "what "
 	       "provision wrote is taken for the administrator's");
 	put("root/etc/lamina/provision.json", "{\"version\": 2, \"files\": {}, \"dirs\": []}");
 	is_err(run(), &err, -EPROTONOSUPPORT, "'/etc/lamina/provision.json' is of a newer lamina");
 	put("root/etc/passwd", "root");
-	put("root/etc/lamina/provision.json", "{\"version\": 1, \"files\": {\"etc/passwd\": [\"x\"], "
+	put("root/etc/lamina/provision.json", "{\"version\": 1, \"files\": {\"etc/passwd\": "
+	    "[\"x\"], "
 	    "\"etc/sysctl.d/90-lamina.conf\": {\"a\": 1}}, \"dirs\": [\"usr\", 7, null]}");
 	opts.revert = true;
 	is_int(run(), 0, "one with other files in it");

@@ -44,7 +44,8 @@ static void test_compare(void)
 	ok(d.low >= 8 && d.low <= 10 && d.high >= 10 && d.high <= 12, "of about 10: %g to %g",
 	   d.low, d.high);
 	back = compare(high, 5, low, 5);
-	ok(back.difference == -10 && back.differ && back.high < 0, "the other way round it is less");
+	ok(back.difference == -10 && back.differ && back.high < 0,
+	   "the other way round it is less");
 	same = compare(low, 5, low, 5);
 	ok(same.difference == 0 && same.known && !same.differ, "of the same there is none");
 	d = compare(low, 5, wide, 5);

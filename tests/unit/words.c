@@ -78,7 +78,8 @@ static void test_shell(void)
 	FILE *out;
 	char got[64] = "";
 
-	is_int(words_fill("printf %%s %s", "a 'b' \"c\" $d `e` \\", &command, &err), 0, "for a shell");
+	is_int(words_fill("printf %%s %s", "a 'b' \"c\" $d `e` \\", &command, &err), 0,
+	       "for a shell");
 	out = popen(command, "r");
 	ok(out && fgets(got, sizeof(got), out), "which takes it");
 	is_str(got, "a 'b' \"c\" $d `e` \\", "as it was");
