@@ -67,9 +67,9 @@ struct delta_place {
 };
 
 /*
- * Makes the file, not synced: the caller has delta_sync() for it, and its directory.  -EEXIST, -ENOSPC, -EFBIG (the size is
- * beyond DELTA_SIZE_MAX or what the file system can), -ENOTSUP (a file system with blocks larger
- * than a page, or that does not tell holes).
+ * Makes the file, not synced: the caller has delta_sync() for it, and its directory.  -EEXIST,
+ * -ENOSPC, -EFBIG (the size is beyond DELTA_SIZE_MAX or what the file system can), -ENOTSUP (a file
+ * system with blocks larger than a page, or that does not tell holes).
  */
 int delta_create(const struct delta_place *place, uint64_t size, struct delta **ret,
 		 struct err *err);

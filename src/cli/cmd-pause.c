@@ -412,8 +412,8 @@ const struct cmd cmd_pause = {
 		 "and the others.\n\n"
 		 "The steps are freeze, collapse, reclaim, drain (each only if it is asked for, "
 		 "here or in lamina.conf, and told but not fatal when it fails), pause, snapshot, "
-		 "sync, seal, resume, commit. Whatever fails, and when it is interrupted, the guest "
-		 "goes on.",
+		 "sync, seal, resume, commit. Whatever fails, and when it is interrupted, the "
+		 "guest goes on.",
 	.opts = opts,
 	.args_size = sizeof(struct args),
 	.min = 1,

@@ -3,7 +3,7 @@
  * qemu-state: a guest's device state, without its memory, out of QEMU and into it.
  *
  * Between QEMU and a file it is in a memfd of ours: QEMU never touches the file, whose mount
- * may hang. It is a migration stream that a QEMU with the capability x-ignore-shared loads. 
+ * may hang. It is a migration stream that a QEMU with the capability x-ignore-shared loads.
  * Where memory is shared, QEMU writes just that.  Where it is private, a migration would send
  * all of it (and read it first), so the stream is that of xen-save-devices-state, which has no
  * memory, with the section in front that an incoming migration wants.

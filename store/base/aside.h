@@ -42,7 +42,7 @@ int aside_begin(const struct aside_work *work, struct aside *ret);
 int aside_await(const struct aside *aside, void *message, size_t len, uint64_t end_ms,
 		bool (*stopped)(void));
 
-/* Waits likewise for any of several.  1: there is something; 0: it is end_ms; -ECANCELED, -errno. */
+/* Waits likewise for any of several.  1: there is something; 0: it is end_ms; -ECANCELED, ... */
 int aside_poll(struct pollfd *fds, size_t n, uint64_t end_ms, bool (*stopped)(void));
 
 /* One that is none is fine. */

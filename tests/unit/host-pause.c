@@ -11,7 +11,7 @@
 
 /* ---- the hypervisor ---- */
 
-enum call { FACTS, PAUSE, DRAIN, SNAPSHOT, COMMIT, RESUME, NCALLS };
+enum call { FACTS, PAUSE, DRAIN, SNAPSHOT, SEAL, COMMIT, RESUME, NCALLS };
 
 static struct {
 	struct hyper hyper;
@@ -24,6 +24,7 @@ static struct {
 	bool stopped;
 	int calls[NCALLS];
 	char frozen[64];
+	enum hyper_state at_commit;
 } fake;
 
 static int call(enum call what, struct err *err)
@@ -110,11 +111,18 @@ static bool stopped(void)
 	return fake.stopped;
 }
 
+static int seal(void *ctx, struct err *err)
+{
+	(void)ctx;
+	return call(SEAL, err);
+}
+
 static int commit(void *ctx, const char *frozen, json_t **ret, struct err *err)
 {
 	int rc = call(COMMIT, err);
 
 	(void)ctx;
+	fake.at_commit = fake.state;
 	(void)snprintf(fake.frozen, sizeof(fake.frozen), "%s", frozen ? frozen : "");
 	if (rc == 0 && fake.stopped)
 		return -ECANCELED;
@@ -144,7 +152,7 @@ static int run(void)
 {
 	struct pause_plan plan = {
 		.settings = &settings, .hypervisor = "firecracker", .socket = "s", .dir = dir,
-		.commit = commit, .stopped = stopped,
+		.seal = seal, .commit = commit, .stopped = stopped,
 	};
 
 	return pause_run(&plan, &report, &err);
@@ -167,6 +175,7 @@ static void test_good(void)
 	       "is made once");
 	is_int(report.state, PAUSE_STATE_RUNNING, "the guest goes on");
 	is_str(outcome(PAUSE_COLLAPSE), "skipped", "nothing else is");
+	is_int(fake.at_commit, HYPER_RUNNING, "before the commit, which is of what was sealed");
 	is_str(outcome(PAUSE_SYNC), "done", "files are synced");
 	is_str(json_string_value(json_object_get(report.commit, "layer")), "abc", "the layer");
 	steps = pause_report_steps(&report);
@@ -178,13 +187,21 @@ static void test_good(void)
 	is_int(run(), 0, "one that is to be left");
 	ok(fake.state == HYPER_PAUSED && report.state == PAUSE_STATE_PAUSED, "is left paused");
 	is_int(fake.calls[RESUME], 0, "and not told to go on");
+	is_int(fake.at_commit, HYPER_PAUSED, "nor before the commit");
+
+	reset();
+	fake.fail[COMMIT] = 1;
+	is_err(run(), &err, -EREMOTEIO, "call %d fails", COMMIT);
+	is_int(report.state, PAUSE_STATE_RUNNING, "the guest went on before");
+	is_int(fake.calls[SEAL] * 10 + fake.calls[RESUME], 11, "once");
 }
 
 /* What fails, and what is then told. */
 static void test_failures(void)
 {
 	static const enum pause_id ids[NCALLS] = {
-		[PAUSE] = PAUSE_PAUSE, [SNAPSHOT] = PAUSE_SNAPSHOT, [COMMIT] = PAUSE_COMMIT,
+		[PAUSE] = PAUSE_PAUSE, [SNAPSHOT] = PAUSE_SNAPSHOT, [SEAL] = PAUSE_SEAL,
+		[COMMIT] = PAUSE_COMMIT,
 	};
 	static const int codes[] = {-EREMOTEIO, -ETIMEDOUT, -ENOSPC, -EBUSY};
 
@@ -320,7 +337,7 @@ static void test_dry_run(void)
 {
 	struct pause_plan plan = {
 		.settings = &settings, .hypervisor = "firecracker", .socket = "s", .dir = dir,
-		.commit = commit, .stopped = stopped, .dry_run = true,
+		.seal = seal, .commit = commit, .stopped = stopped, .dry_run = true,
 	};
 
 	reset();

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is asked of the agent, and all that comes before the pause. */
+#include <string.h>
+
+#include "src/host/pause-private.h"
+
+#define RECLAIM_SLACK_MS 2000
+#define DRAIN_SLACK_MS 1000
+
+/* ---- the agent ---- */
+
+void pause_ask_warn(struct pause_pipeline *p, const char *sentence)
+{
+	(void)json_array_append_new(p->report->warnings, json_string(sentence));
+}
+
+static void note_compaction(struct pause_pipeline *p)
+{
+	const json_t *value = json_object_get(agent_version(p->agent), "compaction_proactiveness");
+
+	if (p->was_told || !json_is_integer(value) || json_integer_value(value) != 0 ||
+	    p->set->compacts)
+		return;
+	p->was_told = true;
+	pause_ask_warn(p, "nothing compacts the guest's memory: its vm.compaction_proactiveness "
+		       "is 0, and compact_memory is off");
+}
+
+int pause_ask_agent(struct pause_pipeline *p, struct err *err)
+{
+	const struct agent_target to = {
+		.address = p->plan->agent, .token_file = p->plan->token_file,
+		.timeout_ms = p->set->agent_timeout_ms, .stopped = pause_step_over,
+	};
+
+	if (!to.address)
+		return err_set(err, -ENOTSUP, "the guest has no agent");
+	if (!p->agent && p->agent_code == 0)
+		p->agent_code = agent_open(&to, &p->agent, &p->agent_err);
+	if (p->agent)
+		note_compaction(p);
+	else if (err)
+		*err = p->agent_err;
+	return p->agent ? 0 : p->agent_code;
+}
+
+int pause_ask_feature(struct pause_pipeline *p, const char *feature, struct err *err)
+{
+	const char *version;
+	int rc = pause_ask_agent(p, err);
+
+	if (rc < 0 || agent_has(p->agent, feature))
+		return rc;
+	version = json_string_value(json_object_get(agent_version(p->agent), "version"));
+	return err_set(err, -ENOTSUP, "the agent %s has no '%s'", version, feature);
+}
+
+static int ask(struct pause_pipeline *p, const char *path, json_t *body, int ms, struct err *err)
+{
+	json_t *answer = NULL;
+	int rc = body ? agent_post(p->agent, &(struct agent_ask){path, body, ms}, &answer, err)
+		      : err_set(err, -ENOMEM, "out of memory");
+
+	json_decref(body);
+	json_decref(answer);
+	return rc;
+}
+
+int pause_ask_for(struct pause_pipeline *p, struct pause_step *step, const struct agent_ask *what,
+		   struct err *err)
+{
+	return agent_post(p->agent, what, &step->detail, err);
+}
+
+/* ---- before the pause ---- */
+
+static int freeze(struct pause_pipeline *p, struct pause_step *step, struct err *err)
+{
+	int rc = pause_ask_feature(p, "freeze", err);
+
+	(void)step;
+	if (rc < 0)
+		return rc;
+	p->may_be_frozen = true;
+	pause_step_limit(p->set->freeze_timeout_ms);
+	rc = ask(p, "/freeze", json_pack("{s:s}", "cgroup", p->set->freeze),
+		 p->set->freeze_timeout_ms, err);
+	if (rc == 0)
+		rc = json_array_append_new(p->report->frozen, json_string(p->set->freeze));
+	return rc;
+}
+
+static int collapse(struct pause_pipeline *p, struct pause_step *step, struct err *err)
+{
+	json_t *body = json_pack("{s:b}", "all", true);
+	struct agent_ask what = {"/collapse", body, p->set->collapse_timeout_ms};
+	int rc = pause_ask_feature(p, "collapse", err);
+
+	pause_step_limit(what.timeout_ms);
+	if (rc == 0)
+		rc = pause_ask_for(p, step, &what, err);
+	json_decref(body);
+	return rc;
+}
+
+/* Of the parts of a reclaim the worst. */
+static void grade(struct pause_step *step)
+{
+	const json_t *part;
+	const char *result;
+	size_t i;
+
+	json_array_foreach(json_object_get(step->detail, "steps"), i, part) {
+		result = json_string_value(json_object_get(part, "result"));
+		if (result && !strcmp(result, "killed"))
+			step->outcome = PAUSE_KILLED;
+		else if (result && strcmp(result, "done") != 0 && step->outcome != PAUSE_KILLED)
+			step->outcome = PAUSE_FAILED;
+	}
+}
+
+static int reclaim(struct pause_pipeline *p, struct pause_step *step, struct err *err)
+{
+	struct agent_ask what = {"/reclaim", p->set->reclaim,
+				 p->set->reclaim_ms + RECLAIM_SLACK_MS};
+	int rc = pause_ask_feature(p, "reclaim", err);
+
+	pause_step_limit(what.timeout_ms);
+	if (rc == 0)
+		rc = pause_ask_for(p, step, &what, err);
+	if (rc == 0)
+		grade(step);
+	return rc;
+}
+
+static int drain(struct pause_pipeline *p, struct pause_step *step, struct err *err)
+{
+	struct hyper_drained drained = {0};
+	int rc;
+
+	if (!p->facts.hinting)
+		return err_set(err, -ENOTSUP, p->facts.balloon ?
+			       "the balloon has no free page hinting that can be started" :
+			       "the guest has no balloon whose hinting can be started");
+	rc = p->hyper->ops->drain(p->hyper, p->set->drain_ms, &drained, err);
+	if (rc == 0)
+		step->detail = json_pack("{s:I, s:b}", "pages", (json_int_t)drained.pages,
+					 "whole", drained.whole);
+	return rc;
+}
+
+/* What is not asked for is not told of. */
+int pause_ask_all(struct pause_pipeline *p, struct err *err)
+{
+	const struct pause_settings *s = p->set;
+	const struct {
+		bool asked;
+		struct pause_work step;
+	} all[] = {
+		{s->freeze, {PAUSE_FREEZE, freeze, s->agent_timeout_ms}},
+		{s->collapse, {PAUSE_COLLAPSE, collapse, s->agent_timeout_ms}},
+		{s->reclaim, {PAUSE_RECLAIM, reclaim, s->agent_timeout_ms}},
+		{s->drain_ms > 0, {PAUSE_DRAIN, drain, s->drain_ms + DRAIN_SLACK_MS}},
+	};
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]) && rc == 0; i++) {
+		if (all[i].asked && p->report->was_paused)
+			pause_step_skip(p, all[i].step.id, "the guest is paused already");
+		else if (all[i].asked && pause_step_run(p, &all[i].step, err) == -ECANCELED)
+			rc = -ECANCELED;
+		if (pause_step_told())
+			rc = -ECANCELED;
+	}
+	return rc;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Whoever waits (for the hypervisor, the agent, a child) asks pause_step_over(), which knows the
+ * end of the step that runs, and that nobody stops what lets the guest go on.  It has no argument,
+ * hence the static `now`.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/host/pause-private.h"
+#include "store/base/clock.h"
+
+static struct {
+	bool (*stopped)(void);
+	uint64_t end_ms;
+	bool heedless;		/* of being told to stop */
+} now;
+
+void pause_step_init(bool (*stopped)(void))
+{
+	now.stopped = stopped;
+	now.heedless = false;
+}
+
+void pause_step_heed(bool heed)
+{
+	now.heedless = !heed;
+}
+
+void pause_step_limit(int ms)
+{
+	now.end_ms = ms > 0 ? clock_ms() + (uint64_t)ms : UINT64_MAX;
+}
+
+uint64_t pause_step_end(void)
+{
+	return now.end_ms;
+}
+
+bool pause_step_told(void)
+{
+	return now.stopped && now.stopped();
+}
+
+bool pause_step_over(void)
+{
+	return (!now.heedless && pause_step_told()) || clock_ms() >= now.end_ms;
+}
+
+enum pause_outcome pause_step_outcome(int rc)
+{
+	if (rc == -ENOTSUP)
+		return PAUSE_UNSUPPORTED;
+	if (rc == -ETIMEDOUT || (rc == -ECANCELED && !pause_step_told()))
+		return PAUSE_TIMEOUT;
+	return PAUSE_FAILED;
+}
+
+/* What was done in part has told so itself. */
+static void note_outcome(struct pause_step *step, int rc, const struct err *err)
+{
+	if (rc >= 0) {
+		step->outcome = step->outcome == PAUSE_SKIPPED ? PAUSE_DONE : step->outcome;
+		return;
+	}
+	step->outcome = pause_step_outcome(rc);
+	if (rc == -ECANCELED && pause_step_told() && !now.heedless)
+		(void)snprintf(step->error, sizeof(step->error), "interrupted");
+	else
+		(void)snprintf(step->error, sizeof(step->error), "%s", err->text);
+}
+
+int pause_step_run(struct pause_pipeline *p, const struct pause_work *what, struct err *err)
+{
+	struct pause_step *step = &p->report->step[what->id];
+	uint64_t began = clock_us();
+	struct err why = {""};
+	int rc;
+
+	if (p->plan->begins)
+		p->plan->begins(p->plan->ctx, what->id);
+	pause_step_limit(what->timeout_ms);
+	rc = what->run(p, step, &why);
+	if (rc == -ECANCELED && (now.heedless || !pause_step_told())) {
+		rc = -ETIMEDOUT;
+		(void)err_set(&why, rc, "not done in time");
+	}
+	step->seconds += (double)(clock_us() - began) / 1e6;
+	note_outcome(step, rc, &why);
+	if (rc < 0 && err)
+		*err = why;
+	return rc;
+}
+
+void pause_step_skip(struct pause_pipeline *p, enum pause_id id, const char *why)
+{
+	(void)snprintf(p->report->step[id].error, sizeof(p->report->step[id].error), "%s", why);
+}
