@@ -220,7 +220,7 @@ throttle() { # BYTES-A-SECOND: of writes; 0: as fast as it is
 }
 
 synced() {
-	agent POST /reclaim '{"sync":1000}' && [ "$(step sync)" = done ]
+	agent POST /reclaim '{"sync":1000}' && [ "$(step sync)" = "done" ]
 }
 
 throttle 100000 || bail "the drive cannot be slowed down"
