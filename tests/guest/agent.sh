@@ -261,6 +261,11 @@ END
 in_guest "cat >/root/changed.py <<'END'
 $(cat changed.py)
 END"
+in_guest "python3 /root/changed.py $agent_pid 4 >/run/changed &" >/dev/null
+sleep 2
+agent GET /stats
+within 60 in_guest 'test -s /run/changed'
+ok "an agent that is asked changes its memory" test "$(in_guest 'cat /run/changed')" -gt 0
 changed=$(in_guest "python3 /root/changed.py $agent_pid 60")
 ok "an idle agent changes at most 16 pages of its own in a minute: $changed" test "$changed" -le 16
 
