@@ -38,7 +38,7 @@ shows "it was the second" reloads_total 2
 is "all settings are told, as they are" \
 	"$(jq -c 'select(.event == "config_loaded") | del(.time, .level, .event)' log)" \
 	"{\"enabled\":true,\"runtime_dir\":\"$T/run\",\"metrics_socket\":\"$T/run/graduator.sock\",\"min_session_age_seconds\":7200,\"max_concurrent\":1,\"max_active_sessions\":0,\"scan_interval_seconds\":0.1,\"completion_timeout_seconds\":600,\"failure_backoff_seconds\":300,\"rate\":0,\"min_available\":0,\"max_pressure\":0}"
-keys() { sed -n "/^\.Ss \[graduation\]/,/^\.Sh/s/^\.It Cm //p" "$srcroot/man/lamina.conf.5" | sort; }
+keys() { sed -n "/^\.Ss \[graduation\]/,/^\.El/s/^\.It Cm //p" "$srcroot/man/lamina.conf.5" | sort; }
 is "each key of the manual is there" \
 	"$(jq -r 'select(.event == "config_loaded") | del(.time, .level, .event) | keys[] | sub("_seconds$"; "")' log | sort)" "$(keys)"
 

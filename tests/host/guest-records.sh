@@ -70,7 +70,7 @@ if has lamina-agent; then
 	mkdir -p live/disk
 	ok "lamina-agent is asked" lamina pause a --dry-run --json --collapse --freeze x --reclaim '{"sync":1}'
 	is "and has all that is wanted" "$(jq -r '[.steps[] | select(.result == "planned") | .step] | join(" ")' out)" \
-		"freeze collapse reclaim pause snapshot sync commit resume resumed"
+		"freeze collapse reclaim pause snapshot sync seal resume resumed commit"
 	echo 0123456789abcdef >token
 	chmod 600 token
 	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
