@@ -7,11 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/rpc/digits.h"
 #include "store/base/fmt.h"
 
 #define FLAGS (JSON_INDENT(2) | JSON_ENCODE_ANY)
-#define DIGITS_MIN 15	/* no number has more of them than it was given */
-#define DIGITS_MAX 17	/* every number comes back the same */
 
 /* Indents every line of `text` but the first. */
 static void put_indented(const char *text, unsigned depth)
@@ -23,43 +22,9 @@ static void put_indented(const char *text, unsigned depth)
 	}
 }
 
-static unsigned digits_of(double d)
-{
-	char text[64];
-	unsigned n = DIGITS_MIN;
-
-	for (; n < DIGITS_MAX; n++) {
-		(void)snprintf(text, sizeof(text), "%.*g", (int)n, d);
-		if (strtod(text, NULL) == d)
-			break;
-	}
-	return n;
-}
-
-/* How many digits it takes that no number in it is another one when it is read. */
-static unsigned digits(json_t *value)
-{
-	unsigned n = json_is_real(value) ? digits_of(json_real_value(value)) : DIGITS_MIN;
-	const char *key;
-	json_t *part;
-	size_t i;
-
-	json_object_foreach(value, key, part) {
-		unsigned more = digits(part);
-
-		n = more > n ? more : n;
-	}
-	json_array_foreach(value, i, part) {
-		unsigned more = digits(part);
-
-		n = more > n ? more : n;
-	}
-	return n;
-}
-
 char *out_text(json_t *value)
 {
-	return value ? json_dumps(value, FLAGS | JSON_REAL_PRECISION(digits(value))) : NULL;
+	return value ? json_dumps(value, FLAGS | JSON_REAL_PRECISION(digits_of(value))) : NULL;
 }
 
 static int put_value(json_t *value, unsigned depth, struct err *err)

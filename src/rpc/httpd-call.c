@@ -20,6 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/rpc/digits.h"
+
 static const struct {
 	enum evhttp_cmd_type type;
 	const char *name;
@@ -220,7 +222,8 @@ void httpd_text(struct httpd_call *call, int status, const char *type, const cha
 
 void httpd_json(struct httpd_call *call, int status, json_t *takes)
 {
-	char *text = takes ? json_dumps(takes, JSON_COMPACT) : NULL;
+	char *text = takes ? json_dumps(takes, JSON_COMPACT | JSON_REAL_PRECISION(digits_of(takes)))
+			   : NULL;
 
 	json_decref(takes);
 	if (text)

@@ -246,6 +246,8 @@ static void test_bodies(void)
 	is_body("{\"a\":\"\\u0000\"}", 14, 400, NULL);
 	is_body("{}\0", 3, 400, NULL);
 	is_body("{\"a", 3, 400, NULL);
+	is_body("{\"a\":232.646}", 13, 201, "{\"a\":232.646}");
+	is_body("{\"a\":1795328479.6496582}", 24, 201, "{\"a\":1795328479.6496582}");
 	memset(deep, '[', sizeof(deep));
 	is_body(deep, sizeof(deep), 400, NULL);
 }
