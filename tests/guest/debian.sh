@@ -7,6 +7,7 @@
 #	debian_put DISK FILE PATH		copies a program to PATH of an image
 #	debian_boot DISK [QEMU ARGUMENT...]	boots it from DISK; its RAM is the file $ram
 #	debian_resume MEMFILE STATE DISK [QEMU ARGUMENT...]	as it was when these were saved
+#	debian_argv MEMFILE DISK [QEMU ARGUMENT...]	$argv is how one is started that loads it
 #	debian_stop				ends it
 #	in_guest COMMAND			runs that in its root shell
 #	agent METHOD PATH [BODY [CURL OPTION...]]
@@ -55,13 +56,23 @@ free_port() {
 }
 
 # What QEMU is told beside what lib.sh has; the network card has nothing to boot from.
-_debian_start() { # MEMFILE SHARE DISK DISK-OPTIONS [QEMU ARGUMENT...]
-	local memfile=$1 share=$2 disk=$3 options=$4
-	shift 4
+_debian_net() {
 	agent_port=$(free_port)
-	start_guest "$memfile" "$((ram_mib << 20))" "$share" "$disk" "$options" \
-		-netdev "user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:$agent_port-:1052" \
-		-device virtio-net-pci,netdev=net,romfile= "$@"
+	net=(-netdev "user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:$agent_port-:1052"
+		-device "virtio-net-pci,netdev=net,romfile=")
+}
+
+_debian_start() { # MEMFILE SHARE DISK DISK-OPTIONS [QEMU ARGUMENT...]
+	local net
+	_debian_net
+	start_guest "$1" "$((ram_mib << 20))" "$2" "$3" "$4" "${net[@]}" "${@:5}"
+}
+
+debian_argv() { # MEMFILE DISK [QEMU ARGUMENT...]
+	local net
+	_debian_net
+	guest_argv "$1" "$((ram_mib << 20))" off "$2" ",file.locking=off,discard=unmap" \
+		"${net[@]}" -S -incoming defer "${@:3}"
 }
 
 debian_boot() { # DISK [QEMU ARGUMENT...]
