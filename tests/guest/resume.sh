@@ -140,7 +140,7 @@ paged() {
 	resumes gen3 web4 "1 2 3" "LD_PRELOAD=$buildroot/tests/guest/paged-ram.so" \
 		'PAGED_RAM_FILE={memfile}' "PAGED_RAM_SOCKET=$T/run/web4.sock"
 	request GET /sessions/web4
-	diag "$(jq -r '"\(.counters.faults) faults, \(.resident_bytes >> 20) MiB installed"' body)"
+	diag "$(jq -r '"\(.counters.faults) faults, \(.resident_bytes / 1048576 | round) MiB installed"' body)"
 	generation web4 4
 	debian_stop
 }
@@ -161,7 +161,7 @@ nothing_of() { # NAME
 
 qmp={socket} debian_argv '{memfile}' '{rootfs}'
 exits "a layer without a device state is not resumed" 1 resume disk web5 "${argv[@]}"
-like "which is told" "$(cat err)" "state"
+like "which is told" "$(cat err)" "layer 'disk' has no image"
 nothing_of web5
 exits "nor is one whose QEMU does not start" 1 resume gen3 web5 "${argv[@]}" -nonsense
 like "whose log is named" "$(cat err)" "has ended \(exit status 1\): see '$T/run/guests/web5.log'"
@@ -169,7 +169,8 @@ like "and says why" "$(cat run/guests/web5.log)" "nonsense"
 nothing_of web5
 qmp={socket} ram_mib=256 debian_argv '{memfile}' '{rootfs}'
 exits "nor into a machine of another size" 1 resume gen3 web5 "${argv[@]}"
-diag "$(cat err)"
+like "whose log is named, too" "$(cat err)" "has ended \(.*\): see '$T/run/guests/web5.log'"
+diag "$(cat run/guests/web5.log)"
 nothing_of web5
 
 done_testing
