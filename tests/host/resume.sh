@@ -109,12 +109,15 @@ nothing_of f
 exits "a load that fails" 1 lamina resume one --name f -H firecracker -S f.sock -- firecracker \
 	--api-sock '{socket}' --control "$T/f.ctl" --trouble 'PUT /snapshot/load=refuse:no'
 nothing_of f
+rm -f f.sock f.ctl
 exits "one that ends at it" 1 lamina resume one --name f -H firecracker -S f.sock -- firecracker \
 	--api-sock '{socket}' --control "$T/f.ctl" --trouble 'PUT /snapshot/load=die'
 like "is told as that" "$(cat err)" "'firecracker' has ended \(.*\): see '.*/f.log'"
+is "of which nothing is to be seen but that" "$(cat run/guests/f.log)" ""
 nothing_of f
+rm -f f.sock f.ctl
 runs() { [ "$(fc f state)" = Running ]; }
-(within 50 runs; fc f quit) &
+(within 50 runs; fc f quit) 2>/dev/null &
 exits "one that ends before its agent answers" 1 lamina resume one --name f -H firecracker \
 	-S f.sock -A "unix:$T/nobody" -w 60s -- firecracker --api-sock '{socket}' --control "$T/f.ctl"
 like "is no guest that runs" "$(cat err)" "'firecracker' has ended"
