@@ -19,15 +19,6 @@ debian_requires
 requires loop lamina-agent
 debian_image
 
-mkdir -m 755 run
-cat >lamina.conf <<END
-[store]
-path = $T/store
-[pager]
-runtime_dir = $T/run
-END
-export LAMINA_CONF=$T/lamina.conf
-
 told() { # NAME FILTER
 	jq -r "$2" "$1.json"
 }
@@ -85,25 +76,16 @@ resumes() { # LAYER NAME WROTE [VARIABLE=VALUE...]
 
 # --- a guest on a live image ---
 
+debian_store
 cp --sparse=always "$debian/rootfs" disk
-(umask 077; echo "$token" >token)
-lamina -q guest provision --listen tcp:0.0.0.0:1052 --agent-token token disk ||
-	bail "no agent in it"
-lamina -q init || bail "no store"
-lamina -q commit --rootfs disk --tag disk >/dev/null || bail "no layer"
+debian_provision disk || bail "no agent in it"
+debian_live web disk
 rm disk
-mount_store store mnt || bail "no mount"
-lamina -q live create web --from disk --size "memfile=${ram_mib}M" --size state=0 ||
-	bail "no live image"
-ram=$T/mnt/live/web/memfile
-debian_boot "$T/mnt/live/web/rootfs" || bail "it does not boot"
 within 60 agent_answers || bail "no agent"
 in_guest 'mkdir /sys/fs/cgroup/busy.slice
 	(echo $BASHPID >/sys/fs/cgroup/busy.slice/cgroup.procs
 	 while :; do i=$((i + 1)); echo $i >/run/busy.new; mv /run/busy.new /run/busy; done) &' \
 	>/dev/null
-lamina -q guest add web --hypervisor qemu --socket "$run_dir/qmp" \
-	--agent "tcp:127.0.0.1:$agent_port" --agent-token-file token --mount mnt || bail "no record"
 
 # --- three generations ---
 
@@ -160,8 +142,8 @@ nothing_of() { # NAME
 }
 
 qmp={socket} debian_argv '{memfile}' '{rootfs}'
-exits "a layer without a device state is not resumed" 1 resume disk web5 "${argv[@]}"
-like "which is told" "$(cat err)" "layer 'disk' has no image"
+exits "a layer without a device state is not resumed" 1 resume web-disk web5 "${argv[@]}"
+like "which is told" "$(cat err)" "layer 'web-disk' has no image"
 nothing_of web5
 exits "nor is one whose QEMU does not start" 1 resume gen3 web5 "${argv[@]}" -nonsense
 like "whose log is named" "$(cat err)" "has ended \(exit status 1\): see '$T/run/guests/web5.log'"
