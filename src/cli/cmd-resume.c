@@ -467,6 +467,17 @@ static void fill_plan(struct work *w)
 	p->begins = show_word;
 }
 
+static int check_layer(struct work *w, const struct layer *layer)
+{
+	static const char *const needs[] = {"memfile", "state"};
+
+	for (size_t i = 0; i < sizeof(needs) / sizeof(*needs); i++)
+		if (!layer_image(layer, needs[i]))
+			return err_set(&w->cli->err, -ENOENT, "layer '%s' has no image '%s': no "
+				       "guest can be resumed from it", w->layer_word, needs[i]);
+	return 0;
+}
+
 static int find_all(struct work *w)
 {
 	const struct args *args = w->cli->args;
@@ -479,6 +490,8 @@ static int find_all(struct work *w)
 		rc = cli_layer_id(w->cli, w->layer_word, &w->id);
 	if (rc == 0)
 		rc = cli_layer_open(w->cli, w->layer_word, &layer);
+	if (rc == 0)
+		rc = check_layer(w, layer);
 	layer_unref(layer);
 	if (rc)
 		return rc;

@@ -14,6 +14,7 @@
 
 #define TRY_MS 20
 #define ANSWER_TRY_MS 50
+#define END_MS 1000	/* from the end of its socket to that of its process */
 
 struct run {
 	const struct resume_plan *plan;
@@ -70,6 +71,29 @@ static bool is_early(int rc)
 	return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ECONNRESET;
 }
 
+/* -ECHILD if what we started has ended. */
+static int check_child(struct run *r, struct err *err)
+{
+	char why[64];
+
+	if (r->report->child <= 0 || !spawn_ended(r->report->child, why, sizeof(why)))
+		return 0;
+	r->report->child = 0;
+	return err_set(err, -ECHILD, "'%s' has ended (%s): see '%s'", r->plan->argv[0], why,
+		       r->plan->log);
+}
+
+/* Whose connection broke may be about to end: its log says more than that. */
+static int explain_break(struct run *r, int rc, struct err *err)
+{
+	uint64_t end = clock_ms() + END_MS;
+	int ended;
+
+	while ((ended = check_child(r, err)) == 0 && r->report->child > 0 && clock_ms() < end)
+		nap(TRY_MS);
+	return ended < 0 ? ended : rc;
+}
+
 static int try_open(struct run *r, struct hyper_facts *facts, struct err *err)
 {
 	int rc = hyper_open(r->plan->hypervisor, &r->to, &r->hyper, err);
@@ -86,7 +110,6 @@ static int try_open(struct run *r, struct hyper_facts *facts, struct err *err)
 static int await_socket(struct run *r, struct hyper_facts *facts, struct err *err)
 {
 	uint64_t end = clock_ms() + (uint64_t)r->plan->wait_ms;
-	char why[64];
 	int rc;
 
 	for (;;) {
@@ -95,11 +118,8 @@ static int await_socket(struct run *r, struct hyper_facts *facts, struct err *er
 			return rc;
 		if (is_told(r->plan))
 			return -ECANCELED;
-		if (spawn_ended(r->report->child, why, sizeof(why))) {
-			r->report->child = 0;
-			return err_set(err, -ECHILD, "'%s' has ended (%s): see '%s'",
-				       r->plan->argv[0], why, r->plan->log);
-		}
+		if (check_child(r, err) < 0)
+			return -ECHILD;
 		if (clock_ms() >= end)
 			return err_wrap(err, -ETIMEDOUT, "'%s' does not answer",
 					r->plan->argv[0]);
@@ -146,7 +166,7 @@ static int load(struct run *r, struct err *err)
 	begins(r->plan, "load");
 	rc = r->hyper->ops->load(r->hyper, &what, err);
 	r->report->load_seconds = seconds_since(began);
-	return rc;
+	return is_early(rc) ? explain_break(r, rc, err) : rc;
 }
 
 /* ---- the agent ---- */
@@ -166,13 +186,15 @@ static int find_agent(struct run *r, struct agent **ret, struct err *err)
 			return rc;
 		if (is_told(r->plan))
 			return -ECANCELED;
+		if (check_child(r, err) < 0)
+			return -ECHILD;
 		if (clock_ms() >= end)
 			return rc;
 		nap(ANSWER_TRY_MS);
 	}
 }
 
-/* -ECANCELED alone is a failure. */
+/* -ECANCELED and -ECHILD alone are failures. */
 static int tell_agent(struct run *r, uint64_t began, struct err *err)
 {
 	struct agent *agent = NULL;
@@ -194,9 +216,11 @@ static int tell_agent(struct run *r, uint64_t began, struct err *err)
 			       why.text);
 	json_decref(answer);
 	agent_close(agent);
-	if (rc == -ECANCELED && err)
+	if (rc != -ECANCELED && rc != -ECHILD)
+		return 0;
+	if (err)
 		*err = why;
-	return rc == -ECANCELED ? rc : 0;
+	return rc;
 }
 
 static void look(struct run *r)

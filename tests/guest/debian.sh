@@ -7,6 +7,10 @@
 #	debian_put DISK FILE PATH		copies a program to PATH of an image
 #	debian_boot DISK [QEMU ARGUMENT...]	boots it from DISK; its RAM is the file $ram
 #	debian_resume MEMFILE STATE DISK [QEMU ARGUMENT...]	as it was when these were saved
+#	debian_provision DISK [OPTION...]	puts settings and the agent into it
+#	debian_store				a store and its mount: $T/store, $T/mnt
+#	debian_live NAME DISK			boots it from a live image that begins as DISK
+#	debian_argv MEMFILE DISK [QEMU ARGUMENT...]	$argv is how one is started that loads it
 #	debian_stop				ends it
 #	in_guest COMMAND			runs that in its root shell
 #	agent METHOD PATH [BODY [CURL OPTION...]]
@@ -50,18 +54,45 @@ debian_put() { # DISK FILE PATH
 	debugfs -R "stat $3" "$1" 2>/dev/null | grep -q 'Mode:  0755'
 }
 
+debian_provision() { # DISK [OPTION...]
+	(umask 077; echo "$token" >"$T/token")
+	lamina -q guest provision --listen tcp:0.0.0.0:1052 --agent-token "$T/token" "$@"
+}
+
+debian_store() {
+	mkdir -m 755 "$T/run"
+	cat >"$T/lamina.conf" <<-END
+		[store]
+		path = $T/store
+		[pager]
+		runtime_dir = $T/run
+	END
+	export LAMINA_CONF=$T/lamina.conf
+	lamina -q init && mount_store "$T/store" "$T/mnt" || bail "no store"
+}
+
 free_port() {
 	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
 # What QEMU is told beside what lib.sh has; the network card has nothing to boot from.
-_debian_start() { # MEMFILE SHARE DISK DISK-OPTIONS [QEMU ARGUMENT...]
-	local memfile=$1 share=$2 disk=$3 options=$4
-	shift 4
+_debian_net() {
 	agent_port=$(free_port)
-	start_guest "$memfile" "$((ram_mib << 20))" "$share" "$disk" "$options" \
-		-netdev "user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:$agent_port-:1052" \
-		-device virtio-net-pci,netdev=net,romfile= "$@"
+	net=(-netdev "user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:$agent_port-:1052"
+		-device "virtio-net-pci,netdev=net,romfile=")
+}
+
+_debian_start() { # MEMFILE SHARE DISK DISK-OPTIONS [QEMU ARGUMENT...]
+	local net
+	_debian_net
+	start_guest "$1" "$((ram_mib << 20))" "$2" "$3" "$4" "${net[@]}" "${@:5}"
+}
+
+debian_argv() { # MEMFILE DISK [QEMU ARGUMENT...]
+	local net
+	_debian_net
+	guest_argv "$1" "$((ram_mib << 20))" off "$2" ",file.locking=off,discard=unmap" \
+		"${net[@]}" -S -incoming defer "${@:3}"
 }
 
 debian_boot() { # DISK [QEMU ARGUMENT...]
@@ -72,6 +103,22 @@ debian_boot() { # DISK [QEMU ARGUMENT...]
 		-kernel "$debian/vmlinuz" -initrd "$debian/initrd" \
 		-append "$(echo $kernel_command_line ${kernel_arguments:-})" "$@"
 	ctl wait "$run_dir/serial" 240 || explain "the guest does not boot"
+}
+
+# `lamina` knows it by that name. Its RAM is the live image's, too.
+debian_live() { # NAME DISK
+	lamina -q commit --rootfs "$2" --tag "$1-disk" >/dev/null &&
+		lamina -q live create "$1" --from "$1-disk" --size "memfile=${ram_mib}M" --size state=0 ||
+		bail "no live image"
+	ram=$T/mnt/live/$1/memfile
+	debian_boot "$T/mnt/live/$1/rootfs" || bail "it does not boot"
+	debian_record "$1"
+}
+
+debian_record() { # NAME
+	lamina -q guest add "$1" --replace --hypervisor qemu --socket "$run_dir/qmp" \
+		--agent "tcp:127.0.0.1:$agent_port" --agent-token-file "$T/token" --mount "$T/mnt" ||
+		bail "no record"
 }
 
 # share=on where what it writes to its RAM belongs into the memfile, as in a live image.

@@ -86,23 +86,32 @@ await() {
 
 ctl() { await "$guest_dir/ctl.py" "$@"; }
 
-# start_guest RAM_FILE RAM_BYTES SHARE DISK_FILE DISK_OPTIONS [QEMU ARGUMENT...]
-# Starts the machine; its sockets are $run_dir/qmp and $run_dir/serial. It dies with
-# this script even if that is killed. guest_env has NAME=VALUEs for its environment alone.
-start_guest() {
+# guest_argv RAM_FILE RAM_BYTES SHARE DISK_FILE DISK_OPTIONS [QEMU ARGUMENT...]
+# Leaves in $argv how the machine is started. Its sockets are $run_dir/serial and
+# $run_dir/qmp, or what $qmp says.
+guest_argv() {
 	local ram=${1//,/,,} bytes=$2 share=$3 disk=${4//,/,,} options=$5
 	shift 5
-	env "TMPDIR=$run_dir" "${guest_env[@]}" setpriv --pdeathsig TERM qemu-system-x86_64 \
-		-nodefaults -no-user-config -no-reboot -display none \
-		-machine q35,memory-backend=ram,vmport=off,smbus=off,sata=off,usb=off \
-		-accel tcg,thread=multi -cpu max -smp 2 -m "${bytes}B" \
-		-object "memory-backend-file,id=ram,size=$bytes,share=$share,mem-path=$ram" \
-		-drive "id=root,if=none,format=raw,file=$disk$options" \
-		-device virtio-blk-pci,drive=root \
-		-chardev "socket,id=serial,server=on,wait=off,path=$run_dir/serial" \
-		-serial chardev:serial \
-		-qmp "unix:$run_dir/qmp,server=on,wait=off" \
-		"$@" </dev/null >"$run_dir/qemu.log" 2>&1 &
+	argv=(qemu-system-x86_64
+		-nodefaults -no-user-config -no-reboot -display none
+		-machine "q35,memory-backend=ram,vmport=off,smbus=off,sata=off,usb=off"
+		-accel "tcg,thread=multi" -cpu max -smp 2 -m "${bytes}B"
+		-object "memory-backend-file,id=ram,size=$bytes,share=$share,mem-path=$ram"
+		-drive "id=root,if=none,format=raw,file=$disk$options"
+		-device virtio-blk-pci,drive=root
+		-chardev "socket,id=serial,server=on,wait=off,path=$run_dir/serial"
+		-serial chardev:serial
+		-qmp "unix:${qmp:-$run_dir/qmp},server=on,wait=off"
+		"$@")
+}
+
+# start_guest ...: as guest_argv takes it. Starts the machine, which dies with this script
+# even if that is killed. guest_env has NAME=VALUEs for its environment alone.
+start_guest() {
+	local argv
+	guest_argv "$@"
+	env "TMPDIR=$run_dir" "${guest_env[@]}" setpriv --pdeathsig TERM "${argv[@]}" \
+		</dev/null >"$run_dir/qemu.log" 2>&1 &
 	guest_pid=$!
 }
 

@@ -109,11 +109,31 @@ nothing_of f
 exits "a load that fails" 1 lamina resume one --name f -H firecracker -S f.sock -- firecracker \
 	--api-sock '{socket}' --control "$T/f.ctl" --trouble 'PUT /snapshot/load=refuse:no'
 nothing_of f
+rm -f f.sock f.ctl
+exits "one that ends at it" 1 lamina resume one --name f -H firecracker -S f.sock -- firecracker \
+	--api-sock '{socket}' --control "$T/f.ctl" --trouble 'PUT /snapshot/load=die'
+like "is told as that" "$(cat err)" "'firecracker' has ended \(.*\): see '.*/f.log'"
+is "of which nothing is to be seen but that" "$(cat run/guests/f.log)" ""
+nothing_of f
+rm -f f.sock f.ctl
+runs() { [ "$(fc f state)" = Running ]; }
+(within 50 runs; fc f quit) 2>/dev/null &
+exits "one that ends before its agent answers" 1 lamina resume one --name f -H firecracker \
+	-S f.sock -A "unix:$T/nobody" -w 60s -- firecracker --api-sock '{socket}' --control "$T/f.ctl"
+like "is no guest that runs" "$(cat err)" "'firecracker' has ended"
+nothing_of f
+head -c 4096 /dev/zero >zeros
+lamina commit --memfile zeros --tag stateless >/dev/null
+exits "a layer without a device state" 1 lamina resume stateless --name f -H firecracker -S f.sock \
+	-- sh -c 'echo >began'
+like "is told" "$(cat err)" "layer 'stateless' has no image 'state'"
+is "before anything is begun" "$(ls began 2>&1 | grep -c 'No such')" 1
+nothing_of f
 start_agent --hang /version
 ok "an agent that does not answer" resume g -A "unix:$T/agent" -w 1500ms
 ends g
 is "is no failure" "$(jq -c '[.told, .answer_seconds]' out)" '[false,null]'
-like "but told" "$(cat err)" "warning: the agent was not told"
+like "but told" "$(cat err)" "warning: the agent was not told: 'unix:$T/agent' gave no answer in time"
 lamina resume one --name h -H firecracker -S h.sock -w 60s -- sh -c 'echo $$ >h.pid; exec sleep 100' 2>err &
 resumer=$!
 within 20 test -s h.pid
