@@ -14,10 +14,10 @@
 . "$(dirname "$0")/../lib.sh"
 heap_mib=${HEAP_MIB:-256}
 spread=3
-# shellcheck disable=SC2034	# of debian.sh
+# shellcheck disable=SC2034	# of debian-lib.sh
 GUEST_RAM_MIB=$((heap_mib * (spread + 2)))
-# shellcheck source=debian.sh
-. "$srcroot/tests/guest/debian.sh"
+# shellcheck source=debian-lib.sh
+. "$srcroot/tests/guest/debian-lib.sh"
 # shellcheck source=../pager/lib.sh
 . "$srcroot/tests/pager/lib.sh"
 debian_requires

@@ -13,8 +13,8 @@
 
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"
-# shellcheck source=debian.sh
-. "$srcroot/tests/guest/debian.sh"
+# shellcheck source=debian-lib.sh
+. "$srcroot/tests/guest/debian-lib.sh"
 debian_requires
 requires loop lamina-agent
 debian_image

@@ -13,8 +13,8 @@
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=../pager/lib.sh
 . "$srcroot/tests/pager/lib.sh"
-# shellcheck source=debian.sh
-. "$srcroot/tests/guest/debian.sh"
+# shellcheck source=debian-lib.sh
+. "$srcroot/tests/guest/debian-lib.sh"
 debian_requires
 requires loop lamina-agent
 debian_image
