@@ -92,6 +92,7 @@ ctl() { await "$guest_dir/ctl.py" "$@"; }
 guest_argv() {
 	local ram=${1//,/,,} bytes=$2 share=$3 disk=${4//,/,,} options=$5
 	shift 5
+	# shellcheck disable=SC2054	# the commas are QEMU's
 	argv=(qemu-system-x86_64
 		-nodefaults -no-user-config -no-reboot -display none
 		-machine "q35,memory-backend=ram,vmport=off,smbus=off,sata=off,usb=off"
