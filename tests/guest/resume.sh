@@ -60,7 +60,7 @@ resume() { # LAYER NAME COMMAND...
 # The first one of all that a layer has: its agent answers, and it is as it was.
 resumes() { # LAYER NAME WROTE [VARIABLE=VALUE...]
 	local argv
-	qmp={socket} debian_argv '{memfile}' '{rootfs}'
+	qmp='{socket}' debian_argv '{memfile}' '{rootfs}'
 	ok "it is resumed as guest $2" resume "$1" "$2" env "TMPDIR=$run_dir" "${@:4}" "${argv[@]}" ||
 		bail "not resumed: $(tail -n 3 "run/guests/$2.log")"
 	cp out "$2.json"
@@ -141,7 +141,7 @@ nothing_of() { # NAME
 	ok "and nobody listens" test ! -e "$run_dir/qmp" -o -z "$(pgrep -f "unix:$run_dir/qmp")"
 }
 
-qmp={socket} debian_argv '{memfile}' '{rootfs}'
+qmp='{socket}' debian_argv '{memfile}' '{rootfs}'
 exits "a layer without a device state is not resumed" 1 resume web-disk web5 "${argv[@]}"
 like "which is told" "$(cat err)" "layer 'web-disk' has no image"
 nothing_of web5
@@ -149,7 +149,7 @@ exits "nor is one whose QEMU does not start" 1 resume gen3 web5 "${argv[@]}" -no
 like "whose log is named" "$(cat err)" "has ended \(exit status 1\): see '$T/run/guests/web5.log'"
 like "and says why" "$(cat run/guests/web5.log)" "nonsense"
 nothing_of web5
-qmp={socket} ram_mib=256 debian_argv '{memfile}' '{rootfs}'
+qmp='{socket}' ram_mib=256 debian_argv '{memfile}' '{rootfs}'
 exits "nor into a machine of another size" 1 resume gen3 web5 "${argv[@]}"
 like "whose log is named, too" "$(cat err)" "has ended \(.*\): see '$T/run/guests/web5.log'"
 diag "$(cat run/guests/web5.log)"
