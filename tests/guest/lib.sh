@@ -99,7 +99,7 @@ guest_argv() {
 		-accel "tcg,thread=multi" -cpu max -smp 2 -m "${bytes}B"
 		-object "memory-backend-file,id=ram,size=$bytes,share=$share,mem-path=$ram"
 		-drive "id=root,if=none,format=raw,file=$disk$options"
-		-device virtio-blk-pci,drive=root
+		-device "virtio-blk-pci,drive=root"
 		-chardev "socket,id=serial,server=on,wait=off,path=$run_dir/serial"
 		-serial chardev:serial
 		-qmp "unix:${qmp:-$run_dir/qmp},server=on,wait=off"
