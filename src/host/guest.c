@@ -486,20 +486,32 @@ int guest_write(const char *rundir, const char *name, const json_t *changes, enu
 	return rc;
 }
 
-int guest_remove(const char *rundir, const char *name, struct err *err)
+/* With its lock, which we hold. */
+static int unlink_record(int dirfd, const char *name, struct err *err)
 {
 	char file[FILE_LEN];
-	int dirfd, lock, rc = begin(rundir, name, &dirfd, &lock, err);
+	int rc = 0;
 
-	if (rc < 0)
-		return rc;
 	(void)snprintf(file, sizeof(file), "%s.json", name);
 	if (unlinkat(dirfd, file, 0) < 0)
 		rc = errno == ENOENT ? err_set(err, -ENOENT, "there is no guest '%s'", name)
 				     : err_sys(err, -errno, "cannot remove guest '%s'", name);
 	(void)snprintf(file, sizeof(file), "%s.lock", name);
-	if (rc == 0)
-		(void)unlinkat(dirfd, file, 0);
+	(void)unlinkat(dirfd, file, 0);
+	return rc;
+}
+
+int guest_remove(const char *rundir, const char *name, struct err *err)
+{
+	int dirfd, lock, held, rc = begin(rundir, name, &dirfd, &lock, err);
+
+	if (rc < 0)
+		return rc;
+	rc = held = hold(dirfd, name, err);
+	if (rc >= 0)
+		rc = unlink_record(dirfd, name, err);
+	if (held >= 0)
+		close(held);
 	close(lock);
 	close(dirfd);
 	return rc;

@@ -55,12 +55,16 @@ int pause_ask_feature(struct pause_pipeline *p, const char *feature, struct err 
 	return err_set(err, -ENOTSUP, "the agent %s has no '%s'", version, feature);
 }
 
-static int ask(struct pause_pipeline *p, const char *path, json_t *body, int ms, struct err *err)
+static int ask_freeze(struct pause_pipeline *p, struct err *err)
 {
-	json_t *answer = NULL;
-	int rc = body ? agent_post(p->agent, &(struct agent_ask){path, body, ms}, &answer, err)
+	json_t *body = json_pack("{s:s}", "cgroup", p->set->freeze), *answer = NULL;
+	const struct agent_ask what = {"/freeze", body, p->set->freeze_timeout_ms};
+	int rc = body ? agent_post(p->agent, &what, &answer, err)
 		      : err_set(err, -ENOMEM, "out of memory");
 
+	if (rc == 0 && !json_is_true(json_object_get(answer, "frozen")))
+		rc = err_set(err, -EPROTO, "the agent does not say that '%s' is frozen",
+			     p->set->freeze);
 	json_decref(body);
 	json_decref(answer);
 	return rc;
@@ -83,8 +87,7 @@ static int freeze(struct pause_pipeline *p, struct pause_step *step, struct err 
 		return rc;
 	p->may_be_frozen = true;
 	pause_step_limit(p->set->freeze_timeout_ms);
-	rc = ask(p, "/freeze", json_pack("{s:s}", "cgroup", p->set->freeze),
-		 p->set->freeze_timeout_ms, err);
+	rc = ask_freeze(p, err);
 	if (rc == 0)
 		rc = json_array_append_new(p->report->frozen, json_string(p->set->freeze));
 	return rc;

@@ -229,6 +229,8 @@ static int look(struct pause_pipeline *p, struct err *err)
 		return err_set(err, -EINVAL, "%s at '%s' has no guest that runs",
 			       p->plan->hypervisor, p->plan->socket);
 	p->report->was_paused = p->facts.state == HYPER_PAUSED;
+	if (!p->report->was_paused)
+		p->report->state = PAUSE_STATE_RUNNING;
 	pause_step_limit(PAUSE_FILES_MS);
 	rc = pause_sync_begin(p->plan->dir, pause_step_end(), pause_step_over, &p->files, err);
 	return rc == -ECANCELED && !pause_step_told() ?
@@ -296,16 +298,14 @@ static int run_all(struct pause_pipeline *p, struct err *err)
 
 static int run(struct pause_pipeline *p, struct err *err)
 {
-	int rc = look(p, err);
+	int rc;
+
+	p->report->state = PAUSE_STATE_UNKNOWN;
+	rc = look(p, err);
 
 	if (rc == 0 && p->plan->dry_run)
 		return plan_all(p);
-	if (rc < 0) {
-		p->report->state = p->report->was_paused || !p->hyper ? PAUSE_STATE_UNKNOWN
-								     : PAUSE_STATE_RUNNING;
-		return rc;
-	}
-	return run_all(p, err);
+	return rc < 0 ? rc : run_all(p, err);
 }
 
 static void fini(struct pause_pipeline *p)

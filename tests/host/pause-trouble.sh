@@ -148,6 +148,14 @@ ok "after all of it a pause succeeds" lamina pause web --json --tag last
 fc web dump m >/dev/null
 lamina export last --memfile x >/dev/null
 same "with what the guest has" x m
+fc web trouble 'PUT /snapshot/create=slow:1500' >/dev/null
+lamina pause web >/dev/null 2>&1 &
+pauser=$!
+within 20 eval '[ "$(state)" = Paused ]'
+exits "a guest is not forgotten while it is paused" 4 lamina guest rm web
+wait $pauser
+ok "its record has the layer" lamina guest show web
 end_fc web
 exits "a hypervisor that has ended" 1 lamina pause web --json
+is "is nobody's guess" "$(jq -r .state out)" unknown
 done_testing
