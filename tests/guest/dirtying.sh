@@ -51,7 +51,7 @@ measure() { # KIND
 	lamina measure-dirtying "$1" --json --workload command --cycles "$cycles" \
 		--workload-command "'$guest/ctl.py' shell '$run_dir/serial' 120 \"\$work\" >&2" \
 		--pause "$(options "$1")" >measured.json 2>measured.err || bail "$(tail -n 1 measured.err)"
-	numbers "$1" >>numbers
+	numbers "$1" >>table
 	debian_stop
 }
 
@@ -62,6 +62,6 @@ for kind in plain provisioned provisioned-reclaim provisioned-reclaim-collapse \
 	pass "measured: $kind"
 done
 diag "kind, image: pages changed, frames touched, KiB stored: the median of $cycles (least-most)"
-diag "$(column -t -s $'\t' numbers)"
+diag "$(column -t -s $'\t' table)"
 
 done_testing
