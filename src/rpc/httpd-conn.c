@@ -31,9 +31,9 @@
 #include "src/rpc/httpd-conn.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "src/rpc/httpd-call.h"
+#include "store/base/clock.h"
 
 /* Beyond a body and headers at their limits: line ends, sizes of chunks. */
 #define INPUT_SLACK 4096
@@ -42,14 +42,6 @@
 
 /* Whose loop this thread runs: libevent does not tell it to on_accept_error(). */
 static __thread struct httpd_conns *running;
-
-int64_t httpd_now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static int tick_ms(const struct httpd_conns *c)
 {
@@ -84,7 +76,7 @@ static void plan_tick(struct httpd_conns *c)
 static void enter(struct httpd_conn *conn, enum httpd_phase phase)
 {
 	conn->phase = phase;
-	conn->since_ms = httpd_now_ms();
+	conn->since_ms = (int64_t)clock_ms();
 	if (!conn->call)
 		plan_tick(conn->all);
 }
@@ -162,7 +154,7 @@ static bool is_late(const struct httpd_conns *c, const struct httpd_conn *conn, 
 
 static void end_late(struct httpd_conns *c)
 {
-	int64_t now = httpd_now_ms();
+	int64_t now = (int64_t)clock_ms();
 
 	for (unsigned i = 0; i < c->limits.max_conns; i++)
 		if (is_late(c, &c->slots[i], now))

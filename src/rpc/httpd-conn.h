@@ -78,6 +78,4 @@ void httpd_conn_defer(struct httpd_conn *conn);
 void httpd_conn_stream(struct httpd_conn *conn);
 void httpd_conn_streamed(struct httpd_conn *conn);
 
-int64_t httpd_now_ms(void);
-
 #endif

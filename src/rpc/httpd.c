@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "src/rpc/httpd-call.h"
+#include "store/base/clock.h"
 
 #define SETTLE_MS 1000	/* for answers to be written after httpd_stop() */
 
@@ -246,12 +247,12 @@ static void restore_sigpipe(const sigset_t *old, bool was_pending)
 
 static void settle(struct httpd *h)
 {
-	int64_t end = httpd_now_ms() + SETTLE_MS;
+	int64_t end = (int64_t)clock_ms() + SETTLE_MS;
 	struct timeval turn = {0, 10000};
 
 	for (unsigned i = 0; i < h->site.conns.nlisteners; i++)
 		evconnlistener_disable(h->site.conns.listeners[i]);
-	while (httpd_conns_writing(&h->site.conns) && httpd_now_ms() < end) {
+	while (httpd_conns_writing(&h->site.conns) && (int64_t)clock_ms() < end) {
 		event_base_loopexit(h->base, &turn);
 		event_base_dispatch(h->base);
 	}

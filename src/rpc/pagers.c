@@ -14,10 +14,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "src/rpc/http.h"
+#include "store/base/clock.h"
 #include "store/base/vec.h"
 
 #define SOCKET_NAME "pager.sock"
@@ -283,14 +283,6 @@ struct asking {
 	int timeout_ms;
 };
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int no_pager(struct pagers_entry *e)
 {
 	return err_set(&e->err, -EPROTO, "what answers at '%s' is no pager", e->socket);
@@ -298,7 +290,7 @@ static int no_pager(struct pagers_entry *e)
 
 static int get(struct pagers_entry *e, const char *path, int64_t end_ms, json_t **ret)
 {
-	int64_t left = end_ms - now_ms();
+	int64_t left = end_ms - (int64_t)clock_ms();
 	struct http_target to = {.socket = e->socket, .fd = -1,
 				 .timeout_ms = left > 0 ? (int)left : 1};
 	struct http_answer answer;
@@ -352,7 +344,7 @@ static int ask_once(struct pagers_entry *e, int64_t end_ms)
 
 static void ask(struct pagers_entry *e, int timeout_ms)
 {
-	int64_t end_ms = now_ms() + timeout_ms;
+	int64_t end_ms = (int64_t)clock_ms() + timeout_ms;
 
 	e->code = -ECONNRESET;
 	for (int i = 0; i < PAGERS_TRIES && e->code == -ECONNRESET; i++)

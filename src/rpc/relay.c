@@ -206,7 +206,7 @@ static struct pair *make_pair(const struct relay *r, int fd)
 		return NULL;
 	}
 	/* Not all of it: pages that are not used are not to be touched. */
-	*p->fd = fd;
+	p->fd[CLIENT] = fd;
 	p->end_ms = 0;
 	for (int i = 0; i < 2; i++)
 		memset(&p->flows[i], 0, offsetof(struct flow, data));
