@@ -307,7 +307,15 @@ static int commit_all(struct take *t, struct commit_result *ret, struct err *err
 	return rc;
 }
 
-static int commit_locked(struct take *t, struct commit_result *ret, struct err *err)
+static void tell_taken(const struct take *t, struct live_taken *ret)
+{
+	ret->row = t->row;
+	for (unsigned i = 0; i < t->row.nimages; i++)
+		ret->size[i] = t->stack[i].source.size;
+}
+
+static int commit_locked(struct take *t, struct commit_result *ret, struct live_taken *ret_taken,
+			 struct err *err)
 {
 	int rc = live_row_get(t->store, t->opts->name, &t->row, err);
 
@@ -315,6 +323,8 @@ static int commit_locked(struct take *t, struct commit_result *ret, struct err *
 		rc = open_sealed(t, err);
 	if (rc == 0)
 		rc = set_attrs(t, err);
+	if (rc == 0 && ret_taken)
+		tell_taken(t, ret_taken);
 	return rc < 0 ? rc : commit_all(t, ret, err);
 }
 
@@ -330,7 +340,7 @@ static void take_free(struct take *t)
 }
 
 int live_commit(struct store *store, const struct live_commit_opts *opts,
-		struct commit_result *ret, struct err *err)
+		struct commit_result *ret, struct live_taken *ret_taken, struct err *err)
 {
 	struct take *t = calloc(1, sizeof(*t));
 	bool taken;
@@ -343,7 +353,7 @@ int live_commit(struct store *store, const struct live_commit_opts *opts,
 	t->dirfd = -1;
 	rc = store_lock_too(store, "live commit", opts->lock_wait_ms, &taken, err);
 	if (rc == 0) {
-		rc = commit_locked(t, ret, err);
+		rc = commit_locked(t, ret, ret_taken, err);
 		store_unlock_too(store, taken);
 	}
 	take_free(t);

@@ -305,15 +305,28 @@ int live_dir_lock(struct store *store, int dirfd, const char *name, struct err *
 	return rc;
 }
 
+static int open_lock(int dirfd)
+{
+	return openat(dirfd, LIVE_DIR_LOCK, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+bool live_dir_is_locked(int dirfd)
+{
+	int fd = open_lock(dirfd);
+	bool locked = fd >= 0 && try_lock(fd, LOCK_SH) == -EBUSY;
+
+	if (fd >= 0)
+		close(fd);
+	return locked;
+}
+
 int live_dir_holder(int dirfd)
 {
-	int fd = openat(dirfd, LIVE_DIR_LOCK, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), pid;
+	int fd = open_lock(dirfd), pid;
 
 	if (fd < 0)
 		return 0;
-	pid = pid_of(fd);
-	if (pid < 0 && try_lock(fd, LOCK_SH) == 0)
-		pid = 0;
+	pid = try_lock(fd, LOCK_SH) == 0 ? 0 : pid_of(fd);
 	close(fd);
 	return pid;
 }

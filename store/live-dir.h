@@ -5,6 +5,7 @@
 #ifndef LAMINA_LIVE_DIR_H
 #define LAMINA_LIVE_DIR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,8 @@ int live_dir_seqs(int dirfd, struct live_dir_seqs *ret);
  * has it, or -ENOENT.  Whoever has got it looks whether the row is still there.
  */
 int live_dir_lock(struct store *store, int dirfd, const char *name, struct err *err);
+/* Whether somebody has; cheap, where live_dir_holder() makes the kernel wait for all locks. */
+bool live_dir_is_locked(int dirfd);
 /* The pid that has it locked; 0: nobody; -1: somebody who cannot be told. */
 int live_dir_holder(int dirfd);
 

@@ -19,6 +19,7 @@ struct looking {
 	struct store *store;
 	struct live_info *info;
 	int dirfd;
+	unsigned flags;			/* for delta_open() */
 	struct live_dir_seqs seqs;	/* from row.first on */
 	struct delta **delta;		/* of one image, by seq */
 	struct err *err;
@@ -43,7 +44,7 @@ static int open_delta(struct looking *l, const char *image, uint64_t seq, struct
 	if (place.dirfd < 0)
 		return err_sys(l->err, place.dirfd, "cannot open delta %llu of live image '%s'",
 			       (unsigned long long)seq, l->info->row.name);
-	rc = delta_open(&place, DELTA_READ, ret, l->err);
+	rc = delta_open(&place, l->flags, ret, l->err);
 	close(place.dirfd);
 	if (rc < 0)
 		return err_wrap(l->err, rc == -ENOENT ? -EBADMSG : rc,
@@ -186,6 +187,8 @@ static int look_inside(struct looking *l)
 
 	if (rc < 0)
 		return rc;
+	/* Who has it open has put its deltas in order. */
+	l->flags = DELTA_READ | (live_dir_is_locked(l->dirfd) ? DELTA_MENDED : 0);
 	l->delta = calloc(l->seqs.n, sizeof(struct delta *));
 	if (!l->delta)
 		return err_set(l->err, -ENOMEM, "out of memory");
@@ -250,13 +253,13 @@ int live_info(struct store *store, const char *name, struct live_info *ret, stru
 	return rc;
 }
 
-int live_holder(struct store *store, const char *name)
+int live_is_open(struct store *store, const char *name)
 {
-	int dirfd = live_dir_open(store, name), pid;
+	int dirfd = live_dir_open(store, name), rc;
 
 	if (dirfd < 0)
 		return dirfd;
-	pid = live_dir_holder(dirfd);
+	rc = live_dir_is_locked(dirfd);
 	close(dirfd);
-	return pid;
+	return rc;
 }

@@ -61,8 +61,8 @@ struct live_new {
  */
 int live_create(struct store *store, const struct live_new *what, uint64_t wait_ms,
 		struct err *err);
-/* The pid that has it open; 0: nobody; -1: somebody who cannot be told; -ENOENT, ... */
-int live_holder(struct store *store, const char *name);
+/* Whether somebody has it open: 1 or 0; -ENOENT, ... */
+int live_is_open(struct store *store, const char *name);
 /* -ENOENT; -EBUSY with the pid that has it open.  What was not committed is gone. */
 int live_remove(struct store *store, const char *name, uint64_t wait_ms, struct err *err);
 

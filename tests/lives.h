@@ -164,7 +164,7 @@ TAP_FN int lives_try_commit(struct lives *l, uint64_t upto, struct digest *ret, 
 	struct live_commit_opts opts = {.name = "guest", .upto = upto, .threads = 1,
 					.lock_wait_ms = 10000};
 	struct commit_result result;
-	int rc = live_commit(l->s.store, &opts, &result, err);
+	int rc = live_commit(l->s.store, &opts, &result, NULL, err);
 
 	if (rc == 0)
 		*ret = result.id;

@@ -136,13 +136,13 @@ static json_t *images_json(const struct work *w)
 	json_t *list = json_array();
 
 	for (unsigned i = 0; w->report.commit && i < w->layer->result.nimages; i++) {
-		const struct live_image_info *image = &w->layer->info.image[i];
+		uint64_t size = w->layer->taken.size[i];
 		uint64_t diff = diff_of(&w->layer->result.image[i]);
 
 		(void)json_array_append_new(list,
-			json_pack("{s:s, s:I, s:I, s:f}", "image", image->name,
-				  "size", (json_int_t)image->size, "diff_bytes", (json_int_t)diff,
-				  "ratio", image->size ? (double)diff / (double)image->size : 0));
+			json_pack("{s:s, s:I, s:I, s:f}", "image", w->layer->taken.row.image[i],
+				  "size", (json_int_t)size, "diff_bytes", (json_int_t)diff,
+				  "ratio", size ? (double)diff / (double)size : 0));
 	}
 	return list;
 }
@@ -200,7 +200,7 @@ static int print_text(struct work *w)
 		printf("paused for %s%s\n", fmt_duration(time, r->paused_seconds),
 		       r->state == PAUSE_STATE_RUNNING ? "" : " so far");
 	for (unsigned i = 0; r->commit && i < w->layer->result.nimages; i++)
-		printf("%s differs by %s\n", w->layer->info.image[i].name,
+		printf("%s differs by %s\n", w->layer->taken.row.image[i],
 		       cli_size(w->cli, size, diff_of(&w->layer->result.image[i])));
 	return table_print(&t, stdout);
 }
@@ -251,8 +251,8 @@ static void keep(struct work *w)
 	if (w->plan.dry_run || !w->report.warnings)
 		return;
 	for (unsigned i = 0; i < n; i++)
-		images[i] = (struct metrics_image){w->layer->info.image[i].name,
-						   w->layer->info.image[i].size,
+		images[i] = (struct metrics_image){w->layer->taken.row.image[i],
+						   w->layer->taken.size[i],
 						   diff_of(&w->layer->result.image[i])};
 	if (w->settings.metrics_file &&
 	    metrics_add(w->settings.metrics_file, &w->report, images, n, &err) < 0)
@@ -297,7 +297,7 @@ static int open_store(struct work *w)
 	if (rc == 0)
 		rc = find_files(w);
 	if (rc == 0)
-		rc = live_info(w->cli->store, o->name, &w->layer->info, &w->cli->err);
+		rc = live_row_get(w->cli->store, o->name, &w->layer->taken.row, &w->cli->err);
 	o->tag = args->tag;
 	o->attrs = &w->attrs;
 	o->threads = args->threads;

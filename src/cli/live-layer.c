@@ -4,6 +4,7 @@
 #include "src/cli/cli.h"
 #include "src/cli/committed.h"
 #include "store/base/clock.h"
+#include "store/live.h"
 
 #define COMMIT_TRIES 10
 #define LOCK_SLICE_MS 200
@@ -11,15 +12,15 @@
 /* live_commit() has images in the order of the row's, too. */
 static struct committed committed_of(const struct live_layer *l)
 {
-	const struct live_row *row = &l->info.row;
+	const struct live_row *row = &l->taken.row;
 	struct committed done = {
 		.result = &l->result, .parent = row->has_base ? &row->base : NULL,
 		.tag = l->o.tag, .live = row->name, .dry_run = l->o.dry_run,
 	};
 
-	for (unsigned i = 0; i < l->info.nimages; i++) {
-		done.names[i] = l->info.image[i].name;
-		done.size[i] = l->info.image[i].size;
+	for (unsigned i = 0; i < row->nimages; i++) {
+		done.names[i] = row->image[i];
+		done.size[i] = l->taken.size[i];
 	}
 	return done;
 }
@@ -61,7 +62,7 @@ static int commit_locked(struct cli *cli, struct live_layer *l)
 
 	if (rc < 0)
 		return rc;
-	rc = live_commit(cli->store, &l->o, &l->result, &cli->err);
+	rc = live_commit(cli->store, &l->o, &l->result, &l->taken, &cli->err);
 	store_unlock(cli->store);
 	return rc;
 }
@@ -76,11 +77,10 @@ static int seal(struct cli *cli, struct live_layer *l)
 
 int live_layer_commit_sealed(struct cli *cli, struct live_layer *l)
 {
-	int rc = live_info(cli->store, l->o.name, &l->info, &cli->err);
+	int rc;
 
 	l->o.progress = cli_progress(cli);
-	if (rc == 0)
-		rc = commit_locked(cli, l);
+	rc = commit_locked(cli, l);
 	meter_end(&cli->meter);
 	sealing_end(cli, l->o.name, l->o.lock_wait_ms, &l->sealing);
 	return rc;
@@ -128,7 +128,7 @@ int live_layer_commit(struct cli *cli, struct live_layer *l)
 {
 	int rc = commit_until_ours(cli, l);
 
-	if (rc == 0 && !l->o.dry_run && l->o.upto >= l->info.row.first + LIVE_DEPTH_MAX)
+	if (rc == 0 && !l->o.dry_run && l->o.upto >= l->taken.row.first + LIVE_DEPTH_MAX)
 		rc = commit_until_ours(cli, l);
 	return rc;
 }

@@ -10,14 +10,13 @@
 
 #include "src/cli/sealing.h"
 #include "store/live-commit.h"
-#include "store/live.h"
 
 struct cli;
 
 struct live_layer {
 	struct live_commit_opts o;	/* the caller's, but for upto and progress */
 	struct sealing sealing;		/* ours */
-	struct live_info info;		/* out: as it was before */
+	struct live_taken taken;	/* out */
 	struct commit_result result;	/* out */
 };
 

@@ -76,7 +76,7 @@ int sealing_begin(struct cli *cli, const char *name, uint64_t wait_ms, struct se
 
 	for (int i = 0;; i++) {
 		/* Who has it is asked first: to try the lock is to wait for it. */
-		if (i > 0 || live_holder(cli->store, name) == 0)
+		if (i > 0 || live_is_open(cli->store, name) == 0)
 			rc = seal_here(cli, name, ret);
 		if (rc != -EBUSY)
 			return rc;

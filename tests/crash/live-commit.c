@@ -105,7 +105,7 @@ static int commit_once(struct ops *o, struct err *e)
 
 	if (rc < 0)
 		return rc;
-	rc = live_commit(o->run.store, &opts, &result, e);
+	rc = live_commit(o->run.store, &opts, &result, NULL, e);
 	store_close(o->run.store);
 	if (rc == 0)
 		child.id = result.id;

@@ -109,7 +109,7 @@ static int commit(struct store *store, const char *name, const char *upto)
 					.lock_wait_ms = 10000};
 	static struct commit_result result;
 	char id[DIGEST_HEX_LEN];
-	int rc = live_commit(store, &opts, &result, &err);
+	int rc = live_commit(store, &opts, &result, NULL, &err);
 
 	if (rc == 0)
 		puts(fmt_hex(id, result.id.b, DIGEST_LEN));

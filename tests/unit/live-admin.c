@@ -253,6 +253,20 @@ static void test_info(void)
 	ok(info.disk > disk, "both deltas count on disk");
 }
 
+static void test_is_open(void)
+{
+	struct live *live;
+
+	must_create("opened");
+	is_int(live_is_open(s.store, "opened"), 0, "nobody has it open");
+	series_must(live_open(s.store, "opened", &live, &err), &err, "live_open");
+	is_int(live_is_open(s.store, "opened"), 1, "somebody has");
+	live_close(live);
+	is_int(live_is_open(s.store, "opened"), 0, "nobody again");
+	series_must(live_remove(s.store, "opened", 0, &err), &err, "live_remove");
+	is_int(live_is_open(s.store, "opened"), -ENOENT, "it is gone");
+}
+
 static void move_first(const char *name, uint64_t first)
 {
 	struct live_row row;
@@ -521,6 +535,7 @@ int main(void)
 	test_many_images();
 	test_lock();
 	test_info();
+	test_is_open();
 	test_info_folded();
 	test_in_use();
 	test_remove();

@@ -107,6 +107,7 @@ static void test_upto(void)
 {
 	struct lively v = lively_new("parts", &base, 0, 0), early;
 	struct live_commit_opts opts;
+	struct live_taken taken;
 
 	lively_write(&v, 0, 20, 9500);
 	lively_seal(&v);
@@ -117,9 +118,13 @@ static void test_upto(void)
 	lively_write(&v, 0, 20, 9501);
 	lively_seal(&v);
 	opts = lively_opts(&early);
-	is_int(live_commit(store, &opts, &result, &err), 0, "the first of two");
+	is_int(live_commit(store, &opts, &result, &taken, &err), 0, "the first of two");
 	ok(lively_is(&early, &result.id), "has nothing of the second");
-	is_err(live_commit(store, &opts, &result, &err), &err, -EALREADY,
+	is_int(taken.row.first, 1, "what it took is told: from which delta on");
+	ok(digest_equal(&taken.row.base, &base), "and upon which layer");
+	is_str(taken.row.image[0], "memfile", "which images");
+	is_int(taken.size[0], 2000 * PAGE_SIZE, "and how long they are");
+	is_err(live_commit(store, &opts, &result, NULL, &err), &err, -EALREADY,
 	       "live image 'parts': what was sealed below 2 is in a layer already");
 	is_int(lively_commit(&v), 0, "the second");
 	ok(lively_is(&v, &result.id), "has both");
@@ -229,12 +234,12 @@ static void test_words(void)
 	opts.attrs = &attrs;
 	opts.tag = "live";
 	opts.dry_run = true;
-	is_int(live_commit(store, &opts, &result, &err), 0, "a dry run");
+	is_int(live_commit(store, &opts, &result, NULL, &err), 0, "a dry run");
 	id = result.id;
 	ok(lively_stands(&v, &was), "moves nothing");
 	is_int(pack_bytes(), before, "and writes nothing");
 	opts.dry_run = false;
-	is_int(live_commit(store, &opts, &result, &err), 0, "a commit with a tag and attributes");
+	is_int(live_commit(store, &opts, &result, NULL, &err), 0, "a commit with a tag and attributes");
 	ok(digest_equal(&result.id, &id), "the name is what the dry run said");
 	ok(lively_is(&v, &id), "it is there");
 	must(decide_tag_find(store, "live", &tagged, &err), "decide_tag_find");
@@ -289,16 +294,16 @@ static void test_refused(void)
 	struct live_commit_opts opts = lively_opts(&v);
 	struct commit_result r = {.nimages = 77};
 
-	is_err(live_commit(store, &opts, &r, &err), &err, -EALREADY,
+	is_err(live_commit(store, &opts, &r, NULL, &err), &err, -EALREADY,
 	       "live image 'refused': what was sealed below 1 is in a layer already");
 	opts.upto = 2;
-	is_err(live_commit(store, &opts, &r, &err), &err, -EINVAL,
+	is_err(live_commit(store, &opts, &r, NULL, &err), &err, -EINVAL,
 	       "live image 'refused' is not sealed below 2");
 	opts.name = "nobody";
-	is_int(live_commit(store, &opts, &r, &err), -ENOENT, "no such live image");
+	is_int(live_commit(store, &opts, &r, NULL, &err), -ENOENT, "no such live image");
 	ok(strstr(err.text, "'nobody'"), "it is named");
 	opts.name = "../refused";
-	is_int(live_commit(store, &opts, &r, &err), -ENOENT, "nor is there one of a bad name");
+	is_int(live_commit(store, &opts, &r, NULL, &err), -ENOENT, "nor is there one of a bad name");
 	is_int(r.nimages, 77, "the output is untouched");
 	lively_close(&v);
 }

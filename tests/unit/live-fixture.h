@@ -177,7 +177,7 @@ TAP_FN int lively_commit(struct lively *v)
 {
 	struct live_commit_opts opts = lively_opts(v);
 
-	return live_commit(store, &opts, &result, &err);
+	return live_commit(store, &opts, &result, NULL, &err);
 }
 
 TAP_FN struct live_row lively_row(const struct lively *v)
