@@ -14,7 +14,6 @@
  */
 #include "src/rpc/http.h"
 
-#include <curl/curl.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -26,6 +25,7 @@
 #include <unistd.h>
 
 #include "src/rpc/address.h"
+#include "src/rpc/curl.h"
 #include "src/rpc/http-stand-in.h"
 
 #define ASK_STOPPED_MS 100
@@ -40,6 +40,7 @@ struct body {
 struct http_client {
 	struct http_target to;
 	char name[160];		/* of the target, for sentences */
+	const struct curl *lib;
 	CURL *curl;
 	CURLM *multi;		/* has the connection between two requests */
 	int fd;			/* of ours, to be put in the stand-in's place; -1: none */
@@ -213,7 +214,7 @@ static size_t take_body(char *data, size_t one, size_t len, void *arg)
 
 	(void)one;
 	if (x->fn)
-		curl_easy_getinfo(x->client->curl, CURLINFO_RESPONSE_CODE, &status);
+		x->client->lib->easy_getinfo(x->client->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (status != 200)
 		return keep_body(&x->body, data, len);
 	x->rc = x->fn(data, len, x->ctx);
@@ -224,7 +225,7 @@ static size_t take_body(char *data, size_t one, size_t len, void *arg)
 
 static int add_header(struct exchange *x, const char *line)
 {
-	struct curl_slist *more = curl_slist_append(x->headers, line);
+	struct curl_slist *more = x->client->lib->slist_append(x->headers, line);
 
 	if (!more)
 		return -ENOMEM;
@@ -292,45 +293,48 @@ static int make_request(struct exchange *x, const struct http_ask *ask, struct e
 
 static void set_method(struct exchange *x, const char *method)
 {
+	const struct curl *lib = x->client->lib;
 	CURL *curl = x->client->curl;
 
 	if (x->request) {
-		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, x->request);
-		curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(x->request));
+		lib->easy_setopt(curl, CURLOPT_POSTFIELDS, x->request);
+		lib->easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(x->request));
 	} else if (!strcmp(method, "POST")) {
-		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
+		lib->easy_setopt(curl, CURLOPT_POSTFIELDS, "");
 	}
 	if (!strcmp(method, "HEAD"))
-		curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+		lib->easy_setopt(curl, CURLOPT_NOBODY, 1L);
 	else
-		curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+		lib->easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
 }
 
 static void set_socket(struct exchange *x)
 {
+	const struct curl *lib = x->client->lib;
 	CURL *curl = x->client->curl;
 
-	curl_easy_setopt(curl, CURLOPT_IPRESOLVE, CURL_IPRESOLVE_V4);
-	curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-	curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, x);
-	curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, replace_stand_in);
-	curl_easy_setopt(curl, CURLOPT_PREREQDATA, x);
+	lib->easy_setopt(curl, CURLOPT_IPRESOLVE, CURL_IPRESOLVE_V4);
+	lib->easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	lib->easy_setopt(curl, CURLOPT_OPENSOCKETDATA, x);
+	lib->easy_setopt(curl, CURLOPT_PREREQFUNCTION, replace_stand_in);
+	lib->easy_setopt(curl, CURLOPT_PREREQDATA, x);
 }
 
 static void set_options(struct exchange *x, const char *method)
 {
+	const struct curl *lib = x->client->lib;
 	CURL *curl = x->client->curl;
 
-	curl_easy_reset(curl);
-	curl_easy_setopt(curl, CURLOPT_URL, x->url);
-	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, x->headers);
-	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-	curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
-	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
-	curl_easy_setopt(curl, CURLOPT_WRITEDATA, x);
+	lib->easy_reset(curl);
+	lib->easy_setopt(curl, CURLOPT_URL, x->url);
+	lib->easy_setopt(curl, CURLOPT_HTTPHEADER, x->headers);
+	lib->easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	lib->easy_setopt(curl, CURLOPT_NOPROXY, "*");
+	lib->easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+	lib->easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+	lib->easy_setopt(curl, CURLOPT_WRITEDATA, x);
 	if (x->timeout_ms > 0)
-		curl_easy_setopt(curl, x->fn ? CURLOPT_CONNECTTIMEOUT_MS : CURLOPT_TIMEOUT_MS,
+		lib->easy_setopt(curl, x->fn ? CURLOPT_CONNECTTIMEOUT_MS : CURLOPT_TIMEOUT_MS,
 				 (long)x->timeout_ms);
 	set_method(x, method);
 	if (!is_tcp(&x->client->to))
@@ -341,6 +345,7 @@ static void set_options(struct exchange *x, const char *method)
 
 static int failed(const struct exchange *x, CURLcode code, struct err *err)
 {
+	const struct curl *lib = x->client->lib;
 	const char *name = x->client->name;
 	long os_errno = 0;
 
@@ -348,7 +353,7 @@ static int failed(const struct exchange *x, CURLcode code, struct err *err)
 	case CURLE_OPERATION_TIMEDOUT:
 		return cannot_connect(name, -ETIMEDOUT, err);
 	case CURLE_COULDNT_CONNECT:
-		curl_easy_getinfo(x->client->curl, CURLINFO_OS_ERRNO, &os_errno);
+		lib->easy_getinfo(x->client->curl, CURLINFO_OS_ERRNO, &os_errno);
 		return cannot_connect(name, os_errno ? -(int)os_errno : -EHOSTUNREACH, err);
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return err_set(err, -EHOSTUNREACH, "%s: there is no such host", name);
@@ -370,16 +375,16 @@ static int failed(const struct exchange *x, CURLcode code, struct err *err)
 		return err_set(err, -EMSGSIZE, "the answer of %s is larger than %u MiB", name,
 			       HTTP_MAX_ANSWER >> 20);
 	default:
-		return err_set(err, -EIO, "cannot ask %s: %s", name, curl_easy_strerror(code));
+		return err_set(err, -EIO, "cannot ask %s: %s", name, lib->easy_strerror(code));
 	}
 }
 
-static bool says_json(CURL *curl)
+static bool says_json(const struct http_client *c)
 {
 	static const char json[] = "application/json";
 	const char *type = NULL;
 
-	curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
+	c->lib->easy_getinfo(c->curl, CURLINFO_CONTENT_TYPE, &type);
 	return type && !strncasecmp(type, json, sizeof(json) - 1);
 }
 
@@ -393,10 +398,10 @@ static int take_answer(struct exchange *x, struct http_answer *ret, struct err *
 		if (!x->body.data)
 			return err_sys(err, -ENOMEM, "cannot ask %s", x->client->name);
 	}
-	curl_easy_getinfo(x->client->curl, CURLINFO_RESPONSE_CODE, &status);
+	x->client->lib->easy_getinfo(x->client->curl, CURLINFO_RESPONSE_CODE, &status);
 	answer.status = (int)status;
 	(void)snprintf(answer.reason, sizeof(answer.reason), "HTTP status %d", answer.status);
-	if (says_json(x->client->curl))
+	if (says_json(x->client))
 		answer.json = json_loadb(x->body.data, x->body.len, JSON_DECODE_ANY, NULL);
 	answer.text = x->body.data;
 	x->body.data = NULL;
@@ -411,7 +416,7 @@ static CURLcode result_of(struct http_client *c)
 	const struct CURLMsg *message;
 	int left;
 
-	while ((message = curl_multi_info_read(c->multi, &left)))
+	while ((message = c->lib->multi_info_read(c->multi, &left)))
 		if (message->msg == CURLMSG_DONE)
 			return message->data.result;
 	return CURLE_OUT_OF_MEMORY;
@@ -423,12 +428,12 @@ static CURLcode transfer(struct exchange *x)
 	bool (*stopped)(void) = c->to.stopped;
 	int running = 1;
 
-	while (curl_multi_perform(c->multi, &running) == CURLM_OK && running) {
+	while (c->lib->multi_perform(c->multi, &running) == CURLM_OK && running) {
 		if (stopped && stopped()) {
 			x->rc = cannot_connect(c->name, -ECANCELED, x->err);
 			return CURLE_ABORTED_BY_CALLBACK;
 		}
-		if (curl_multi_poll(c->multi, NULL, 0, stopped ? ASK_STOPPED_MS : 1000, NULL) !=
+		if (c->lib->multi_poll(c->multi, NULL, 0, stopped ? ASK_STOPPED_MS : 1000, NULL) !=
 		    CURLM_OK)
 			break;
 	}
@@ -441,10 +446,10 @@ static int perform(struct exchange *x, const struct http_ask *ask, struct err *e
 	CURLcode code;
 
 	set_options(x, ask->method);
-	if (curl_multi_add_handle(c->multi, c->curl) != CURLM_OK)
+	if (c->lib->multi_add_handle(c->multi, c->curl) != CURLM_OK)
 		return err_sys(err, -ENOMEM, "cannot ask %s", c->name);
 	code = transfer(x);
-	(void)curl_multi_remove_handle(c->multi, c->curl);
+	(void)c->lib->multi_remove_handle(c->multi, c->curl);
 	if (code == CURLE_OK)
 		return 0;
 	return x->rc < 0 ? x->rc : failed(x, code, err);
@@ -463,7 +468,7 @@ static int exchange_run(struct exchange *x, const struct http_ask *ask, struct e
 
 static void exchange_fini(struct exchange *x)
 {
-	curl_slist_free_all(x->headers);
+	x->client->lib->slist_free_all(x->headers);
 	free(x->url);
 	free(x->request);
 	free(x->body.data);
@@ -482,27 +487,25 @@ static int check_target(const struct http_target *to, struct err *err)
 	return err_sys(err, -errno, "cannot use descriptor %d", to->fd);
 }
 
-static void init_curl(void)
-{
-	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
 int http_client_new(const struct http_target *to, struct http_client **ret, struct err *err)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	const struct curl *lib;
 	struct http_client *c;
 	int rc = check_target(to, err);
 
 	if (rc < 0)
 		return rc;
-	pthread_once(&once, init_curl);
+	lib = curl_load(err);
+	if (!lib)
+		return -ELIBACC;
 	c = calloc(1, sizeof(*c));
 	if (c) {
+		c->lib = lib;
 		c->to = *to;
 		c->fd = c->stand_in = -1;
 		name_target(to, c->name, sizeof(c->name));
-		c->curl = curl_easy_init();
-		c->multi = curl_multi_init();
+		c->curl = lib->easy_init();
+		c->multi = lib->multi_init();
 	}
 	if (!c || !c->curl || !c->multi) {
 		http_client_free(c);
@@ -516,8 +519,8 @@ void http_client_free(struct http_client *c)
 {
 	if (!c)
 		return;
-	curl_easy_cleanup(c->curl);
-	(void)curl_multi_cleanup(c->multi);
+	c->lib->easy_cleanup(c->curl);
+	(void)c->lib->multi_cleanup(c->multi);
 	drop_fd(c);
 	free(c);
 }
