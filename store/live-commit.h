@@ -50,11 +50,12 @@ struct live_taken {
 
 /*
  * All images of the live image are in it.  The row moves in the same transaction.  ret->image
- * is in the order of the row's images; ret_taken may be NULL.  -ENOENT: no such live image; -EALREADY: all below
- * `upto` is in a layer already (somebody else committed); -EINVAL: it is not sealed that far;
- * -EBADMSG: a delta is missing or damaged; others as commit_run() and delta_open().  The layer
- * gets the attribute lamina.live, the name.  After a failure all is as before, and the sealed
- * deltas wait for the next commit.  With a full disk the store's reserve is lent.
+ * is in the order of the row's images; ret_taken may be NULL.  -ENOENT: no such live image;
+ * -EALREADY: all below `upto` is in a layer already (somebody else committed); -EINVAL: it is not
+ * sealed that far; -EBADMSG: a delta is missing or damaged; others as commit_run() and
+ * delta_open().  The layer gets the attribute lamina.live, the name.  After a failure all is as
+ * before, and the sealed deltas wait for the next commit.  With a full disk the store's reserve
+ * is lent.
  */
 int live_commit(struct store *store, const struct live_commit_opts *opts,
 		struct commit_result *ret, struct live_taken *ret_taken, struct err *err);

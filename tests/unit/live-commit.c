@@ -239,7 +239,8 @@ static void test_words(void)
 	ok(lively_stands(&v, &was), "moves nothing");
 	is_int(pack_bytes(), before, "and writes nothing");
 	opts.dry_run = false;
-	is_int(live_commit(store, &opts, &result, NULL, &err), 0, "a commit with a tag and attributes");
+	is_int(live_commit(store, &opts, &result, NULL, &err), 0,
+	       "a commit with a tag and attributes");
 	ok(digest_equal(&result.id, &id), "the name is what the dry run said");
 	ok(lively_is(&v, &id), "it is there");
 	must(decide_tag_find(store, "live", &tagged, &err), "decide_tag_find");
@@ -303,7 +304,8 @@ static void test_refused(void)
 	is_int(live_commit(store, &opts, &r, NULL, &err), -ENOENT, "no such live image");
 	ok(strstr(err.text, "'nobody'"), "it is named");
 	opts.name = "../refused";
-	is_int(live_commit(store, &opts, &r, NULL, &err), -ENOENT, "nor is there one of a bad name");
+	is_int(live_commit(store, &opts, &r, NULL, &err), -ENOENT,
+	       "nor is there one of a bad name");
 	is_int(r.nimages, 77, "the output is untouched");
 	lively_close(&v);
 }
