@@ -126,16 +126,35 @@ static int pick_workloads(struct work *w)
 
 /* ---- which configurations ---- */
 
+/* As --leave, --lea, -l, or -Cl. */
+static bool is_option(const char *word, const char *name, char letter)
+{
+	static const char flags[] = "BCVbhjlnq";	/* of pause, and the global ones */
+
+	if (!strncmp(word, "--", 2))
+		return !strncmp(word + 2, name, strlen(word + 2));
+	if (*word != '-')
+		return false;
+	for (const char *c = word + 1; *c && strchr(flags, *c); c++)
+		if (*c == letter)
+			return true;
+	return false;
+}
+
 /* Those that would change what is printed, or leave the guest paused. */
 static int check_options(struct cli *cli, const struct words *words)
 {
-	static const char *const bad[] = {"--leave", "-l", "--dry-run", "-n", "--quiet", "-q",
-					  "--help", "-h", "--version", "-V", "--"};
+	static const struct {
+		const char *name;
+		char letter;
+	} bad[] = {{"leave", 'l'}, {"dry-run", 'n'}, {"quiet", 'q'}, {"help", 'h'},
+		   {"version", 'V'}};
 
 	for (size_t i = 0; i < words->n; i++)
 		for (size_t k = 0; k < sizeof(bad) / sizeof(*bad); k++)
-			if (!strcmp(words->v[i], bad[k]))
-				return cli_usage(cli, "%s is no option to measure with", bad[k]);
+			if (is_option(words->v[i], bad[k].name, bad[k].letter))
+				return cli_usage(cli, "%s is no option to measure with",
+						 words->v[i]);
 	return 0;
 }
 
@@ -333,13 +352,15 @@ static int check_numbers(struct work *w)
 	return 0;
 }
 
-static int check_commands(struct work *w)
+static int check_words(struct work *w)
 {
 	const struct args *args = w->cli->args;
 	char *tried = NULL;
 
 	if (args->command && !*args->command)
 		return cli_usage(w->cli, "--workload-command is empty");
+	if (args->svg && (!*args->svg || !strcmp(args->svg, "-")))
+		return cli_usage(w->cli, "--svg wants a file: stdout has the tables");
 	if (args->run && words_fill(args->run, "true", &tried, &w->cli->err) < 0)
 		return cli_usage(w->cli, "--run: %s", w->cli->err.text);
 	free(tried);
@@ -352,7 +373,7 @@ static int work(struct work *w, const char *guest)
 	int rc = check_numbers(w);
 
 	if (rc == 0)
-		rc = check_commands(w);
+		rc = check_words(w);
 	if (rc == 0)
 		rc = configure_all(w, guest);
 	if (rc == 0)

@@ -129,6 +129,10 @@ is "in turns, who is first too" "$(jq -r '[.measures[].configuration] | join("")
 is "the options are those" "$(grep -c /reclaim agent.log) $(grep /reclaim agent.log | sort -u | cut -d' ' -f3-)" '4 {"sync":100}'
 is "there is no difference" "$(jq -c '.difference[] | select(.image == "memfile" and .figure == "changed_pages") | [.difference == 0, .low == 0, .high == 0, .differ]' out)" \
 	'[true,true,true,false]'
+is "each member of the JSON is in the page" "$(jq -r '[paths | .[] | strings] | unique | .[]' out m1.json |
+	while read -r name; do
+		grep -qE "(^|[ .])Cm .*\b$name\b" "$srcroot/man/lamina-measure-dirtying.1" || echo "$name"
+	done)" ""
 ok "the picture is XML" python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse("ab.svg")'
 is "with a dot for each" "$(grep -o '<circle class="b"' ab.svg | wc -l)" $((4 * 4 + 1))
 like "and the options" "$(cat ab.svg)" 'lamina pause --reclaim .*sync'
@@ -199,6 +203,10 @@ usage "--workload command: there is no command: say --workload-command" web --wo
 usage "--run: 'ssh web' needs one %s, for the guest's command" web --run "ssh web"
 usage "a quote is open in '--freeze 'x'" web --pause "--freeze 'x"
 usage "--leave is no option to measure with" web --ab "--collapse --leave"
+usage "--lea is no option to measure with" web --pause "--lea"
+usage "-Cl is no option to measure with" web --pause "-Cl"
+usage "-- is no option to measure with" web --pause "--"
+usage "--svg wants a file: stdout has the tables" web --svg -
 usage "--workload-command is empty" web --workload-command ""
 for n in 0 1001 -1 1.5 99999999999999999999 many ""; do
 	usage "--cycles: '$n' is not a number from 1 to 1000" web --cycles "$n"
