@@ -12,14 +12,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/base/clock.h"
+
 #define ASK_MS 200
+#define REAP_MS 5		/* it has closed what we hear it by, and is about to end */
+#define DRAIN 8			/* reads of what it has written before it ended: a full pipe */
 
 struct run {
 	pid_t pid;
 	int fd[2];		/* its stdout and stderr; -1: at its end */
 	FILE *out;
 	struct capture *to;
+	const struct capture_stop *stop;
 	bool told;		/* it was sent SIGTERM */
+	uint64_t kill_at;	/* clock_ms() for SIGKILL */
 };
 
 /* ---- the child ---- */
@@ -100,35 +106,50 @@ static void hear(struct run *r, int i)
 		(void)fwrite(text, 1, (size_t)n, r->out);
 }
 
-/* What it has left running may keep its stdout open: that is not waited for. */
-static void drop_if_ended(struct run *r)
+static bool has_ended(const struct run *r)
 {
 	siginfo_t info = {.si_pid = 0};
 
-	if (waitid(P_PID, (id_t)r->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || !info.si_pid)
-		return;
-	for (int i = 0; i < 2; i++)
-		if (r->fd[i] >= 0)
-			end_of(r, i);
+	return waitid(P_PID, (id_t)r->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid;
 }
 
-static void listen_to(struct run *r, bool (*stopped)(void))
+static bool is_asked(const struct capture_stop *stop)
 {
-	while (r->fd[0] >= 0 || r->fd[1] >= 0) {
+	return stop->asked && stop->asked();
+}
+
+static void stop_if_asked(struct run *r)
+{
+	if (!r->told && is_asked(r->stop)) {
+		(void)kill(r->pid, SIGTERM);
+		r->told = true;
+		r->kill_at = clock_ms() + r->stop->kill_ms;
+	}
+	if (r->told && r->stop->kill_ms && clock_ms() >= r->kill_at)
+		(void)kill(r->pid, SIGKILL);
+}
+
+/* What it has left running may keep its stdout open, and write: that is not waited for. */
+static void listen_to(struct run *r)
+{
+	unsigned left = DRAIN;
+
+	while (left) {
 		struct pollfd fds[2] = {{r->fd[0], POLLIN, 0}, {r->fd[1], POLLIN, 0}};
+		bool open = r->fd[0] >= 0 || r->fd[1] >= 0;
 		int got;
 
-		if (stopped && stopped() && !r->told) {
-			(void)kill(r->pid, SIGTERM);
-			r->told = true;
-		}
-		got = poll(fds, 2, ASK_MS);
-		if (got == 0)
-			drop_if_ended(r);
+		stop_if_asked(r);
+		got = poll(fds, 2, left < DRAIN ? 0 : open ? ASK_MS : REAP_MS);
 		for (int i = 0; got > 0 && i < 2; i++)
 			if (fds[i].revents)
 				hear(r, i);
+		if (has_ended(r))
+			left = got == 0 ? 0 : left - 1;
 	}
+	for (int i = 0; i < 2; i++)
+		if (r->fd[i] >= 0)
+			end_of(r, i);
 }
 
 static int status_of(pid_t pid)
@@ -141,9 +162,10 @@ static int status_of(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-int capture_run(char *const argv[], bool (*stopped)(void), struct capture *ret, struct err *err)
+int capture_run(char *const argv[], const struct capture_stop *stop, struct capture *ret,
+		struct err *err)
 {
-	struct run r = {.to = ret};
+	struct run r = {.to = ret, .stop = stop};
 	int rc;
 
 	*ret = (struct capture){.out = NULL};
@@ -152,13 +174,13 @@ int capture_run(char *const argv[], bool (*stopped)(void), struct capture *ret, 
 		return err_set(err, -ENOMEM, "out of memory");
 	rc = start(&r, argv);
 	if (rc == 0) {
-		listen_to(&r, stopped);
+		listen_to(&r);
 		ret->status = status_of(r.pid);
 		ret->why[strcspn(ret->why, "\n")] = '\0';
 	}
 	if (fclose(r.out) != 0 && rc == 0)
 		rc = -ENOMEM;
-	if (rc == 0 && (r.told || (stopped && stopped())))
+	if (rc == 0 && (r.told || is_asked(stop)))
 		rc = -ECANCELED;
 	if (rc < 0) {
 		capture_fini(ret);

@@ -17,12 +17,18 @@ struct capture {
 	int status;		/* its exit status; 128 + the signal that ended it */
 };
 
+/* When `asked` (or NULL; it is asked five times a second) says so the program is sent SIGTERM. */
+struct capture_stop {
+	bool (*asked)(void);
+	unsigned kill_ms;	/* so long after it SIGKILL; 0: never, it is waited for */
+};
+
 /*
- * Its stdin is /dev/null.  When `stopped` (or NULL; asked five times a second) says so it is sent
- * SIGTERM, once, and waited for: then -ECANCELED.  It ends with us.  Otherwise 0, or -errno if it
- * cannot be run at all.
+ * Its stdin is /dev/null.  Returns when it has ended, also if it has left something running.  It
+ * ends with us.  0; -ECANCELED: it was stopped; -errno: it cannot be run at all.
  */
-int capture_run(char *const argv[], bool (*stopped)(void), struct capture *ret, struct err *err);
+int capture_run(char *const argv[], const struct capture_stop *stop, struct capture *ret,
+		struct err *err);
 void capture_fini(struct capture *capture);
 
 #endif

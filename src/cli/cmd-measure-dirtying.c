@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "src/cli/cli.h"
 #include "src/cli/measure-show.h"
 #include "src/cli/measure.h"
 #include "src/cli/picture.h"
 #include "src/cli/subject.h"
+#include "src/cli/table.h"
 #include "src/cli/words.h"
 #include "src/cli/workload.h"
+#include "store/base/io.h"
 #include "store/base/vec.h"
 
 #define CYCLES 3
@@ -19,7 +25,7 @@
 
 struct args {
 	struct opt_words workloads;
-	unsigned cycles;
+	const char *cycles;
 	const char *run;
 	const char *command;
 	const char *pause;
@@ -34,8 +40,8 @@ static const struct opt opts[] = {
 	{OPT_WORDS, "workload", 'w', TO(workloads), "NAME", "idle 2s 5s 64k process pauses command",
 	 "what the guest does before a pause: idle, 2s, 5s, 64k, process, pauses or command; may "
 	 "be given again (default: all that can be done)"},
-	{OPT_COUNT, "cycles", 'n', TO(cycles), "N", NULL,
-	 "how often each is measured (default: 3)"},
+	{OPT_TEXT, "cycles", 'n', TO(cycles), "N", NULL,
+	 "how often each is measured: 1 to 1000 (default: 3)"},
 	{OPT_TEXT, "run", 'r', TO(run), "COMMAND", NULL,
 	 "a shell's command that runs %s in the guest, as in 'ssh root@web %s': 64k and process "
 	 "need it"},
@@ -108,7 +114,9 @@ static int pick_workloads(struct work *w)
 		const struct workload *workload = workload_find(args->workloads.v[i].text);
 
 		rc = workload ? add_workload(w, workload, true) :
-			cli_usage(w->cli, "there is no workload '%s'", args->workloads.v[i].text);
+			cli_usage(w->cli, "there is no workload '%s': there are idle, "
+				  "2s, 5s, 64k, process, pauses and command",
+				  args->workloads.v[i].text);
 	}
 	for (const struct workload *all = workload_all; rc == 0 && !args->workloads.n && all->name;
 	     all++)
@@ -118,16 +126,35 @@ static int pick_workloads(struct work *w)
 
 /* ---- which configurations ---- */
 
+/* As --leave, --lea, -l, or -Cl. */
+static bool is_option(const char *word, const char *name, char letter)
+{
+	static const char flags[] = "BCVbhjlnq";	/* of pause, and the global ones */
+
+	if (!strncmp(word, "--", 2))
+		return !strncmp(word + 2, name, strlen(word + 2));
+	if (*word != '-')
+		return false;
+	for (const char *c = word + 1; *c && strchr(flags, *c); c++)
+		if (*c == letter)
+			return true;
+	return false;
+}
+
 /* Those that would change what is printed, or leave the guest paused. */
 static int check_options(struct cli *cli, const struct words *words)
 {
-	static const char *const bad[] = {"--leave", "-l", "--dry-run", "-n", "--quiet", "-q",
-					  "--help", "-h", "--version", "-V", "--"};
+	static const struct {
+		const char *name;
+		char letter;
+	} bad[] = {{"leave", 'l'}, {"dry-run", 'n'}, {"quiet", 'q'}, {"help", 'h'},
+		   {"version", 'V'}};
 
 	for (size_t i = 0; i < words->n; i++)
 		for (size_t k = 0; k < sizeof(bad) / sizeof(*bad); k++)
-			if (!strcmp(words->v[i], bad[k]))
-				return cli_usage(cli, "%s is no option to measure with", bad[k]);
+			if (is_option(words->v[i], bad[k].name, bad[k].letter))
+				return cli_usage(cli, "%s is no option to measure with",
+						 words->v[i]);
 	return 0;
 }
 
@@ -217,25 +244,63 @@ static int measure_all(struct work *w)
 
 /* ---- telling ---- */
 
-static int draw(struct work *w, const char *path)
+static int cannot_write(struct work *w, const char *path, int rc)
 {
-	char label[MEASURE_CONFIGURATIONS][256];
-	struct picture picture = {.set = &w->set, .configurations = w->configurations};
-	FILE *out = fopen(path, "we");
-	int rc;
+	return err_sys(&w->cli->err, rc, "cannot write '%s'", path);
+}
 
-	if (!out)
-		return err_sys(&w->cli->err, -errno, "cannot write '%s'", path);
+/* Before anything is measured: what is there now is left until there is something to write. */
+static int try_svg(struct work *w, const char *path)
+{
+	char beside[PATH_MAX];
+	struct stat st;
+	int fd;
+
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return err_set(&w->cli->err, -EEXIST, "'%s' exists and is not a regular file",
+			       path);
+	if ((size_t)snprintf(beside, sizeof(beside), "%s.XXXXXX", path) >= sizeof(beside))
+		return cannot_write(w, path, -ENAMETOOLONG);
+	fd = mkostemp(beside, O_CLOEXEC);
+	if (fd < 0)
+		return cannot_write(w, path, -errno);
+	(void)close(fd);
+	(void)unlink(beside);
+	return 0;
+}
+
+static int draw_into(struct work *w, FILE *out)
+{
+	char label[MEASURE_CONFIGURATIONS][256], title[256];
+	struct picture picture = {.set = &w->set, .configurations = w->configurations,
+				  .title = title};
+	bool two = w->configurations > 1, guests = two && strcmp(w->show.guest[0],
+								 w->show.guest[1]) != 0;
+
+	(void)snprintf(title, sizeof(title), "What pauses of %s%s%s cost", w->show.guest[0],
+		       guests ? " and " : "", guests ? w->show.guest[1] : "");
 	for (unsigned i = 0; i < w->configurations; i++) {
-		(void)snprintf(label[i], sizeof(label[i]), "%s%s%s: lamina pause %s",
-			       w->configurations > 1 ? (i ? "b, " : "a, ") : "", w->show.guest[i],
-			       "", w->show.options[i]);
+		(void)snprintf(label[i], sizeof(label[i]), "%slamina pause %s%s%s",
+			       two ? (i ? "b: " : "a: ") : "", w->show.options[i],
+			       *w->show.options[i] ? " " : "", w->show.guest[i]);
 		picture.label[i] = label[i];
 	}
-	rc = picture_svg(out, &picture);
-	if ((ferror(out) | (fclose(out) != 0)) && rc == 0)
-		rc = -EIO;
-	return rc < 0 ? err_sys(&w->cli->err, rc, "cannot write '%s'", path) : 0;
+	return picture_svg(out, &picture);
+}
+
+static int draw(struct work *w, const char *path)
+{
+	char *data = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&data, &len);
+	int rc = out ? draw_into(w, out) : -ENOMEM;
+
+	if (out && fclose(out) != 0 && rc == 0)
+		rc = -ENOMEM;
+	if (rc == 0)
+		rc = io_replace_file(AT_FDCWD, path, data, len);
+	free(data);
+	return rc < 0 ? cannot_write(w, path, rc) : 0;
 }
 
 static int tell(struct work *w)
@@ -267,29 +332,54 @@ static int measure_and_tell(struct work *w)
 	rc = measure_all(w);
 	first = w->cli->err;
 	told = rc == 0 || w->set.n ? tell(w) : 0;
-	if (rc < 0)
+	if (rc < 0) {
 		w->cli->err = first;
+		table_clean(w->cli->err.text);	/* of a command, maybe */
+	}
 	return rc < 0 ? rc : told;
+}
+
+static int check_numbers(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	uint64_t cycles = CYCLES;
+
+	if (args->cycles && (fmt_parse_u64(args->cycles, &cycles) < 0 || !cycles ||
+			     cycles > CYCLES_MAX))
+		return cli_usage(w->cli, "--cycles: '%s' is not a number from 1 to %u",
+				 args->cycles, CYCLES_MAX);
+	w->cycles = (unsigned)cycles;
+	return 0;
+}
+
+static int check_words(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	char *tried = NULL;
+
+	if (args->command && !*args->command)
+		return cli_usage(w->cli, "--workload-command is empty");
+	if (args->svg && (!*args->svg || !strcmp(args->svg, "-")))
+		return cli_usage(w->cli, "--svg wants a file: stdout has the tables");
+	if (args->run && words_fill(args->run, "true", &tried, &w->cli->err) < 0)
+		return cli_usage(w->cli, "--run: %s", w->cli->err.text);
+	free(tried);
+	return 0;
 }
 
 static int work(struct work *w, const char *guest)
 {
 	const struct args *args = w->cli->args;
-	int rc = 0;
+	int rc = check_numbers(w);
 
-	w->cycles = args->cycles ? args->cycles : CYCLES;
-	if (w->cycles > CYCLES_MAX)
-		return cli_usage(w->cli, "--cycles: at most %u", CYCLES_MAX);
-	if (args->run) {
-		char *tried = NULL;
-
-		if (words_fill(args->run, "true", &tried, &w->cli->err) < 0)
-			return cli_usage(w->cli, "--run: %s", w->cli->err.text);
-		free(tried);
-	}
-	rc = configure_all(w, guest);
+	if (rc == 0)
+		rc = check_words(w);
+	if (rc == 0)
+		rc = configure_all(w, guest);
 	if (rc == 0)
 		rc = pick_workloads(w);
+	if (rc == 0 && args->svg)
+		rc = try_svg(w, args->svg);
 	return rc ? rc : measure_and_tell(w);
 }
 

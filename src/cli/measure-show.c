@@ -220,6 +220,68 @@ static int print_measures(const struct measure_show *show)
 	return table_print(to, stdout);
 }
 
+struct totals {
+	const struct measure_show *show;
+	struct table table;
+};
+
+/* Its median, and the least and the most where they differ. */
+static int add_total(struct totals *to, const struct measure_key *key)
+{
+	char median[NUMBER_LEN], min[NUMBER_LEN], max[NUMBER_LEN];
+	double *v = NULL;
+	size_t n = 0;
+	struct spread s = {0, 0, 0};
+	int rc = measure_gather(to->show->set, key, 0, &v, &n);
+
+	if (rc == 0 && n)
+		rc = spread_of(v, n, &s);
+	free(v);
+	if (rc < 0)
+		return rc;
+	if (key->figure == MEASURE_CHANGED)
+		table_cell(&to->table, "%zu", n);
+	(void)number(median, to->show, key->figure, s.median);
+	if (s.min < s.max)
+		table_cell(&to->table, "%s (%s to %s)", median,
+			   number(min, to->show, key->figure, s.min),
+			   number(max, to->show, key->figure, s.max));
+	else
+		table_cell(&to->table, "%s", median);
+	return 0;
+}
+
+/* A row for each image; that of no image is in each of them. */
+static int total_key(void *ctx, const struct measure_key *key)
+{
+	struct totals *to = ctx;
+	struct measure_key paused = {key->workload, NULL, MEASURE_PAUSED};
+	int rc;
+
+	if (!key->image)
+		return 0;
+	if (key->figure == MEASURE_CHANGED) {
+		table_cell(&to->table, "%s", key->workload->name);
+		table_cell(&to->table, "%s", key->image);
+	}
+	rc = add_total(to, key);
+	return rc == 0 && key->figure == MEASURE_STORED ? add_total(to, &paused) : rc;
+}
+
+static int print_totals(const struct measure_show *show)
+{
+	static const struct table_col cols[] = {
+		{"workload", false}, {"image", false}, {"pauses", true}, {"changed", true},
+		{"frames", true}, {"fill", true}, {"stored", true}, {"paused", true},
+	};
+	struct totals totals = {show, TABLE(cols)};
+	int rc = measure_each(show->set, total_key, &totals), printed;
+
+	puts("\nMedian (least to most):");
+	printed = table_print(&totals.table, stdout);
+	return rc < 0 ? rc : printed;
+}
+
 struct comparison {
 	const struct measure_show *show;
 	struct table table;
@@ -286,8 +348,9 @@ static int print_difference(const struct measure_show *show)
 	struct comparison c = {show, TABLE(cols)};
 	int rc = measure_each(show->set, compare_key, &c), printed;
 
-	putchar('\n');
-	printed = table_print(&c.table, stdout);
+	puts(c.table.n ? "\nMedian (least to most), and by how much they differ:" :
+			 "\nNothing was measured of both: nothing is compared.");
+	printed = c.table.n ? table_print(&c.table, stdout) : 0;
 	return rc < 0 ? rc : printed;
 }
 
@@ -295,7 +358,7 @@ int measure_show_text(const struct measure_show *show)
 {
 	int rc = print_measures(show);
 
-	if (rc == 0 && show->configurations > 1)
-		rc = print_difference(show);
+	if (rc == 0)
+		rc = show->configurations > 1 ? print_difference(show) : print_totals(show);
 	return rc < 0 ? no_memory(show) : 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * picture: measures as an SVG: of each image and workload a dot a pause, and where their middle is.
+ * picture: measures as an SVG: of each image and workload a dot for each pause, where their median
+ * is, and a scale.
  */
 #ifndef LAMINA_CLI_PICTURE_H
 #define LAMINA_CLI_PICTURE_H
@@ -12,6 +13,7 @@
 struct picture {
 	const struct measure_set *set;
 	unsigned configurations;
+	const char *title;
 	const char *label[MEASURE_CONFIGURATIONS];	/* what each is */
 };
 

@@ -145,7 +145,8 @@ static int make_call(struct cli *cli, const struct call *call, const char *comma
 	struct capture done;
 	const char *error;
 	json_t *printed;
-	int rc = capture_run((char *const *)call->argv, is_stopped, &done, &cli->err);
+	const struct capture_stop stop = {.asked = is_stopped};	/* it lets the guest go on */
+	int rc = capture_run((char *const *)call->argv, &stop, &done, &cli->err);
 
 	if (rc < 0)
 		return rc;

@@ -11,6 +11,7 @@
 #include "store/base/clock.h"
 
 #define ASK_MS 100
+#define KILL_MS 3000		/* a command has so long to end when we are told to stop */
 
 /* The same file each time: what is measured is what was written, not what a file costs. */
 #define WRITE_64K \
@@ -61,12 +62,13 @@ static int run_shell(char *command, const struct workload_means *means, struct e
 {
 	char shell[] = "/bin/sh", flag[] = "-c";
 	char *argv[] = {shell, flag, command, NULL};
+	const struct capture_stop stop = {means->stopped, KILL_MS};
 	struct capture done;
 	int rc = setenv("LAMINA_GUEST", means->guest, 1) < 0 ? -errno : 0;
 
 	if (rc < 0)
 		return err_sys(err, rc, "cannot name the guest to a command");
-	rc = capture_run(argv, means->stopped, &done, err);
+	rc = capture_run(argv, &stop, &done, err);
 	if (rc < 0)
 		return rc;
 	capture_fini(&done);

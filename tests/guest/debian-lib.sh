@@ -10,6 +10,8 @@
 #	debian_provision DISK [OPTION...]	puts settings and the agent into it
 #	debian_store				a store and its mount: $T/store, $T/mnt
 #	debian_live NAME DISK			boots it from a live image that begins as DISK
+#	debian_live_start NAME DISK		the same, but waits for nothing, and
+#						`lamina` does not know it: debian_record NAME
 #	debian_argv MEMFILE DISK [QEMU ARGUMENT...]	$argv is how one is started that loads it
 #	debian_stop				ends it
 #	in_guest COMMAND			runs that in its root shell
@@ -95,24 +97,37 @@ debian_argv() { # MEMFILE DISK [QEMU ARGUMENT...]
 		"${net[@]}" -S -incoming defer "${@:3}"
 }
 
-debian_boot() { # DISK [QEMU ARGUMENT...]
+_debian_power_on() { # DISK [QEMU ARGUMENT...]
 	local disk=$1
 	shift
 	: >"$ram"
 	_debian_start "$ram" on "$disk" ",file.locking=off,discard=unmap" \
 		-kernel "$debian/vmlinuz" -initrd "$debian/initrd" \
 		-append "$(echo $kernel_command_line ${kernel_arguments:-})" "$@"
+}
+
+_debian_console() {
 	ctl wait "$run_dir/serial" 240 || explain "the guest does not boot"
+}
+
+debian_boot() { # DISK [QEMU ARGUMENT...]
+	_debian_power_on "$@"
+	_debian_console
 }
 
 # `lamina` knows it by that name. Its RAM is the live image's, too.
 debian_live() { # NAME DISK
+	debian_live_start "$@"
+	_debian_console || bail "it does not boot"
+	debian_record "$1"
+}
+
+debian_live_start() { # NAME DISK
 	lamina -q commit --rootfs "$2" --tag "$1-disk" >/dev/null &&
 		lamina -q live create "$1" --from "$1-disk" --size "memfile=${ram_mib}M" --size state=0 ||
 		bail "no live image"
 	ram=$T/mnt/live/$1/memfile
-	debian_boot "$T/mnt/live/$1/rootfs" || bail "it does not boot"
-	debian_record "$1"
+	_debian_power_on "$T/mnt/live/$1/rootfs"
 }
 
 debian_record() { # NAME

@@ -66,7 +66,42 @@ is "is not counted" "$(figure a command memfile changed_pages)" "[3]"
 
 ok "for people" measure --workload command --workload-command "$T/pages 7" --cycles 2
 like "in a table" "$(tr -s ' ' <out)" $'^workload cycle image changed frames fill stored paused\n'
-is "of cycles and images" "$(awk '$1 == "command" && $3 == "memfile" {print $2, $4, $5, $6 $7}' out)" $'1 7 1 1.4%\n2 7 1 1.4%'
+is "of cycles and images" "$(awk '/^$/ {exit} $1 == "command" && $3 == "memfile" {print $2, $4, $5, $6 $7}' out)" \
+	$'1 7 1 1.4%\n2 7 1 1.4%'
+totals() { # WORKLOAD IMAGE: of the table at the end
+	sed '1,/^$/d' out | tr -s ' ' | grep "^$1 $2 "
+}
+like "and another of what they come to" "$(sed '1,/^$/d' out | tr -s ' ')" \
+	$'^Median \\(least to most\\):\nworkload image pauses changed frames fill stored paused\ncommand memfile '
+like "of each workload and image" "$(totals command memfile)" \
+	'^command memfile 2 7 1 1\.4 % [0-9.]+ KiB.* [0-9.]+ ms \([0-9.]+ ms to [0-9.]+ ms\)$'
+cat >growing <<END
+#!/bin/sh
+# COUNTER: 10 pages, 20, 30 ...
+n=\$((\$(cat "$T/\$1" 2>/dev/null || echo 0) + 10))
+echo \$n >"$T/\$1"
+exec "$T/pages" \$n
+END
+chmod +x growing
+ok "of 10, 20 and 30 pages" measure --workload command --workload-command "$T/growing m" --cycles 3
+like "the median, the least and the most" "$(totals command memfile)" \
+	'^command memfile 3 20 \(10 to 30\) 1 3\.9 % \(2\.0 % to 5\.9 %\) '
+
+# --- the picture's file ---
+
+layers() { lamina ls --json | jq length; }
+before=$(layers)
+for file in nowhere/p.svg . "$T/elsewhere"; do
+	exits "a picture that cannot be written, $file" 1 measure --workload idle --svg "$file"
+	like "is told" "$(cat err)" "^lamina: cannot measure the guest: .*'$file'"
+done
+is "before anything is measured" "$(layers)" "$before"
+echo old >old.svg
+exits "where nothing could be measured" 1 lamina measure-dirtying nix --workload idle --svg old.svg
+is "the picture of before is left" "$(cat old.svg)" old
+ok "where something was" measure --workload idle --cycles 1 --svg old.svg
+like "it is another" "$(head -c 20 old.svg)" '^<svg'
+is "and no other file is left" "$(echo old.svg*)" old.svg
 
 # --- workloads ---
 
@@ -94,6 +129,10 @@ is "in turns, who is first too" "$(jq -r '[.measures[].configuration] | join("")
 is "the options are those" "$(grep -c /reclaim agent.log) $(grep /reclaim agent.log | sort -u | cut -d' ' -f3-)" '4 {"sync":100}'
 is "there is no difference" "$(jq -c '.difference[] | select(.image == "memfile" and .figure == "changed_pages") | [.difference == 0, .low == 0, .high == 0, .differ]' out)" \
 	'[true,true,true,false]'
+is "each member of the JSON is in the page" "$(jq -r '[paths | .[] | strings] | unique | .[]' out m1.json |
+	while read -r name; do
+		grep -qE "(^|[ .])Cm .*\b$name\b" "$srcroot/man/lamina-measure-dirtying.1" || echo "$name"
+	done)" ""
 ok "the picture is XML" python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse("ab.svg")'
 is "with a dot for each" "$(grep -o '<circle class="b"' ab.svg | wc -l)" $((4 * 4 + 1))
 like "and the options" "$(cat ab.svg)" 'lamina pause --reclaim .*sync'
@@ -125,6 +164,25 @@ like "is said" "$(tail -n 1 err)" "cannot measure the guest: 'echo no luck >&2; 
 exits "one that fails later" 1 measure --workload command --cycles 3 --json \
 	--workload-command "[ \$(cat $T/count) -lt 0 ] || { [ -e $T/once ] && exit 1; touch $T/once; }"
 is "what was measured is told" "$(jq '.measures | length' out)" 1
+exits "one that says what would move the cursor" 1 measure --workload command \
+	--workload-command "printf '\\033[2Jred\\n' >&2; exit 1"
+is "is told without that" "$(grep -c $'\033' err) $(grep -o 'status 1: .*' err)" "0 status 1: ?[2Jred"
+cat >third <<END
+#!/bin/sh
+"$T/growing" thirds
+[ \$(cat "$T/thirds") -lt 30 ] || { touch "$T/there"; trap '' TERM INT; exec sleep 1000 >&- 2>&-; }
+END
+chmod +x third
+env --default-signal=INT lamina measure-dirtying web --workload command --workload-command "exec $T/third" \
+	--cycles 5 >out 2>err &
+pid=$!
+within 60 test -e there
+kill -INT $pid
+wait $pid
+is "who is interrupted in the third cycle, where a command hangs, ends" $? 130
+like "with what was measured before" "$(totals command memfile)" '^command memfile 2 15 \(10 to 20\) '
+is "and says so" "$(cat err)" "lamina: measure-dirtying: interrupted, and the guest goes on"
+is "which it does" "$(state)" Running
 exits "no such guest" 1 lamina measure-dirtying nix --workload idle
 like "is said in its own words" "$(cat err)" "'lamina pause' failed: .*nix"
 ok "who is left behind by a command" measure --workload command --cycles 1 --json \
@@ -139,12 +197,19 @@ is "who is told to stop does" $? 143
 is "and the guest goes on" "$(state)" Running
 ok "and can be paused" lamina pause web
 
-usage "there is no workload 'none'" web --workload none
+usage "there is no workload 'none': there are idle, 2s, 5s, 64k, process, pauses and command" web --workload none
 usage "--workload 64k: there is no way to run a command in the guest: say --run" web --workload 64k
 usage "--workload command: there is no command: say --workload-command" web --workload command
 usage "--run: 'ssh web' needs one %s, for the guest's command" web --run "ssh web"
 usage "a quote is open in '--freeze 'x'" web --pause "--freeze 'x"
 usage "--leave is no option to measure with" web --ab "--collapse --leave"
-usage "--cycles: at most 1000" web --cycles 1001
+usage "--lea is no option to measure with" web --pause "--lea"
+usage "-Cl is no option to measure with" web --pause "-Cl"
+usage "-- is no option to measure with" web --pause "--"
+usage "--svg wants a file: stdout has the tables" web --svg -
+usage "--workload-command is empty" web --workload-command ""
+for n in 0 1001 -1 1.5 99999999999999999999 many ""; do
+	usage "--cycles: '$n' is not a number from 1 to 1000" web --cycles "$n"
+done
 usage "measure-dirtying wants GUEST"
 done_testing

@@ -161,7 +161,7 @@ static unsigned count(const char *text, const char *what)
 
 static void test_picture(const struct measure_set *set)
 {
-	struct picture picture = {set, 2, {"a, <web> & \"x\"", "b\n"}};
+	struct picture picture = {set, 2, "a <title>", {"a, <web> & \"x\"", "b\n"}};
 	const struct measure_set none = {NULL, 0, 0};
 	char *text = NULL, command[512];
 	size_t len;
@@ -174,6 +174,10 @@ static void test_picture(const struct measure_set *set)
 	is_int(count(text, "<circle class=\"b\""), 1 + 2 * 2, "and of b");
 	ok(strstr(text, "a, &#60;web&#62; &#38; &#34;x&#34;"), "words are words");
 	ok(strstr(text, "cx=\"656.0\""), "the most is at the end of the scale");
+	ok(strstr(text, "a &#60;title&#62;"), "it has a title");
+	is_int(count(text, "class=\"n\">100</text>"), 2, "a tick of 100 on each scale");
+	is_int(count(text, ">20</text>"), 1, "and between");
+	is_int(count(text, ">pages</text>") + count(text, ">ms</text>"), 2, "each scale its unit");
 	out = fopen(tap_path("p.svg"), "w");
 	fputs(text, out);
 	fclose(out);

@@ -17,13 +17,16 @@ static bool at_third(void)
 	return ++asked > 2;
 }
 
+static unsigned kill_ms;
+
 static int sh(char *command, bool (*stopped)(void), struct capture *ret)
 {
 	char shell[] = "/bin/sh", flag[] = "-c";
 	char *argv[] = {shell, flag, command, NULL};
+	const struct capture_stop stop = {stopped, kill_ms};
 
 	asked = 0;
-	return capture_run(argv, stopped, ret, &err);
+	return capture_run(argv, &stop, ret, &err);
 }
 
 static void test_capture(void)
@@ -32,6 +35,7 @@ static void test_capture(void)
 	char large[] = "head -c 300000 /dev/zero | tr '\\0' x";
 	char killed[] = "kill -9 $$", input[] = "cat; echo end";
 	char none[] = "/nowhere/program", *argv[] = {none, NULL};
+	const struct capture_stop never = {NULL, 0};
 	struct capture c;
 
 	is_int(sh(both, NULL, &c), 0, "a command is run");
@@ -48,7 +52,7 @@ static void test_capture(void)
 	is_int(sh(input, NULL, &c), 0, "one that reads");
 	is_str(c.out, "end\n", "has nothing to read");
 	capture_fini(&c);
-	is_int(capture_run(argv, NULL, &c, &err), 0, "one that is not there");
+	is_int(capture_run(argv, &never, &c, &err), 0, "one that is not there");
 	is_int(c.status, 127, "fails");
 	is_str(c.why, "cannot run '/nowhere/program': No such file or directory", "and says so");
 	capture_fini(&c);
@@ -57,7 +61,9 @@ static void test_capture(void)
 static void test_stopped(void)
 {
 	char trap[] = "trap 'echo ended >ended; exit 1' TERM; while :; do sleep 0.05; done";
-	char left[] = "sleep 1000 & echo $!";
+	char left[] = "sleep 1000 & echo $!", noise[] = "yes & echo $!";
+	char silent[] = "exec sleep 1000 >&- 2>&-";
+	char deaf[] = "trap '' TERM; exec sleep 1000";
 	struct capture c;
 
 	if (chdir(tap_tmpdir()) < 0)
@@ -68,6 +74,13 @@ static void test_stopped(void)
 	is_int(c.status, 0, "is not waited for longer than itself");
 	ok(kill(atoi(c.out), SIGKILL) == 0, "what it has left goes on");
 	capture_fini(&c);
+	is_int(sh(noise, NULL, &c), 0, "nor is one whose child writes without end");
+	ok(kill(atoi(c.out), SIGKILL) == 0, "which goes on, too");
+	capture_fini(&c);
+	is_int(sh(silent, at_third, &c), -ECANCELED, "one without stdout can be stopped");
+	kill_ms = 1;
+	is_int(sh(deaf, at_third, &c), -ECANCELED, "one that hears no SIGTERM can be killed");
+	kill_ms = 0;
 }
 
 static void test_table(void)
