@@ -71,6 +71,13 @@ int provision_manifest_add_dir(json_t *manifest, const char *path);
 bool provision_manifest_has_dir(const json_t *manifest, const char *path);
 void provision_manifest_forget_dir(json_t *manifest, const char *path);
 
+/* ---- provision-fsck: whether an image is whole ---- */
+
+/* Of `file`, which has the name `name` and is not mounted.  -EBADMSG: it is damaged. */
+int provision_fsck(const char *name, int file, struct err *err);
+/* -EBADMSG, and what to do. */
+int provision_fsck_damaged(const char *name, struct err *err);
+
 /* ---- provision-image: the root of an image ---- */
 
 struct provision_image {
@@ -79,7 +86,10 @@ struct provision_image {
 	int root;	/* a directory */
 };
 
-/* `force`: also one that was not unmounted.  Nothing is written without `write`. */
+/*
+ * `force`: also one that was not unmounted.  `look`: nothing is written.  -EBADMSG: it is damaged;
+ * -EBUSY.
+ */
 int provision_image_open(const struct provision_opts *opts, struct provision_image *ret,
 			 struct err *err);
 /* Everything that was written is on disk, or an error says that it may not be. */
