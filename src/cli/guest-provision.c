@@ -57,6 +57,12 @@ static int check_args(struct cli *cli, const struct guest_provision *args, const
 	return 0;
 }
 
+/* The words that are wrong whatever the root is. */
+static int check_opts(struct cli *cli, const struct provision_opts *opts)
+{
+	return provision_check(opts, &cli->err) < 0 ? cli_usage(cli, "%s", cli->err.text) : 0;
+}
+
 /* ---- telling ---- */
 
 static json_t *steps_json(const struct provision_result *r)
@@ -132,6 +138,8 @@ int guest_provision_run(struct cli *cli, const struct guest_provision *args, con
 	char found[PATH_MAX];
 	int rc = check_args(cli, args, agent), shown;
 
+	if (rc == 0)
+		rc = check_opts(cli, &opts);
 	if (rc == 0)
 		rc = pick_agent(cli, args, agent, found, &opts);
 	if (rc)

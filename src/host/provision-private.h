@@ -26,6 +26,11 @@ struct provision_data {
  * nor link, is PROVISION_OTHER.
  */
 int provision_root_read(int root, const char *path, struct provision_data *ret, struct err *err);
+/*
+ * The first bytes of the file that `path` leads to in the guest, links followed; how many, at most
+ * `len`.  -ENOENT, -EMEDIUMTYPE: it is no file, ...
+ */
+ssize_t provision_root_head(int root, const char *path, void *ret, size_t len);
 /* Puts it there, whole at every moment, durably.  Its directory exists. */
 int provision_root_write(int root, const char *path, const struct provision_data *what,
 			 struct err *err);
@@ -40,7 +45,18 @@ int provision_root_mkdir(int root, const char *path, struct err *err);
 /* 0 also if there is none; -ENOTEMPTY. */
 int provision_root_rmdir(int root, const char *path, struct err *err);
 
+/* ---- provision-agent: what cannot work in the guest ---- */
+
+/* -EINVAL: nobody could listen there, or reach it. */
+int provision_agent_check_listen(const char *listen, bool token, struct err *err);
+/* -ENOEXEC: `program`, which was read from `name`, is not the agent, or would not run. */
+int provision_agent_check_program(const struct provision_data *program, const char *name,
+				  int root, struct err *err);
+
 /* ---- provision-files: what is wanted ---- */
+
+/* -EINVAL: options that are wrong whatever the guest is. */
+int provision_files_check(const struct provision_opts *opts, struct err *err);
 
 /* All paths that provision ever writes, in the order in which they are written. */
 extern const char *const provision_files_paths[PROVISION_FILES];

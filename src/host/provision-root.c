@@ -19,10 +19,10 @@
 
 #define TMP_SUFFIX ".lamina-tmp"
 
-static int open_dir(int root, const char *path)
+static int open_in(int root, const char *path, int flags)
 {
 	struct open_how how = {
-		.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+		.flags = (unsigned)(O_RDONLY | O_CLOEXEC | flags),
 		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
 	};
 	long fd;
@@ -31,6 +31,11 @@ static int open_dir(int root, const char *path)
 		fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
 	while (fd < 0 && (errno == EINTR || errno == EAGAIN));
 	return fd < 0 ? -errno : (int)fd;
+}
+
+static int open_dir(int root, const char *path)
+{
+	return open_in(root, path, O_DIRECTORY);
 }
 
 /* The directory of `path`; `name` is its last part. */
@@ -134,6 +139,24 @@ int provision_root_read(int root, const char *path, struct provision_data *ret, 
 	}
 	*ret = found;
 	return 0;
+}
+
+ssize_t provision_root_head(int root, const char *path, void *ret, size_t len)
+{
+	int fd = open_in(root, path, O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	ssize_t rc;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		rc = -errno;
+	else if (!S_ISREG(st.st_mode))
+		rc = -EMEDIUMTYPE;
+	else
+		rc = io_pread(fd, ret, len, 0);
+	(void)close(fd);
+	return rc;
 }
 
 /* ---- writing ---- */

@@ -354,13 +354,20 @@ static int in_image(const struct provision_opts *opts, struct provision_result *
 	return rc;
 }
 
+int provision_check(const struct provision_opts *opts, struct err *err)
+{
+	return opts->revert ? 0 : provision_files_check(opts, err);
+}
+
 int provision_run(const struct provision_opts *opts, struct provision_result *ret,
 		  struct err *err)
 {
 	struct stat st;
-	int root, rc;
+	int root, rc = provision_check(opts, err);
 
 	memset(ret, 0, sizeof(*ret));
+	if (rc < 0)
+		return rc;
 	if (digest_init() < 0)
 		return err_set(err, -EIO, "libgcrypt cannot be used");
 	if (stat(opts->root, &st) < 0)

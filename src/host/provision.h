@@ -60,11 +60,15 @@ struct provision_result {
 /* "create" */
 const char *provision_action_name(enum provision_action action);
 
+/* -EINVAL: an option is wrong, whatever the root is.  Nothing is looked at. */
+int provision_check(const struct provision_opts *opts, struct err *err);
+
 /*
  * Makes the steps and, unless `look`, takes them.  With a conflict nothing is written: -EEXIST;
  * but what is reverted is, and a conflict is only counted.  `ret` is set as far as it got.
  *
- * -EINVAL: an option; -EMEDIUMTYPE: no root of a system, or an image that is not understood;
+ * -EINVAL: as provision_check(); -ENOEXEC: the agent's program; -EMEDIUMTYPE: no token, no root of
+ * a system, or an image that is not understood; -EBADMSG: the image or the manifest is damaged;
  * -EBUSY: the image is in use, or another one provisions; -EPERM: images are for root.
  */
 int provision_run(const struct provision_opts *opts, struct provision_result *ret,

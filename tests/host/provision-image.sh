@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lamina guest provision on an image: mounted nowhere, whole afterwards, and only if nobody uses it.
 . "$(dirname "$0")/../lib.sh"
+. "$srcroot/tests/host/provision-lib.sh"
 requires root loop mount jq mkfs.ext4 e2fsck debugfs
-agent=$buildroot/src/lamina
+agent=agent
+new_program $agent
+head -c 3M /dev/urandom >>$agent
 
 provision() { # ARGUMENT...
 	lamina guest provision "$@" --agent "$agent"
@@ -131,8 +134,8 @@ ok "nothing is left of it" free
 truncate -s 8M small
 mkdir -p tiny/etc tiny/usr
 mkfs.ext4 -q -F -d tiny small
-head -c 7M /dev/zero >fill
-{ printf '\177ELF'; cat fill; } >big
+new_program big
+head -c 7M /dev/zero >>big
 exits "one that is too small" 1 lamina guest provision small --agent big
 like "is said" "$(cat err)" "No space left on device"
 ok "it is whole" e2fsck -fn small
