@@ -82,8 +82,8 @@ static const char discard_unit[] =
 	"[Service]\n"
 	"Type=oneshot\n"
 	"RemainAfterExit=yes\n"
-	"# One that cannot discard is as good as before.\n"
-	"ExecStart=-/bin/mount -o remount,discard /\n"
+	"# As it is mounted, whatever fstab calls it.  One that cannot is as good as before.\n"
+	"ExecStart=-/bin/mount --options-source mtab -o remount,discard /\n"
 	"\n"
 	"[Install]\n"
 	"WantedBy=local-fs.target\n";
@@ -171,8 +171,8 @@ static int put_token(const char *path, struct provision_data *to, struct err *er
 		len++;
 	if ((to->data[len] && to->data[len] != '\n') || len < TOKEN_WORD_MIN ||
 	    len > TOKEN_WORD_MAX)
-		return err_set(err, -EMEDIUMTYPE, "the first line of '%s' is no token: it has %u to %u "
-			       "visible characters", path, TOKEN_WORD_MIN, TOKEN_WORD_MAX);
+		return err_set(err, -EMEDIUMTYPE, "the first line of '%s' is no token: it has "
+			       "%u to %u visible characters", path, TOKEN_WORD_MIN, TOKEN_WORD_MAX);
 	return 0;
 }
 
@@ -252,35 +252,40 @@ void provision_files_fini(struct provision_data files[PROVISION_FILES])
 
 static void note(struct provision_result *r, const char *text)
 {
-	(void)snprintf(r->note[r->nnotes++], PROVISION_NOTE_LEN, "%s", text);
+	if (r->nnotes < PROVISION_NOTES)
+		(void)snprintf(r->note[r->nnotes++], PROVISION_NOTE_LEN, "%s", text);
 }
 
-/* usr/lib also where lib is no link to it. */
-static int has_systemd(int root, struct err *err)
+/* Units alone do not tell: packages bring theirs also where there is none. */
+static bool has_systemd(int root)
 {
-	int rc = provision_root_has_dir(root, "usr/lib/systemd/system", err);
+	char byte;
 
-	return rc ? rc : provision_root_has_dir(root, "lib/systemd/system", err);
+	return provision_root_head(root, "usr/lib/systemd/systemd", &byte, 1) >= 0 ||
+	       provision_root_head(root, "lib/systemd/systemd", &byte, 1) >= 0;
 }
 
-int provision_files_notes(const struct provision_opts *opts, int root,
-			  struct provision_result *ret, struct err *err)
+static void note_init_on_free(const struct provision_data *grub_file, struct provision_result *ret)
 {
-	int rc = opts->revert ? 1 : has_systemd(root, err);
+	if (grub_file->kind != PROVISION_NONE)
+		note(ret, "run update-grub in the guest and boot it anew: init_on_free=1 counts "
+		     "from then on");
+	else
+		note(ret, "it has no GRUB: add init_on_free=1 to the kernel's command line where "
+		     "the guest is started, as in Firecracker's boot_args or QEMU's -append");
+}
 
-	if (rc == 0)
+void provision_files_notes(const struct provision_opts *opts, int root,
+			   const struct provision_data want[PROVISION_FILES],
+			   struct provision_result *ret)
+{
+	if (opts->revert)
+		return;
+	if (!has_systemd(root))
 		note(ret, "there is no systemd in it: start lamina-agent and set "
 		     "vm.compaction_proactiveness=0 by its own means");
-	if (rc < 0 || opts->revert || !opts->init_on_free)
-		return rc < 0 ? rc : 0;
-	rc = has_grub(root, err);
-	if (rc > 0)
-		note(ret, "run update-grub in the guest and boot it anew: init_on_free=1 counts "
-		     "from "
-		     "then on");
-	if (rc == 0)
-		note(ret, "it has no GRUB: add init_on_free=1 to the kernel's command line where "
-		     "the "
-		     "guest is started, as in Firecracker's boot_args or QEMU's -append");
-	return rc < 0 ? rc : 0;
+	if (opts->init_on_free)
+		note_init_on_free(&want[GRUB], ret);
+	provision_later_notes(root, provision_files_paths[SYSCTL], &want[SYSCTL], ret);
+	provision_later_notes(root, provision_files_paths[JOURNALD], &want[JOURNALD], ret);
 }

@@ -15,15 +15,17 @@
 /* ---- provision-root: files below a root, whose links do not lead out of it ---- */
 
 struct provision_data {
-	enum { PROVISION_NONE, PROVISION_FILE, PROVISION_LINK, PROVISION_OTHER } kind;
+	enum {
+		PROVISION_NONE, PROVISION_FILE, PROVISION_LINK, PROVISION_DIR, PROVISION_OTHER
+	} kind;
 	mode_t mode;		/* of a file: its permissions */
 	char *data;		/* malloc'd, NUL-terminated: its bytes, or where the link points */
 	size_t len;
 };
 
 /*
- * What is at `path`, or PROVISION_NONE.  A file above PROVISION_FILE_MAX, and what is neither file
- * nor link, is PROVISION_OTHER.
+ * What is at `path`, or PROVISION_NONE.  A file above PROVISION_FILE_MAX, and what is neither file,
+ * link nor directory, is PROVISION_OTHER.
  */
 int provision_root_read(int root, const char *path, struct provision_data *ret, struct err *err);
 /*
@@ -34,6 +36,9 @@ ssize_t provision_root_head(int root, const char *path, void *ret, size_t len);
 /* Puts it there, whole at every moment, durably.  Its directory exists. */
 int provision_root_write(int root, const char *path, const struct provision_data *what,
 			 struct err *err);
+/* The names in a directory but for hidden ones, in no order. */
+int provision_root_each(int root, const char *path, void (*fn)(void *ctx, const char *name),
+			void *ctx);
 /* Removes what a killed provision_root_write() left beside it. */
 int provision_root_tidy(int root, const char *path, struct err *err);
 /* Removes it.  Fine if there is none. */
@@ -65,9 +70,19 @@ extern const char *const provision_files_paths[PROVISION_FILES];
 int provision_files_make(const struct provision_opts *opts, int root,
 			 struct provision_data ret[PROVISION_FILES], struct err *err);
 void provision_files_fini(struct provision_data files[PROVISION_FILES]);
-/* What the administrator has to know; `ret` gets notes. */
-int provision_files_notes(const struct provision_opts *opts, int root,
-			  struct provision_result *ret, struct err *err);
+/* What the administrator has to know of `want`, which it has made; `ret` gets notes. */
+void provision_files_notes(const struct provision_opts *opts, int root,
+			   const struct provision_data want[PROVISION_FILES],
+			   struct provision_result *ret);
+
+/* ---- provision-later: who is read after us ---- */
+
+/*
+ * A note for each file that systemd reads after `path` (which is in a directory of drop-ins, and
+ * has what is in `want`) and that sets something of it otherwise.
+ */
+void provision_later_notes(int root, const char *path, const struct provision_data *want,
+			   struct provision_result *ret);
 
 /* ---- provision-manifest: what is ours ---- */
 

@@ -138,6 +138,13 @@ new_program big
 head -c 7M /dev/zero >>big
 exits "one that is too small" 1 lamina guest provision small --agent big
 like "is said" "$(cat err)" "No space left on device"
+is "what was written before" "$(grep -c '^create' out)" 2
+like "what was not, and why" "$(cat out)" \
+	"failed +/usr/local/sbin/lamina-agent +cannot write '/usr/local/sbin/lamina-agent': No space left"
+is "and the rest" "$(grep -c '^skipped' out)" 4
+exits "again" 1 lamina guest provision small --agent big --json
+is "as JSON" "$(jq -c '[.changes, .done, [.actions[] | select(.action == "failed") | .file, .error]]' out)" \
+	"[0,false,[\"/usr/local/sbin/lamina-agent\",\"cannot write '/usr/local/sbin/lamina-agent': No space left on device\"]]"
 ok "it is whole" e2fsck -fn small
 ok "and can be reverted" lamina guest provision small --revert
 is "wholly" "$(debugfs -R 'ls -p /etc' small 2>/dev/null | grep -c lamina)" 0

@@ -25,6 +25,7 @@ action() { # FILE: of the last --json
 new_root() {
 	rm -rf root
 	mkdir -p root/etc/sysctl.d root/usr/lib/systemd/system root/usr/local/sbin
+	: >root/usr/lib/systemd/systemd
 	printf '# UNCONFIGURED FSTAB\n' >root/etc/fstab
 	chmod 700 root/etc/sysctl.d
 	tree >before
@@ -61,7 +62,7 @@ is "without its lines in the journal" "$(grep ^StandardOutput= $unit)" StandardO
 is "and is wanted" "$(readlink root/etc/systemd/system/multi-user.target.wants/lamina-agent.service)" \
 	/etc/systemd/system/lamina-agent.service
 is "the root is made to discard" "$(grep ^ExecStart= root/etc/systemd/system/lamina-discard.service)" \
-	'ExecStart=-/bin/mount -o remount,discard /'
+	'ExecStart=-/bin/mount --options-source mtab -o remount,discard /'
 is "always" "$(readlink root/etc/systemd/system/local-fs.target.wants/lamina-discard.service)" \
 	/etc/systemd/system/lamina-discard.service
 if has systemd-analyze; then
@@ -156,6 +157,7 @@ cp mine root/etc/systemd/journald.conf.d/90-lamina.conf
 refused "a file of somebody else's" 1 "cannot provision the guest: 1 file is there that lamina has not written, \
 or somebody has changed since: nothing is changed without --force"
 like "it is told which" "$(cat out)" "conflict +/etc/systemd/journald.conf.d/90-lamina.conf"
+like "others are not said to be there" "$(cat out)" "skipped +/etc/sysctl.d/90-lamina.conf"
 is "it is as it was" "$(cat root/etc/systemd/journald.conf.d/90-lamina.conf)" "$(cat mine)"
 is "nothing else is there" "$(find root -name '*lamina*')" root/etc/systemd/journald.conf.d/90-lamina.conf
 ok "with force" provision --force
@@ -263,7 +265,7 @@ refused "words that do not go together" 2 "--check goes without --revert and --d
 exits "nor these" 2 provision --no-agent
 exits "no root named" 2 lamina guest provision
 new_root
-rm -rf root/usr/lib/systemd
-ok "without systemd" provision --dry-run
+rm root/usr/lib/systemd/systemd
+ok "without systemd, whatever units packages have brought" provision --dry-run
 like "it is said" "$(cat err)" "there is no systemd in it"
 done_testing
