@@ -57,16 +57,29 @@ static int check_args(struct cli *cli, const struct guest_provision *args, const
 	return 0;
 }
 
+/* The words that are wrong whatever the root is. */
+static int check_opts(struct cli *cli, const struct provision_opts *opts)
+{
+	return provision_check(opts, &cli->err) < 0 ? cli_usage(cli, "%s", cli->err.text) : 0;
+}
+
 /* ---- telling ---- */
 
-static json_t *steps_json(const struct provision_result *r)
+/* Why it has failed; NULL: it has not. */
+static const char *why(const struct cli *cli, const struct provision_step *step)
+{
+	return step->action == PROVISION_FAILED ? cli->err.text : NULL;
+}
+
+static json_t *steps_json(const struct cli *cli, const struct provision_result *r)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < r->n; i++)
 		(void)json_array_append_new(list,
-			json_pack("{s:s+, s:s}", "file", "/", r->step[i].path,
-				  "action", provision_action_name(r->step[i].action)));
+			json_pack("{s:s+, s:s, s:s*}", "file", "/", r->step[i].path,
+				  "action", provision_action_name(r->step[i].action),
+				  "error", why(cli, &r->step[i])));
 	return list;
 }
 
@@ -77,7 +90,7 @@ static int print_json(struct cli *cli, const char *root, const struct provision_
 	for (size_t i = 0; i < r->nnotes; i++)
 		(void)json_array_append_new(notes, json_string(r->note[i]));
 	return out_json(json_pack("{s:s, s:o, s:o, s:I, s:I, s:b}", "root", root,
-				  "actions", steps_json(r), "notes", notes,
+				  "actions", steps_json(cli, r), "notes", notes,
 				  "changes", (json_int_t)r->changes,
 				  "conflicts", (json_int_t)r->conflicts, "done", r->done),
 			&cli->err);
@@ -86,11 +99,21 @@ static int print_json(struct cli *cli, const char *root, const struct provision_
 static int print_table(struct cli *cli, const struct provision_result *r)
 {
 	static const struct table_col cols[] = {{"action", false}, {"file", false}};
-	struct table t = TABLE(cols);
+	static const struct table_col more[] = {
+		{"action", false}, {"file", false}, {"error", false},
+	};
+	struct table t = TABLE(cols), failed = TABLE(more);
 
+	for (size_t i = 0; i < r->n; i++)
+		if (r->step[i].action == PROVISION_FAILED)
+			t = failed;
 	for (size_t i = 0; i < r->n; i++) {
+		const char *error = why(cli, &r->step[i]);
+
 		table_cell(&t, "%s", provision_action_name(r->step[i].action));
 		table_cell(&t, "/%s", r->step[i].path);
+		if (t.ncols == 3)
+			table_cell(&t, "%s", error ? error : "-");
 	}
 	return t.n && table_print(&t, stdout) < 0 ?
 		err_set(&cli->err, -ENOMEM, "out of memory") : 0;
@@ -132,6 +155,8 @@ int guest_provision_run(struct cli *cli, const struct guest_provision *args, con
 	char found[PATH_MAX];
 	int rc = check_args(cli, args, agent), shown;
 
+	if (rc == 0)
+		rc = check_opts(cli, &opts);
 	if (rc == 0)
 		rc = pick_agent(cli, args, agent, found, &opts);
 	if (rc)

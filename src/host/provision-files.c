@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "src/host/provision-private.h"
-#include "src/rpc/address.h"
 #include "store/base/io.h"
 
 #define AGENT "/usr/local/sbin/lamina-agent"
@@ -83,8 +82,8 @@ static const char discard_unit[] =
 	"[Service]\n"
 	"Type=oneshot\n"
 	"RemainAfterExit=yes\n"
-	"# One that cannot discard is as good as before.\n"
-	"ExecStart=-/bin/mount -o remount,discard /\n"
+	"# As it is mounted, whatever fstab calls it.  One that cannot is as good as before.\n"
+	"ExecStart=-/bin/mount --options-source mtab -o remount,discard /\n"
 	"\n"
 	"[Install]\n"
 	"WantedBy=local-fs.target\n";
@@ -122,37 +121,21 @@ static int put_journald(const struct provision_opts *opts, struct provision_data
 {
 	char storage[64] = "Storage=none\n", *text;
 
-	if (opts->journal && strcmp(opts->journal, "none") != 0) {
-		if (!is_journal_size(opts->journal))
-			return err_set(err, -EINVAL, "the journal is none, or a size as in 8M: "
-				       "not '%s'",
-				       opts->journal);
+	if (opts->journal && strcmp(opts->journal, "none") != 0)
 		(void)snprintf(storage, sizeof(storage), "Storage=persistent\nSystemMaxUse=%s\n",
 			       opts->journal);
-	}
 	if (asprintf(&text, journald, storage) < 0)
 		text = NULL;
 	return put(to, text, 0644, err);
 }
 
-/* What systemd would take for something else is none. */
-static int check_listen(const char *listen, bool token, struct err *err)
+int provision_files_check(const struct provision_opts *opts, struct err *err)
 {
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				    "0123456789.:_/@[]-";
-	struct address address;
-	int rc = address_parse(listen, &address, err);
-
-	if (rc < 0)
-		return rc;
-	if (address.kind == ADDRESS_HYBRID)
-		return err_set(err, -EINVAL, "'%s' is how the host connects: the guest listens at "
-			       "vsock", listen);
-	if (listen[strspn(listen, plain)])
-		return err_set(err, -EINVAL, "'%s' cannot be in a unit of systemd", listen);
-	if (address.kind == ADDRESS_TCP && !token)
-		return err_set(err, -EINVAL, "an agent that listens at TCP needs a token");
-	return 0;
+	if (opts->journal && strcmp(opts->journal, "none") != 0 && !is_journal_size(opts->journal))
+		return err_set(err, -EINVAL, "the journal is none, or a size as in 8M: not '%s'",
+			       opts->journal);
+	return !opts->listen ? 0 :
+		provision_agent_check_listen(opts->listen, opts->token != NULL, err);
 }
 
 /* ---- the agent ---- */
@@ -167,16 +150,12 @@ static int read_host(const char *path, size_t max, struct provision_data *to, st
 	return 0;
 }
 
-static int put_program(const char *path, struct provision_data *to, struct err *err)
+static int put_program(const char *path, int root, struct provision_data *to, struct err *err)
 {
 	int rc = read_host(path, PROVISION_FILE_MAX, to, err);
 
-	if (rc < 0)
-		return rc;
 	to->mode = 0755;
-	if (to->len < 4 || memcmp(to->data, "\177ELF", 4) != 0)
-		return err_set(err, -EINVAL, "'%s' is no program of Linux", path);
-	return 0;
+	return rc < 0 ? rc : provision_agent_check_program(to, path, root, err);
 }
 
 /* As the agent wants it: the first line, of visible characters. */
@@ -192,20 +171,18 @@ static int put_token(const char *path, struct provision_data *to, struct err *er
 		len++;
 	if ((to->data[len] && to->data[len] != '\n') || len < TOKEN_WORD_MIN ||
 	    len > TOKEN_WORD_MAX)
-		return err_set(err, -EINVAL, "the first line of '%s' is no token: it has %u to %u "
-			       "visible characters", path, TOKEN_WORD_MIN, TOKEN_WORD_MAX);
+		return err_set(err, -EMEDIUMTYPE, "the first line of '%s' is no token: it has "
+			       "%u to %u visible characters", path, TOKEN_WORD_MIN, TOKEN_WORD_MAX);
 	return 0;
 }
 
-static int put_agent(const struct provision_opts *opts, struct provision_data *files,
+static int put_agent(const struct provision_opts *opts, int root, struct provision_data *files,
 		     struct err *err)
 {
 	const char *listen = opts->listen ? opts->listen : PROVISION_LISTEN;
 	char *text;
-	int rc = check_listen(listen, opts->token != NULL, err);
+	int rc = put_program(opts->agent, root, &files[AGENT_PROGRAM], err);
 
-	if (rc == 0)
-		rc = put_program(opts->agent, &files[AGENT_PROGRAM], err);
 	if (rc == 0 && opts->token)
 		rc = put_token(opts->token, &files[AGENT_TOKEN], err);
 	if (rc < 0)
@@ -240,7 +217,7 @@ static int make(const struct provision_opts *opts, int root, struct provision_da
 	if (rc == 0)
 		rc = put_journald(opts, &files[JOURNALD], err);
 	if (rc == 0 && opts->agent)
-		rc = put_agent(opts, files, err);
+		rc = put_agent(opts, root, files, err);
 	if (rc == 0)
 		rc = put(&files[DISCARD_UNIT], strdup(discard_unit), 0644, err);
 	if (rc == 0)
@@ -275,35 +252,40 @@ void provision_files_fini(struct provision_data files[PROVISION_FILES])
 
 static void note(struct provision_result *r, const char *text)
 {
-	(void)snprintf(r->note[r->nnotes++], PROVISION_NOTE_LEN, "%s", text);
+	if (r->nnotes < PROVISION_NOTES)
+		(void)snprintf(r->note[r->nnotes++], PROVISION_NOTE_LEN, "%s", text);
 }
 
-/* usr/lib also where lib is no link to it. */
-static int has_systemd(int root, struct err *err)
+/* Units alone do not tell: packages bring theirs also where there is none. */
+static bool has_systemd(int root)
 {
-	int rc = provision_root_has_dir(root, "usr/lib/systemd/system", err);
+	char byte;
 
-	return rc ? rc : provision_root_has_dir(root, "lib/systemd/system", err);
+	return provision_root_head(root, "usr/lib/systemd/systemd", &byte, 1) >= 0 ||
+	       provision_root_head(root, "lib/systemd/systemd", &byte, 1) >= 0;
 }
 
-int provision_files_notes(const struct provision_opts *opts, int root,
-			  struct provision_result *ret, struct err *err)
+static void note_init_on_free(const struct provision_data *grub_file, struct provision_result *ret)
 {
-	int rc = opts->revert ? 1 : has_systemd(root, err);
+	if (grub_file->kind != PROVISION_NONE)
+		note(ret, "run update-grub in the guest and boot it anew: init_on_free=1 counts "
+		     "from then on");
+	else
+		note(ret, "it has no GRUB: add init_on_free=1 to the kernel's command line where "
+		     "the guest is started, as in Firecracker's boot_args or QEMU's -append");
+}
 
-	if (rc == 0)
+void provision_files_notes(const struct provision_opts *opts, int root,
+			   const struct provision_data want[PROVISION_FILES],
+			   struct provision_result *ret)
+{
+	if (opts->revert)
+		return;
+	if (!has_systemd(root))
 		note(ret, "there is no systemd in it: start lamina-agent and set "
 		     "vm.compaction_proactiveness=0 by its own means");
-	if (rc < 0 || opts->revert || !opts->init_on_free)
-		return rc < 0 ? rc : 0;
-	rc = has_grub(root, err);
-	if (rc > 0)
-		note(ret, "run update-grub in the guest and boot it anew: init_on_free=1 counts "
-		     "from "
-		     "then on");
-	if (rc == 0)
-		note(ret, "it has no GRUB: add init_on_free=1 to the kernel's command line where "
-		     "the "
-		     "guest is started, as in Firecracker's boot_args or QEMU's -append");
-	return rc < 0 ? rc : 0;
+	if (opts->init_on_free)
+		note_init_on_free(&want[GRUB], ret);
+	provision_later_notes(root, provision_files_paths[SYSCTL], &want[SYSCTL], ret);
+	provision_later_notes(root, provision_files_paths[JOURNALD], &want[JOURNALD], ret);
 }

@@ -4,6 +4,8 @@
  * is closed, by us or because we are killed, the kernel unmounts it, and the loop device frees
  * itself.
  */
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/loop.h>
@@ -11,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/host/provision-private.h"
@@ -37,16 +40,16 @@ static unsigned le16(const unsigned char *p)
 static int check_ext(const struct provision_opts *opts, const unsigned char *super, struct err *err)
 {
 	if (le16(super + EXT_STATE) & EXT_STATE_ERRORS)
-		return err_set(err, -EIO, "the file system of '%s' has errors: run e2fsck first",
-			       opts->root);
+		return provision_fsck_damaged(opts->root, err);
 	if (le16(super + EXT_INCOMPAT) & EXT_NEEDS_RECOVERY && !opts->force && !opts->look)
 		return err_set(err, -EBUSY, "the file system of '%s' was not unmounted: it may "
 			       "be that "
 			       "of a paused guest; if it is not, --force replays its journal",
 			       opts->root);
-	return 0;
+	return le16(super + EXT_INCOMPAT) & EXT_NEEDS_RECOVERY ? 1 : 0;
 }
 
+/* 1: its journal has to be replayed. */
 static int check_content(const struct provision_opts *opts, int file, struct err *err)
 {
 	unsigned char head[SUPER_OFF + SUPER_LEN] = {0};
@@ -65,8 +68,58 @@ static int check_content(const struct provision_opts *opts, int file, struct err
 		       opts->root);
 }
 
-/* A running hypervisor, a loop device or a mount has it open.  Not every file system can tell. */
-static int check_unused(const struct provision_opts *opts, int file, struct err *err)
+/* ---- who uses it ---- */
+
+static bool is_behind(const char *name, const struct stat *st)
+{
+	struct loop_info64 info;
+	char path[64];
+	bool ret;
+	int fd;
+
+	if (strncmp(name, "loop", 4) != 0 || !isdigit((unsigned char)name[4]) ||
+	    (size_t)snprintf(path, sizeof(path), "/dev/%s", name) >= sizeof(path))
+		return false;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return false;
+	ret = ioctl(fd, LOOP_GET_STATUS64, &info) == 0 && info.lo_device == st->st_dev &&
+	      info.lo_inode == st->st_ino;
+	(void)close(fd);
+	return ret;
+}
+
+static int check_no_loop(const struct provision_opts *opts, int file, struct err *err)
+{
+	DIR *dir = opendir("/sys/block");
+	const struct dirent *e;
+	struct stat st;
+	int rc = fstat(file, &st) < 0 ? -errno : 0;
+
+	if (rc < 0)
+		(void)err_sys(err, rc, "cannot look at '%s'", opts->root);
+	while (rc == 0 && dir && (e = readdir(dir)))
+		if (is_behind(e->d_name, &st))
+			rc = err_set(err, -EBUSY, "'%s' is in use as /dev/%.32s: unmount that, or "
+				     "detach it with losetup -d", opts->root, e->d_name);
+	if (dir)
+		(void)closedir(dir);
+	return rc;
+}
+
+/* QEMU locks its images. */
+static int check_no_lock(const struct provision_opts *opts, int file, struct err *err)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	if (fcntl(file, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+		return 0;
+	return err_set(err, -EBUSY, "'%s' is locked: a guest runs on it, or another program writes "
+		       "it", opts->root);
+}
+
+/* Another program has it open.  Not every file system can tell. */
+static int check_not_open(const struct provision_opts *opts, int file, struct err *err)
 {
 	if (fcntl(file, F_SETLEASE, opts->look ? F_RDLCK : F_WRLCK) < 0)
 		return errno != EAGAIN ? 0 :
@@ -75,6 +128,15 @@ static int check_unused(const struct provision_opts *opts, int file, struct err 
 				"on it", opts->root);
 	(void)fcntl(file, F_SETLEASE, F_UNLCK);
 	return 0;
+}
+
+static int check_unused(const struct provision_opts *opts, int file, struct err *err)
+{
+	int rc = check_no_loop(opts, file, err);
+
+	if (rc == 0)
+		rc = check_no_lock(opts, file, err);
+	return rc < 0 ? rc : check_not_open(opts, file, err);
 }
 
 /* ---- the loop device ---- */
@@ -184,34 +246,63 @@ static int open_file(const struct provision_opts *opts, struct err *err)
 		return err_sys(err, -errno, "cannot open '%s'", opts->root);
 	rc = check_unused(opts, file, err);
 	if (rc == 0)
-		rc = check_content(opts, file, err);
-	if (rc == 0)
 		return file;
 	(void)close(file);
 	return rc;
+}
+
+static int attach(const struct provision_opts *opts, struct provision_image *image,
+		  struct err *err)
+{
+	char device[32];
+	int rc;
+
+	image->loop = open_loop(image->file, opts->look, device, sizeof(device));
+	if (image->loop < 0)
+		return err_sys(err, image->loop, "cannot have a loop device for '%s'", opts->root);
+	rc = image->root = mount_root(opts, device, err);
+	if (rc < 0)
+		(void)close(image->loop);
+	return rc < 0 ? rc : 0;
+}
+
+static void detach(struct provision_image *image)
+{
+	(void)close(image->root);
+	(void)close(image->loop);
+}
+
+/* The kernel replays a journal at a mount; what is damaged without it may be whole with it. */
+static int make_whole(const struct provision_opts *opts, struct provision_image *image,
+		      struct err *err)
+{
+	int rc = check_content(opts, image->file, err);
+
+	if (rc > 0 && opts->look)
+		return 0;
+	if (rc > 0) {
+		rc = attach(opts, image, err);
+		if (rc == 0)
+			detach(image);
+	}
+	return rc < 0 ? rc : provision_fsck(opts->root, image->file, err);
 }
 
 int provision_image_open(const struct provision_opts *opts, struct provision_image *ret,
 			 struct err *err)
 {
 	struct provision_image image = {.file = open_file(opts, err), .loop = -1};
-	char device[32];
 	int rc = image.file;
 
 	if (rc < 0)
 		return rc;
-	image.loop = open_loop(image.file, opts->look, device, sizeof(device));
-	if (image.loop < 0)
-		rc = err_sys(err, image.loop, "cannot have a loop device for '%s'", opts->root);
-	else
-		rc = mount_root(opts, device, err);
+	rc = make_whole(opts, &image, err);
+	if (rc == 0)
+		rc = attach(opts, &image, err);
 	if (rc < 0) {
-		if (image.loop >= 0)
-			(void)close(image.loop);
 		(void)close(image.file);
 		return rc;
 	}
-	image.root = rc;
 	*ret = image;
 	return 0;
 }
@@ -220,8 +311,7 @@ int provision_image_close(struct provision_image *image, struct err *err)
 {
 	int rc = syncfs(image->root) < 0 ? -errno : 0, synced;
 
-	(void)close(image->root);
-	(void)close(image->loop);
+	detach(image);
 	synced = io_fsync(image->file);
 	(void)close(image->file);
 	rc = rc < 0 ? rc : synced;

@@ -15,20 +15,30 @@
 /* ---- provision-root: files below a root, whose links do not lead out of it ---- */
 
 struct provision_data {
-	enum { PROVISION_NONE, PROVISION_FILE, PROVISION_LINK, PROVISION_OTHER } kind;
+	enum {
+		PROVISION_NONE, PROVISION_FILE, PROVISION_LINK, PROVISION_DIR, PROVISION_OTHER
+	} kind;
 	mode_t mode;		/* of a file: its permissions */
 	char *data;		/* malloc'd, NUL-terminated: its bytes, or where the link points */
 	size_t len;
 };
 
 /*
- * What is at `path`, or PROVISION_NONE.  A file above PROVISION_FILE_MAX, and what is neither file
- * nor link, is PROVISION_OTHER.
+ * What is at `path`, or PROVISION_NONE.  A file above PROVISION_FILE_MAX, and what is neither file,
+ * link nor directory, is PROVISION_OTHER.
  */
 int provision_root_read(int root, const char *path, struct provision_data *ret, struct err *err);
+/*
+ * The first bytes of the file that `path` leads to in the guest, links followed; how many, at most
+ * `len`.  -ENOENT, -EMEDIUMTYPE: it is no file, ...
+ */
+ssize_t provision_root_head(int root, const char *path, void *ret, size_t len);
 /* Puts it there, whole at every moment, durably.  Its directory exists. */
 int provision_root_write(int root, const char *path, const struct provision_data *what,
 			 struct err *err);
+/* The names in a directory but for hidden ones, in no order. */
+int provision_root_each(int root, const char *path, void (*fn)(void *ctx, const char *name),
+			void *ctx);
 /* Removes what a killed provision_root_write() left beside it. */
 int provision_root_tidy(int root, const char *path, struct err *err);
 /* Removes it.  Fine if there is none. */
@@ -40,7 +50,18 @@ int provision_root_mkdir(int root, const char *path, struct err *err);
 /* 0 also if there is none; -ENOTEMPTY. */
 int provision_root_rmdir(int root, const char *path, struct err *err);
 
+/* ---- provision-agent: what cannot work in the guest ---- */
+
+/* -EINVAL: nobody could listen there, or reach it. */
+int provision_agent_check_listen(const char *listen, bool token, struct err *err);
+/* -ENOEXEC: `program`, which was read from `name`, is not the agent, or would not run. */
+int provision_agent_check_program(const struct provision_data *program, const char *name,
+				  int root, struct err *err);
+
 /* ---- provision-files: what is wanted ---- */
+
+/* -EINVAL: options that are wrong whatever the guest is. */
+int provision_files_check(const struct provision_opts *opts, struct err *err);
 
 /* All paths that provision ever writes, in the order in which they are written. */
 extern const char *const provision_files_paths[PROVISION_FILES];
@@ -49,9 +70,19 @@ extern const char *const provision_files_paths[PROVISION_FILES];
 int provision_files_make(const struct provision_opts *opts, int root,
 			 struct provision_data ret[PROVISION_FILES], struct err *err);
 void provision_files_fini(struct provision_data files[PROVISION_FILES]);
-/* What the administrator has to know; `ret` gets notes. */
-int provision_files_notes(const struct provision_opts *opts, int root,
-			  struct provision_result *ret, struct err *err);
+/* What the administrator has to know of `want`, which it has made; `ret` gets notes. */
+void provision_files_notes(const struct provision_opts *opts, int root,
+			   const struct provision_data want[PROVISION_FILES],
+			   struct provision_result *ret);
+
+/* ---- provision-later: who is read after us ---- */
+
+/*
+ * A note for each file that systemd reads after `path` (which is in a directory of drop-ins, and
+ * has what is in `want`) and that sets something of it otherwise.
+ */
+void provision_later_notes(int root, const char *path, const struct provision_data *want,
+			   struct provision_result *ret);
 
 /* ---- provision-manifest: what is ours ---- */
 
@@ -71,6 +102,13 @@ int provision_manifest_add_dir(json_t *manifest, const char *path);
 bool provision_manifest_has_dir(const json_t *manifest, const char *path);
 void provision_manifest_forget_dir(json_t *manifest, const char *path);
 
+/* ---- provision-fsck: whether an image is whole ---- */
+
+/* Of `file`, which has the name `name` and is not mounted.  -EBADMSG: it is damaged. */
+int provision_fsck(const char *name, int file, struct err *err);
+/* -EBADMSG, and what to do. */
+int provision_fsck_damaged(const char *name, struct err *err);
+
 /* ---- provision-image: the root of an image ---- */
 
 struct provision_image {
@@ -79,7 +117,10 @@ struct provision_image {
 	int root;	/* a directory */
 };
 
-/* `force`: also one that was not unmounted.  Nothing is written without `write`. */
+/*
+ * `force`: also one that was not unmounted.  `look`: nothing is written.  -EBADMSG: it is damaged;
+ * -EBUSY.
+ */
 int provision_image_open(const struct provision_opts *opts, struct provision_image *ret,
 			 struct err *err);
 /* Everything that was written is on disk, or an error says that it may not be. */

@@ -3,6 +3,7 @@
  * A path's directory is opened with openat2(RESOLVE_IN_ROOT): links in it are followed as they
  * would be inside the guest, and no further.  The last part of a path is never followed.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -19,10 +20,10 @@
 
 #define TMP_SUFFIX ".lamina-tmp"
 
-static int open_dir(int root, const char *path)
+static int open_in(int root, const char *path, int flags)
 {
 	struct open_how how = {
-		.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+		.flags = (unsigned)(O_RDONLY | O_CLOEXEC | flags),
 		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
 	};
 	long fd;
@@ -31,6 +32,11 @@ static int open_dir(int root, const char *path)
 		fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
 	while (fd < 0 && (errno == EINTR || errno == EAGAIN));
 	return fd < 0 ? -errno : (int)fd;
+}
+
+static int open_dir(int root, const char *path)
+{
+	return open_in(root, path, O_DIRECTORY);
 }
 
 /* The directory of `path`; `name` is its last part. */
@@ -109,7 +115,7 @@ static int read_at(int dir, const char *name, struct provision_data *ret)
 		return read_link(dir, name, ret);
 	if (S_ISREG(st.st_mode))
 		return read_regular(dir, name, ret);
-	ret->kind = PROVISION_OTHER;
+	ret->kind = S_ISDIR(st.st_mode) ? PROVISION_DIR : PROVISION_OTHER;
 	return 0;
 }
 
@@ -134,6 +140,24 @@ int provision_root_read(int root, const char *path, struct provision_data *ret, 
 	}
 	*ret = found;
 	return 0;
+}
+
+ssize_t provision_root_head(int root, const char *path, void *ret, size_t len)
+{
+	int fd = open_in(root, path, O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	ssize_t rc;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		rc = -errno;
+	else if (!S_ISREG(st.st_mode))
+		rc = -EMEDIUMTYPE;
+	else
+		rc = io_pread(fd, ret, len, 0);
+	(void)close(fd);
+	return rc;
 }
 
 /* ---- writing ---- */
@@ -206,14 +230,17 @@ int provision_root_write(int root, const char *path, const struct provision_data
 	return rc < 0 ? err_sys(err, rc, "cannot write '/%s'", path) : 0;
 }
 
-/* What a killed replace_at() left. */
+/* What a killed replace_at() left.  Where nothing can be written there may be nothing to do. */
 static int remove_tmp(int dir, const char *name)
 {
 	char tmp[NAME_MAX + 1];
 	int rc = tmp_name(tmp, name);
+	struct stat st;
 
 	if (rc < 0)
 		return rc;
+	if (fstatat(dir, tmp, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		return 0;
 	return unlinkat(dir, tmp, 0) == 0 ? io_fsync(dir) : errno == ENOENT ? 0 : -errno;
 }
 
@@ -222,7 +249,7 @@ int provision_root_tidy(int root, const char *path, struct err *err)
 	const char *name;
 	int dir = open_parent(root, path, &name), rc = dir;
 
-	if (dir == -ENOENT)
+	if (dir == -ENOENT || dir == -ENOTDIR)
 		return 0;
 	if (dir >= 0) {
 		rc = remove_tmp(dir, name);
@@ -253,6 +280,25 @@ int provision_root_remove(int root, const char *path, struct err *err)
 }
 
 /* ---- directories ---- */
+
+int provision_root_each(int root, const char *path, void (*fn)(void *ctx, const char *name),
+			void *ctx)
+{
+	int fd = open_dir(root, path), rc = fd;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+
+	if (fd >= 0 && !dir) {
+		rc = -errno;
+		(void)close(fd);
+	}
+	while (dir && (e = readdir(dir)))
+		if (e->d_name[0] != '.')
+			fn(ctx, e->d_name);
+	if (dir)
+		(void)closedir(dir);
+	return rc < 0 ? rc : 0;
+}
 
 int provision_root_has_dir(int root, const char *path, struct err *err)
 {

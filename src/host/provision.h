@@ -19,8 +19,8 @@
 
 #define PROVISION_LISTEN "vsock:any:1052"
 #define PROVISION_FILES 9	/* that it knows of */
-#define PROVISION_NOTES 4
-#define PROVISION_NOTE_LEN 256
+#define PROVISION_NOTES 8	/* others are not told */
+#define PROVISION_NOTE_LEN 512
 
 struct provision_opts {
 	const char *root;	/* a directory, or an image of ext2, ext3 or ext4 (for root only) */
@@ -40,6 +40,8 @@ enum provision_action {
 	PROVISION_CHANGE,
 	PROVISION_REMOVE,
 	PROVISION_CONFLICT,	/* somebody else's, or changed by somebody else: left */
+	PROVISION_FAILED,	/* at most one: provision_run()'s sentence says why */
+	PROVISION_SKIPPED,	/* would have been created, changed or removed */
 };
 
 struct provision_step {
@@ -51,7 +53,7 @@ struct provision_result {
 	struct provision_step step[PROVISION_FILES];
 	size_t n;
 	size_t conflicts;
-	size_t changes;		/* neither same nor conflict */
+	size_t changes;		/* created, changed or removed, or would be */
 	char note[PROVISION_NOTES][PROVISION_NOTE_LEN];	/* sentences for the administrator */
 	size_t nnotes;
 	bool done;		/* nothing is left to do but conflicts: all is on disk */
@@ -60,11 +62,16 @@ struct provision_result {
 /* "create" */
 const char *provision_action_name(enum provision_action action);
 
+/* -EINVAL: an option is wrong, whatever the root is.  Nothing is looked at. */
+int provision_check(const struct provision_opts *opts, struct err *err);
+
 /*
  * Makes the steps and, unless `look`, takes them.  With a conflict nothing is written: -EEXIST;
- * but what is reverted is, and a conflict is only counted.  `ret` is set as far as it got.
+ * but what is reverted is, and a conflict is only counted.  `ret` is set as far as it got:
+ * what was written before an error is ours, and reverted or completed by the next run.
  *
- * -EINVAL: an option; -EMEDIUMTYPE: no root of a system, or an image that is not understood;
+ * -EINVAL: as provision_check(); -ENOEXEC: the agent's program; -EMEDIUMTYPE: no token, no root of
+ * a system, or an image that is not understood; -EBADMSG: the image or the manifest is damaged;
  * -EBUSY: the image is in use, or another one provisions; -EPERM: images are for root.
  */
 int provision_run(const struct provision_opts *opts, struct provision_result *ret,

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lamina guest provision on an image: mounted nowhere, whole afterwards, and only if nobody uses it.
 . "$(dirname "$0")/../lib.sh"
+. "$srcroot/tests/host/provision-lib.sh"
 requires root loop mount jq mkfs.ext4 e2fsck debugfs
-agent=$buildroot/src/lamina
+agent=agent
+new_program $agent
+head -c 3M /dev/urandom >>$agent
 
 provision() { # ARGUMENT...
 	lamina guest provision "$@" --agent "$agent"
@@ -55,9 +58,29 @@ refused "one that somebody has open" 4 "'image' is open elsewhere: it is mounted
 exec 9<&-
 loop=$(losetup -f --show image)
 at_exit "losetup -d $loop"
-refused "one with a loop device" 4 "'image' is open elsewhere" image
+refused "one with a loop device" 4 "'image' is in use as $loop: unmount that, or detach it" image
 losetup -d "$loop"
 ok "and when that is gone" within 20 provision image --dry-run
+if has python3; then
+	cat >hold.py <<'END'
+# As QEMU does: a lock of the open file, on one byte.
+import fcntl, struct, sys
+f = open(sys.argv[1], "rb+")
+fcntl.fcntl(f, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 201, 1, 0))
+print("held", flush=True)
+sys.stdin.read()
+END
+	mkfifo hold
+	python3 hold.py image <hold >held &
+	exec 8>hold
+	ok "a lock like QEMU's" within 20 grep -q held held
+	refused "one that is locked" 4 "'image' is locked: a guest runs on it" image
+	refused "which is not read, either" 4 "'image' is locked: a guest runs on it" image --check
+	exec 8>&-
+	wait
+else
+	skip "no python3" 5
+fi
 
 # --- as a guest that was not shut down leaves it ---
 
@@ -89,18 +112,39 @@ refused "an empty file" 1 "'nothing' is no image of ext4" nothing
 refused "a device" 1 "'/dev/null' is neither a directory nor an image" /dev/null
 cp --sparse=always pristine errors
 debugfs -w -R "ssv state 2" errors 2>/dev/null
-refused "one with errors" 1 "has errors: run e2fsck first" errors
+refused "one with errors" 3 "the file system of 'errors' is damaged: mend it with 'e2fsck -fp errors'" errors
+cp --sparse=always pristine damaged
+debugfs -w -R "clri /usr" damaged 2>/dev/null
+cp --sparse=always damaged damaged.before
+refused "one that is damaged and not marked so" 3 \
+	"the file system of 'damaged' is damaged: mend it with 'e2fsck -fp damaged'" damaged
+refused "also with force" 3 "the file system of 'damaged' is damaged" damaged --force
+refused "also for who only looks" 3 "the file system of 'damaged' is damaged" damaged --check
+same "nothing is written" damaged damaged.before
+e2fsck -fy damaged >/dev/null 2>&1
+debugfs -w -R "mkdir /usr" damaged 2>/dev/null
+ok "when it is mended it is taken" provision damaged
+cp --sparse=always pristine newer
+debugfs -w -R "ssv feature_incompat 0x80000000" newer 2>/dev/null
+refused "one that e2fsck does not know" 1 "e2fsck cannot check the file system of 'newer'" newer
 cp --sparse=always pristine bad
 debugfs -w -R "ssv inodes_per_group 0" bad 2>/dev/null
-refused "one that the kernel refuses" 1 "cannot mount 'bad'" bad
+refused "one that the kernel would refuse" 3 "the file system of 'bad' is damaged" bad
 ok "nothing is left of it" free
 truncate -s 8M small
 mkdir -p tiny/etc tiny/usr
 mkfs.ext4 -q -F -d tiny small
-head -c 7M /dev/zero >fill
-{ printf '\177ELF'; cat fill; } >big
+new_program big
+head -c 7M /dev/zero >>big
 exits "one that is too small" 1 lamina guest provision small --agent big
 like "is said" "$(cat err)" "No space left on device"
+is "what was written before" "$(grep -c '^create' out)" 2
+like "what was not, and why" "$(cat out)" \
+	"failed +/usr/local/sbin/lamina-agent +cannot write '/usr/local/sbin/lamina-agent': No space left"
+is "and the rest" "$(grep -c '^skipped' out)" 4
+exits "again" 1 lamina guest provision small --agent big --json
+is "as JSON" "$(jq -c '[.changes, .done, [.actions[] | select(.action == "failed") | .file, .error]]' out)" \
+	"[0,false,[\"/usr/local/sbin/lamina-agent\",\"cannot write '/usr/local/sbin/lamina-agent': No space left on device\"]]"
 ok "it is whole" e2fsck -fn small
 ok "and can be reverted" lamina guest provision small --revert
 is "wholly" "$(debugfs -R 'ls -p /etc' small 2>/dev/null | grep -c lamina)" 0

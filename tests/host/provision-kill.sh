@@ -3,6 +3,7 @@
 # kill -9 of lamina guest provision at changes: every file is the old one or the new one, the next
 # run completes, and a revert leaves nothing.
 . "$(dirname "$0")/../lib.sh"
+. "$srcroot/tests/host/provision-lib.sh"
 requires plain lamina-fault
 
 tree() {
@@ -44,8 +45,9 @@ every() { # DESCRIPTION STEP START ARGUMENT...
 	ok "which are some" test "$n" -gt 20
 }
 
-cp /bin/true agent1
-cp /bin/cat agent2
+new_program agent1
+new_program agent2
+echo more >>agent2
 echo secret-of-the-guest >token
 empty() {
 	rm -rf root

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lamina guest provision: what is in the files, and that a revert leaves none of it.
 . "$(dirname "$0")/../lib.sh"
+. "$srcroot/tests/host/provision-lib.sh"
 requires jq
-agent=$buildroot/src/lamina
+agent=agent
+new_program $agent
 
 provision() { # ARGUMENT...
 	lamina guest provision root --agent "$agent" "$@"
@@ -23,6 +25,7 @@ action() { # FILE: of the last --json
 new_root() {
 	rm -rf root
 	mkdir -p root/etc/sysctl.d root/usr/lib/systemd/system root/usr/local/sbin
+	: >root/usr/lib/systemd/systemd
 	printf '# UNCONFIGURED FSTAB\n' >root/etc/fstab
 	chmod 700 root/etc/sysctl.d
 	tree >before
@@ -59,7 +62,7 @@ is "without its lines in the journal" "$(grep ^StandardOutput= $unit)" StandardO
 is "and is wanted" "$(readlink root/etc/systemd/system/multi-user.target.wants/lamina-agent.service)" \
 	/etc/systemd/system/lamina-agent.service
 is "the root is made to discard" "$(grep ^ExecStart= root/etc/systemd/system/lamina-discard.service)" \
-	'ExecStart=-/bin/mount -o remount,discard /'
+	'ExecStart=-/bin/mount --options-source mtab -o remount,discard /'
 is "always" "$(readlink root/etc/systemd/system/local-fs.target.wants/lamina-discard.service)" \
 	/etc/systemd/system/lamina-discard.service
 if has systemd-analyze; then
@@ -154,6 +157,7 @@ cp mine root/etc/systemd/journald.conf.d/90-lamina.conf
 refused "a file of somebody else's" 1 "cannot provision the guest: 1 file is there that lamina has not written, \
 or somebody has changed since: nothing is changed without --force"
 like "it is told which" "$(cat out)" "conflict +/etc/systemd/journald.conf.d/90-lamina.conf"
+like "others are not said to be there" "$(cat out)" "skipped +/etc/sysctl.d/90-lamina.conf"
 is "it is as it was" "$(cat root/etc/systemd/journald.conf.d/90-lamina.conf)" "$(cat mine)"
 is "nothing else is there" "$(find root -name '*lamina*')" root/etc/systemd/journald.conf.d/90-lamina.conf
 ok "with force" provision --force
@@ -187,13 +191,81 @@ mkdir empty
 exits "no root" 1 lamina guest provision empty --no-agent
 like "is said" "$(cat err)" "'empty' is no root of a system: it has no directory 'etc'"
 exits "none at all" 1 lamina guest provision nix --no-agent
-refused "no program" 1 "cannot provision the guest: '$T/mine' is no program of Linux" --agent "$T/mine"
-refused "TCP without a token" 1 "cannot provision the guest: an agent that listens at TCP needs a token" \
-	--listen tcp:0.0.0.0:1
+
+# --- an agent that would not run ---
+
+cannot() { # DESCRIPTION SENTENCE: of ./other
+	tree >was
+	refused "$1" 1 "cannot provision the guest: 'other' $2" --agent other
+	is "... and nothing is written" "$(tree)" "$(cat was)"
+}
+new_root
+cp mine other
+cannot "some text" "is no program of Linux"
+printf '#!/bin/sh\nexec lamina-agent\n' >other
+cannot "a script" "is no program of Linux, but a script"
+: >other
+cannot "an empty file" "is empty: the agent is a program"
+head -c 100 "$agent" >other
+cannot "half a program" "is not whole: its segments are missing"
+new_program other 62 /lib/ld-none.so.1
+cannot "one of shared libraries" "is linked with shared libraries, and the guest lacks '/lib/ld-none.so.1': take a static one"
+mkdir -p root/usr/lib
+ln -s usr/lib root/lib
+: >root/usr/lib/ld-real.so.1
+ln -s /lib/ld-real.so.1 root/usr/lib/ld-none.so.1
+cannot "whose loader has nothing in it" "is linked with shared libraries, and the guest lacks '/lib/ld-none.so.1': take a static one"
+echo x >root/usr/lib/ld-real.so.1
+ok "one whose loader the guest has" provision --dry-run --agent other
+cp "$buildroot/src/lamina" other
+exits "another program" 1 provision --agent other
+new_program other
+sed -i 's/Usage: lamina-agent/Usage: lamina-other/' other
+cannot "another static program" "is another program than lamina-agent"
+new_program other 183
+ok "nobody knows what machine the guest is for" provision --dry-run --agent other
+mkdir -p root/sbin root/usr/bin
+ln -s /usr/lib/systemd/systemd root/sbin/init
+printf '#!/bin/busybox sh\n' >root/usr/bin/sh
+new_program root/usr/lib/systemd/systemd
+cannot "one for another machine" "is for another machine (AArch64) than the guest's programs (x86-64)"
+new_program other 3
+cannot "and another" "is for another machine (x86) than the guest's programs (x86-64)"
+ok "one for the guest's" provision --dry-run
+rm root/usr/lib/systemd/systemd
+new_program root/usr/bin/env 183
+refused "by another program of the guest" 1 \
+	"cannot provision the guest: 'agent' is for another machine (x86-64) than the guest's programs (AArch64)"
+exits "no such file" 1 provision --agent nix
+exits "a directory" 1 provision --agent root
+
+# --- words that are wrong whatever the guest is ---
+
+while IFS='|' read -r address sentence; do
+	refused "to listen at $address" 2 "$sentence" --listen "$address"
+done <<'END'
+tcp:0.0.0.0:1052|an agent that listens at TCP needs a token
+tcp:guest.example:1052|'tcp:guest.example:1052' has a name: the agent listens at an IP address, such as 0.0.0.0
+tcp:0.0.0.0:0|'tcp:0.0.0.0:0' has no port: the host has to know it
+tcp:0.0.0.0:65536|'65536' is no port: a number from 1 to 65535
+tcp:0.0.0.0|'0.0.0.0' lacks a port: it is written tcp:HOST:PORT
+vsock:any:0|'vsock:any:0' has no port: the host has to know it
+vsock:2:1052|'vsock:2:1052' is no CID of a guest's: say vsock:any
+unix:agent.sock|'unix:agent.sock' is no whole path: it begins with '/'
+hybrid:/run/v.sock:1052|'hybrid:/run/v.sock:1052' is how the host connects: the guest listens at vsock
+unix:/run/%n|'unix:/run/%n' cannot be in a unit of systemd
+1052|'1052' is no address: unix:PATH, tcp:HOST:PORT, vsock:CID:PORT or hybrid:PATH:PORT
+END
+refused "a journal of no size" 2 "the journal is none, or a size as in 8M: not '8MiB'" --journal 8MiB
+rm root/usr/bin/env
+for address in tcp:127.0.0.1:1052 'tcp:[::]:1052' vsock:3:1052 unix:/run/agent.sock; do
+	ok "to listen at $address" provision --dry-run --listen $address --agent-token token
+done
 refused "words that do not go together" 2 "--check goes without --revert and --dry-run" --check --revert
 exits "nor these" 2 provision --no-agent
 exits "no root named" 2 lamina guest provision
-rm -rf root/usr/lib/systemd
-ok "without systemd" provision --dry-run
+new_root
+rm root/usr/lib/systemd/systemd
+ok "without systemd, whatever units packages have brought" provision --dry-run
 like "it is said" "$(cat err)" "there is no systemd in it"
 done_testing

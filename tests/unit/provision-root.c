@@ -58,7 +58,7 @@ static void test_kinds(void)
 	is_int(kind_of("etc/file"), PROVISION_FILE, "a file");
 	is_int(kind_of("etc/link"), PROVISION_LINK, "a link is not followed");
 	is_int(kind_of("etc/fifo"), PROVISION_OTHER, "a fifo is not waited for");
-	is_int(kind_of("etc"), PROVISION_OTHER, "a directory");
+	is_int(kind_of("etc"), PROVISION_DIR, "a directory");
 	is_int(kind_of("etc/none"), PROVISION_NONE, "nothing");
 	is_int(kind_of("none/none"), PROVISION_NONE, "nothing in a directory that is not there");
 	is_int(kind_of("etc/loop/x"), -ELOOP, "a loop of links");

@@ -8,6 +8,7 @@
 #include "tests/fault.h"
 #include "tests/tap.h"
 
+#define AGENT_WORDS "Usage: lamina-agent [OPTION]...\n"
 #define SYSCTL "root/etc/sysctl.d/90-lamina.conf"
 
 static struct provision_opts opts;
@@ -20,6 +21,20 @@ static void put(const char *name, const char *text)
 
 	if (!f || fputs(text, f) < 0 || fclose(f) != 0)
 		bail("cannot write %s", name);
+}
+
+/* A static program for x86-64, as far as it is looked at. */
+static void put_agent(const char *words)
+{
+	unsigned char program[64 + 56] = {
+		0x7f, 'E', 'L', 'F', 2, 1, 1,
+		[16] = 2, [18] = 62, [20] = 1, [32] = 64, [52] = 64, [54] = 56, [56] = 1, [64] = 1,
+	};
+	FILE *f = fopen(tap_path("agent"), "w");
+
+	if (!f || fwrite(program, sizeof(program), 1, f) != 1 || fputs(words, f) < 0 ||
+	    fclose(f) != 0)
+		bail("cannot write the agent");
 }
 
 static void begin(void)
@@ -86,8 +101,9 @@ static void test_somebody_else(void)
 	is_err(run(), &err, -EEXIST, "1 file is there that lamina has not written, or somebody has "
 	       "changed since: nothing is changed without --force");
 	is_int(action("etc/sysctl.d/90-lamina.conf"), PROVISION_CONFLICT, "it is told which");
-	is_int(action("etc/systemd/journald.conf.d/90-lamina.conf"), PROVISION_CHANGE,
-	       "what else would be changed");
+	is_int(action("etc/systemd/journald.conf.d/90-lamina.conf"), PROVISION_SKIPPED,
+	       "what else is not changed");
+	is_int(result.changes, 0, "nothing is");
 	opts.journal = NULL;
 	opts.look = true;
 	is_int(run(), 0, "who looks");
@@ -183,15 +199,23 @@ static void test_refusals(void)
 	opts.listen = "unix:/run/%n";
 	refused(-EINVAL, "'unix:/run/%n' cannot be in a unit of systemd");
 	put("agent", "#!/bin/sh\n");
-	(void)snprintf(text, sizeof(text), "'%s' is no program of Linux", tap_path("agent"));
-	refused(-EINVAL, text);
-	put("agent", "\177ELF and more");
+	(void)snprintf(text, sizeof(text), "'%s' is no program of Linux, but a script",
+		       tap_path("agent"));
+	refused(-ENOEXEC, text);
+	put("agent", "\177ELF\2\1 and more, but of no type that is known, and long enough");
+	(void)snprintf(text, sizeof(text), "'%s' is not linked to a program", tap_path("agent"));
+	refused(-ENOEXEC, text);
+	put_agent("Usage: lamina [OPTION]...\n");
+	(void)snprintf(text, sizeof(text), "'%s' is another program than lamina-agent",
+		       tap_path("agent"));
+	refused(-ENOEXEC, text);
+	put_agent(AGENT_WORDS);
 	(void)snprintf(text, sizeof(text), "the first line of '%s' is no token: it has 16 to 256 "
 		       "visible characters", tap_path("token"));
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		put("token", bad[i]);
 		opts.token = "";
-		refused(-EINVAL, text);
+		refused(-EMEDIUMTYPE, text);
 	}
 }
 
@@ -242,7 +266,7 @@ int main(void)
 	(void)mkdir(tap_path("root"), 0755);
 	(void)mkdir(tap_path("root/etc"), 0755);
 	(void)mkdir(tap_path("root/usr"), 0755);
-	put("agent", "\177ELF and more");
+	put_agent(AGENT_WORDS);
 	test_life();
 	test_somebody_else();
 	test_not_ours();
