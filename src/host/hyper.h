@@ -15,9 +15,9 @@
  * Errors, each with a sentence that names the hypervisor and its socket:
  *
  *   ENOENT, ECONNREFUSED   there is no such socket; nobody listens
- *   ETIMEDOUT, ECONNRESET  no answer in time; it ended
+ *   ETIMEDOUT, ECONNRESET  no answer in time, which the sentence tells; it ended
  *   ENOTSUP                it cannot do that; the sentence says what it lacks
- *   EBADMSG                what answers is not this hypervisor
+ *   EPROTO                 what answers is not this hypervisor: nothing of ours is damaged
  *   EREMOTEIO              it refused: its own words are in the sentence
  */
 #ifndef LAMINA_HOST_HYPER_H
