@@ -118,10 +118,12 @@ static int ask_status(const struct hyper_target *to, const struct call *call, js
 	return rc;
 }
 
-static int refused(const struct hyper_target *to, const struct call *call, const json_t *json,
-		   struct err *err)
+/* Where it has too many connections, it says that before it looks at the request. */
+static int refused(const struct hyper_target *to, const struct call *call, int status,
+		   const json_t *json, struct err *err)
 {
-	const char *why = json_string_value(json_object_get(json, "fault_message"));
+	const char *member = status == 503 ? "error" : "fault_message";
+	const char *why = json_string_value(json_object_get(json, member));
 
 	if (!why)
 		return not_firecracker(to, call, err);
@@ -138,7 +140,7 @@ static int ask(const struct hyper_target *to, const struct call *call, json_t **
 
 	if (rc >= 0) {
 		if (rc < 200 || rc > 299)
-			rc = refused(to, call, json, err);
+			rc = refused(to, call, rc, json, err);
 		else if (ret ? !json_is_object(json) : rc != 204)
 			rc = not_firecracker(to, call, err);
 		else
@@ -220,15 +222,10 @@ static int ask_balloon(const struct hyper_target *to, struct hyper_facts *ret, s
 		ret->hinting = json_is_true(json_object_get(json, "free_page_hinting"));
 		rc = json_is_object(json) ? 0 : not_firecracker(to, &call, err);
 	} else if (rc >= 0) {
-		rc = refused(to, &call, json, err);
+		rc = refused(to, &call, rc, json, err);
 	}
 	json_decref(json);
 	return rc;
-}
-
-static bool can_merge(const struct instance *instance)
-{
-	return fc_since(&instance->version, 1, 7);
 }
 
 static int facts(struct hyper *h, struct hyper_facts *ret, struct err *err)
@@ -243,7 +240,7 @@ static int facts(struct hyper *h, struct hyper_facts *ret, struct err *err)
 		rc = ask_memory(h->to, &memory, err);
 	if (rc < 0)
 		return rc;
-	instance.facts.dirty = memory.tracked && can_merge(&instance);
+	instance.facts.dirty = fc_can_diff(&instance.version, &memory);
 	*ret = instance.facts;
 	return 0;
 }
@@ -463,7 +460,7 @@ static int make_plan(const struct hyper_target *to, const struct hyper_snapshot 
 	if (rc == 0)
 		rc = check_size(to, what, ret->memory.size, err);
 	if (rc == 0)
-		ret->diff = ret->memory.tracked && !what->full && can_merge(&ret->instance);
+		ret->diff = !what->full && fc_can_diff(&ret->instance.version, &ret->memory);
 	return rc;
 }
 

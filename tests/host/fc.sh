@@ -99,17 +99,38 @@ refuses "no such memory file" ENOENT "cannot look at 'none': No such file" h b s
 refuses "no such state" ENOENT "cannot look at 'none': No such file" h b snapshot kept none
 mv kept m
 
-# What an older one would empty is not handed to it as a diff.
+# What an older one would empty, or lose when it fails, is not handed to it as a diff.
 fc_config plain-tracked.json 8 '"track_dirty_pages":true'
-start_fc old --config-file plain-tracked.json --version-is 1.6.0
+start_fc old --config-file plain-tracked.json --version-is 1.9.0
+ok "facts of 1.9" h old facts
+is "that it has diffs" "$(says dirty)" yes
+end_fc old
+start_fc old --config-file plain-tracked.json --version-is 1.8.1
 h old pause
-ok "facts of 1.6" h old facts
+ok "facts of 1.8" h old facts
 is "that it has no diff which could be merged" "$(says dirty)" no
 ok "its snapshot" h old snapshot m s
 is "is full" "$(says diff)" no
 fc old dump d >/dev/null
 same "and whole" m d
 end_fc old
+
+# Memory that can be plugged in, and what is above 3 GiB, is in slots of its own.
+fc_config slots.json 8 '"track_dirty_pages":true' '"memory-hotplug":{"total_size_mib":128}'
+for version in 1.14.1 1.14.2; do
+	files 136
+	start_fc slots --config-file slots.json --version-is $version
+	fc slots write 40960 10 9 >/dev/null
+	fc slots random 9000000 10000 6 >/dev/null
+	h slots pause
+	ok "$version: a snapshot of memory in two slots" h slots snapshot m s
+	diff=$(says diff)
+	fc slots dump d >/dev/null
+	same "$version: is right" m d
+	is "$version: and a diff where that may be" "$version $diff" \
+		"$version $([ $version = 1.14.2 ] && echo yes || echo no)"
+	end_fc slots
+done
 
 # --- loads ---
 
@@ -232,6 +253,9 @@ fc a trouble 'GET /balloon=answer:"none"' >/dev/null
 refuses "a balloon that is a word" EPROTO "is not firecracker" h a facts
 fc a trouble 'PATCH /vm=html' >/dev/null
 refuses "a pause that is a page" EPROTO "is not firecracker" h a pause
+fc a trouble 'PATCH /vm=full' >/dev/null
+refuses "too many connections" EREMOTEIO "'a.sock' refuses to pause the guest: Too many open connections" \
+	h a pause
 fc a trouble 'PATCH /vm=refuse:vCPUs are busy' >/dev/null
 refuses "its own words" EREMOTEIO "'a.sock' refuses to pause the guest: vCPUs are busy" h a pause
 fc a trouble 'PATCH /vm=late:300' >/dev/null
