@@ -30,6 +30,16 @@ void hyper_close(struct hyper *h)
 		h->ops->close(h);
 }
 
+/* In a jail that leads elsewhere: its root has nothing above it. */
+static bool goes_up(const char *path)
+{
+	const char *at = path;
+
+	while ((at = strstr(at, "/..")) && at[3] && at[3] != '/')
+		at += 3;
+	return at != NULL;
+}
+
 int hyper_path(const struct hyper_target *to, const char *path, const char **ret,
 	       struct err *err)
 {
@@ -40,6 +50,9 @@ int hyper_path(const struct hyper_target *to, const char *path, const char **ret
 	if (len && (strncmp(path, to->chroot, len) != 0 || path[len] != '/'))
 		return err_set(err, -EINVAL, "'%s' is not in the hypervisor's jail '%s'", path,
 			       to->chroot);
+	if (len && goes_up(path + len))
+		return err_set(err, -EINVAL, "'%s' has '..' in it: say where in the hypervisor's "
+			       "jail '%s' it is", path, to->chroot);
 	*ret = path + len;
 	return 0;
 }

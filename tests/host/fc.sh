@@ -222,6 +222,8 @@ ln -s jail/api.sock j.sock
 ok "pause" h j pause
 refuses "a file outside" EINVAL "'$T/m' is not in the hypervisor's jail '$T/jail'" \
 	h j --chroot "$T/jail" snapshot "$T/m" "$T/jail/img/s"
+refuses "one that leads out" EINVAL "'$T/jail/../m' has '..' in it" \
+	h j --chroot "$T/jail" snapshot "$T/jail/../m" "$T/jail/img/s"
 ok "one inside" h j --chroot "$T/jail/" snapshot "$T/jail/img/m" "$T/jail/img/s"
 like "is told as it is called there" "$(fc j log bodies)" \
 	'"snapshot_path":"/img/s","mem_file_path":"/img/m"'
