@@ -336,8 +336,8 @@ int qmp_ask_fd(struct qmp *q, const char *command, json_t *args, int fd, json_t 
 
 int qmp_strange(const struct qmp *q, const char *command, struct err *err)
 {
-	return err_set(err, -EPROTO, "what answers at '%s' is not QEMU: its answer to '%s' makes no "
-		       "sense", q->to->socket, command);
+	return err_set(err, -EPROTO, "what answers at '%s' is not QEMU: its answer to '%s' makes "
+		       "no sense", q->to->socket, command);
 }
 
 void qmp_undo(struct qmp *q, const char *command, json_t *args)
@@ -354,7 +354,7 @@ static int greeting_ms(const struct qmp *q)
 	return qmp_timeout_ms(q) < QMP_GREETING_MS ? qmp_timeout_ms(q) : QMP_GREETING_MS;
 }
 
-/* A client that is served keeps the others waiting: first for the greeting, then in the backlog. */
+/* A client that is served keeps others waiting: first for the greeting, then in the backlog. */
 static int not_greeted(const struct qmp *q, int rc, struct err *err)
 {
 	const struct wait wait = {"its greeting", greeting_ms(q)};
@@ -362,8 +362,8 @@ static int not_greeted(const struct qmp *q, int rc, struct err *err)
 
 	if (rc != -ETIMEDOUT)
 		return fail(q, rc, &wait, err);
-	return err_set(err, rc, "'%s' has sent no greeting of QMP within %s: QEMU serves one client "
-		       "at a time, and another may hold it; or it hangs, or is no QEMU",
+	return err_set(err, rc, "'%s' has sent no greeting of QMP within %s: QEMU serves one "
+		       "client at a time, and another may hold it; or it hangs, or is no QEMU",
 		       q->to->socket, fmt_duration(time, wait.ms / 1e3));
 }
 

@@ -206,8 +206,8 @@ static void test_errors(void)
 	       "QEMU at '%s' refused 'y': not understood", path);
 	is_err(qmp_ask(q, "z", NULL, NULL, &err), &err, -EREMOTEIO,
 	       "QEMU at '%s' refused 'z': it does not say why", path);
-	is_err(qmp_ask(q, "w", NULL, NULL, &err), &err, -EPROTO, "what answers at '%s' is not QEMU: "
-	       "its answer to 'w' makes no sense", path);
+	is_err(qmp_ask(q, "w", NULL, NULL, &err), &err, -EPROTO, "what answers at '%s' is not "
+	       "QEMU: its answer to 'w' makes no sense", path);
 	end(q);
 }
 
@@ -314,8 +314,8 @@ static void test_huge_line(void)
 {
 	struct qmp *q = open_with(with_flood);
 
-	is_err(qmp_ask(q, "x", NULL, NULL, &err), &err, -EPROTO, "what answers at '%s' is not QEMU: "
-	       "it does not speak QMP, which was expected there", path);
+	is_err(qmp_ask(q, "x", NULL, NULL, &err), &err, -EPROTO, "what answers at '%s' is not "
+	       "QEMU: it does not speak QMP, which was expected there", path);
 	end(q);
 }
 
