@@ -6,6 +6,7 @@
 
 #include "store/base/aside.h"
 #include "store/base/clock.h"
+#include "store/base/fmt.h"
 
 #define TELL_MS 100
 
@@ -48,6 +49,9 @@ static void go(int fd, void *arg)
 
 static int given_up(const struct errand *e, int rc, struct err *err)
 {
+	int ms = e->idle_ms > 0 ? e->idle_ms : ERRAND_IDLE_MS;
+	char time[FMT_SIZE_LEN];
+
 	/* Ctrl-C ends the child, too. */
 	if (rc == -EPIPE && e->stopped && e->stopped())
 		rc = -ECANCELED;
@@ -55,7 +59,8 @@ static int given_up(const struct errand *e, int rc, struct err *err)
 	case -ECANCELED:
 		return err_set(err, rc, "stopped while '%s' was worked on", e->path);
 	case -ETIMEDOUT:
-		return err_set(err, rc, "'%s' hangs: does the daemon of its mount run?", e->path);
+		return err_set(err, rc, "'%s' hangs, for %s now: does the daemon of its mount run?",
+			       e->path, fmt_duration(time, ms / 1e3));
 	case -EPIPE:
 		return err_set(err, -EIO, "the process that works on '%s' has died", e->path);
 	default:

@@ -7,9 +7,10 @@
 
 #define MAX_VERSION_PART 9999
 #define MAX_MEMORY_MIB (INT64_C(1) << 32)	/* 4 PiB */
+#define ONE_SLOT (UINT64_C(3) << 30)		/* behind that x86 has a hole */
 #define HINTING_DONE 1				/* of host_cmd: 0 and 1 are no run */
 
-/* Up to four digits, and `end` behind them; or -1. */
+/* Up to four digits, and `end` behind them ('\0': whatever); or -1. */
 static int take_number(const char **text, char end)
 {
 	int number = 0;
@@ -17,7 +18,7 @@ static int take_number(const char **text, char end)
 
 	for (; *at >= '0' && *at <= '9' && number <= MAX_VERSION_PART; at++)
 		number = number * 10 + (*at - '0');
-	if (at == *text || *at != end || number > MAX_VERSION_PART)
+	if (at == *text || (end && *at != end) || number > MAX_VERSION_PART)
 		return -1;
 	*text = at + 1;
 	return number;
@@ -35,6 +36,9 @@ int fc_parse_version(const char *text, struct fc_version *ret)
 	version.minor = take_number(&text, '.');
 	if (version.minor < 0)
 		return -EBADMSG;
+	version.patch = take_number(&text, '\0');
+	if (version.patch < 0)
+		version.patch = 0;
 	*ret = version;
 	return 0;
 }
@@ -99,9 +103,23 @@ int fc_parse_memory(const json_t *json, struct fc_memory *ret)
 		return -EBADMSG;
 	if (more && !json_is_null(more) && take_mib(more, &plugged) < 0)
 		return -EBADMSG;
-	ret->size = size + plugged;
-	ret->tracked = json_is_true(json_object_get(machine, "track_dirty_pages"));
+	*ret = (struct fc_memory){
+		.size = size + plugged,
+		.tracked = json_is_true(json_object_get(machine, "track_dirty_pages")),
+		.slots = plugged > 0 || size > ONE_SLOT,
+	};
 	return 0;
+}
+
+static bool misplaces_slots(const struct fc_version *version)
+{
+	return version->major == 1 && version->minor == 14 && version->patch < 2;
+}
+
+bool fc_can_diff(const struct fc_version *version, const struct fc_memory *memory)
+{
+	return memory->tracked && fc_since(version, 1, 9) &&
+	       !(memory->slots && misplaces_slots(version));
 }
 
 /*

@@ -14,6 +14,7 @@
 #include "src/rpc/http.h"
 #include "store/base/aside.h"
 #include "store/base/clock.h"
+#include "store/base/fmt.h"
 #include "store/base/io.h"
 
 #define POLL_FIRST_MS 5
@@ -45,9 +46,39 @@ struct call {
 #define PUT(path_, what_) .method = "PUT", .path = path_, .what = what_
 #define PATCH(path_, what_) .method = "PATCH", .path = path_, .what = what_
 
-static int not_firecracker(const struct hyper_target *to, struct err *err)
+/* What is expected there is in the sentence. */
+static int not_firecracker(const struct hyper_target *to, const struct call *call, struct err *err)
 {
-	return err_set(err, -EBADMSG, "what answers on '%s' is not firecracker", to->socket);
+	return err_set(err, -EPROTO, "what answers on '%s' is not firecracker: its answer to "
+		       "'%s %s' is none of the HTTP API that was expected there", to->socket,
+		       call->method, call->path);
+}
+
+static int timeout_of(const struct hyper_target *to, const struct call *call)
+{
+	int ms = call->timeout_ms ? call->timeout_ms : to->timeout_ms;
+
+	return ms ? ms : HTTP_TIMEOUT_MS;
+}
+
+/* Of a request that was not answered. */
+static int unanswered(const struct hyper_target *to, const struct call *call, int rc,
+		      struct err *err)
+{
+	char time[FMT_SIZE_LEN];
+
+	switch (rc) {
+	case -EBADMSG:
+		return not_firecracker(to, call, err);
+	case -ECANCELED:
+		return err_set(err, rc, "stopped while firecracker on '%s' was to %s", to->socket,
+			       call->what);
+	case -ETIMEDOUT:
+		return err_set(err, rc, "firecracker on '%s' did not %s within %s", to->socket,
+			       call->what, fmt_duration(time, timeout_of(to, call) / 1e3));
+	default:
+		return err_wrap(err, rc, "firecracker");
+	}
 }
 
 static int exchange(const struct hyper_target *to, const struct call *call,
@@ -57,13 +88,13 @@ static int exchange(const struct hyper_target *to, const struct call *call,
 		.socket = call->fd > 0 ? NULL : to->socket,
 		.name = to->socket,
 		.fd = call->fd,
-		.timeout_ms = call->timeout_ms ? call->timeout_ms : to->timeout_ms,
+		.timeout_ms = timeout_of(to, call),
 		.stopped = call->unstoppable ? NULL : to->stopped,
 	};
 	int rc = http_request(&target, call->method, call->path, call->body, answer, err);
 
 	json_decref(call->body);
-	return rc < 0 ? err_wrap(err, rc, "firecracker") : 0;
+	return rc < 0 ? unanswered(to, call, rc, err) : 0;
 }
 
 static json_t *json_of(const struct http_answer *answer)
@@ -87,13 +118,15 @@ static int ask_status(const struct hyper_target *to, const struct call *call, js
 	return rc;
 }
 
-static int refused(const struct hyper_target *to, const struct call *call, const json_t *json,
-		   struct err *err)
+/* Where it has too many connections, it says that before it looks at the request. */
+static int refused(const struct hyper_target *to, const struct call *call, int status,
+		   const json_t *json, struct err *err)
 {
-	const char *why = json_string_value(json_object_get(json, "fault_message"));
+	const char *member = status == 503 ? "error" : "fault_message";
+	const char *why = json_string_value(json_object_get(json, member));
 
 	if (!why)
-		return not_firecracker(to, err);
+		return not_firecracker(to, call, err);
 	return err_set(err, -EREMOTEIO, "firecracker on '%s' refuses to %s: %s", to->socket,
 		       call->what, why);
 }
@@ -107,9 +140,9 @@ static int ask(const struct hyper_target *to, const struct call *call, json_t **
 
 	if (rc >= 0) {
 		if (rc < 200 || rc > 299)
-			rc = refused(to, call, json, err);
+			rc = refused(to, call, rc, json, err);
 		else if (ret ? !json_is_object(json) : rc != 204)
-			rc = not_firecracker(to, err);
+			rc = not_firecracker(to, call, err);
 		else
 			rc = 0;
 	}
@@ -131,13 +164,21 @@ static pid_t peer_of(int fd)
 	return peer.pid > 0 ? peer.pid : 0;
 }
 
-static int parse_instance(const struct hyper_target *to, const json_t *json,
-			  struct instance *ret, struct err *err)
+/* By a connection of which the peer is known. */
+static int ask_instance_by(const struct hyper_target *to, int fd, struct instance *ret,
+			   struct err *err)
 {
-	if (fc_parse_instance(json, &ret->facts) < 0)
-		return not_firecracker(to, err);
-	(void)fc_parse_version(ret->facts.version, &ret->version);
-	return 0;
+	const struct call call = {GET("/", "say what it is"), .fd = fd};
+	json_t *json = NULL;
+	int rc = ask(to, &call, &json, err);
+
+	ret->facts.pid = peer_of(fd);
+	if (rc == 0 && fc_parse_instance(json, &ret->facts) < 0)
+		rc = not_firecracker(to, &call, err);
+	if (rc == 0)
+		(void)fc_parse_version(ret->facts.version, &ret->version);
+	json_decref(json);
+	return rc;
 }
 
 static int ask_instance(const struct hyper_target *to, struct instance *ret, struct err *err)
@@ -145,30 +186,27 @@ static int ask_instance(const struct hyper_target *to, struct instance *ret, str
 	const struct http_target target = {
 		.socket = to->socket, .timeout_ms = to->timeout_ms, .stopped = to->stopped,
 	};
+	const struct call call = {GET("/", "take a connection")};
 	struct instance instance = {0};
-	json_t *json = NULL;
 	int fd = http_connect(&target, err), rc;
 
 	if (fd < 0)
-		return err_wrap(err, fd, "firecracker");
-	instance.facts.pid = peer_of(fd);
-	rc = ask(to, &(struct call){GET("/", "say what it is"), .fd = fd}, &json, err);
-	if (rc == 0)
-		rc = parse_instance(to, json, &instance, err);
+		return unanswered(to, &call, fd, err);
+	rc = ask_instance_by(to, fd, &instance, err);
 	if (rc == 0)
 		*ret = instance;
-	json_decref(json);
 	close(fd);
 	return rc;
 }
 
 static int ask_memory(const struct hyper_target *to, struct fc_memory *ret, struct err *err)
 {
+	const struct call call = {GET("/vm/config", "say how it is set up")};
 	json_t *json = NULL;
-	int rc = ask(to, &(struct call){GET("/vm/config", "say how it is set up")}, &json, err);
+	int rc = ask(to, &call, &json, err);
 
 	if (rc == 0 && fc_parse_memory(json, ret) < 0)
-		rc = not_firecracker(to, err);
+		rc = not_firecracker(to, &call, err);
 	json_decref(json);
 	return rc;
 }
@@ -182,17 +220,12 @@ static int ask_balloon(const struct hyper_target *to, struct hyper_facts *ret, s
 	if (rc == 200 || rc == 400) {	/* 400: there is none */
 		ret->balloon = rc == 200;
 		ret->hinting = json_is_true(json_object_get(json, "free_page_hinting"));
-		rc = json_is_object(json) ? 0 : not_firecracker(to, err);
+		rc = json_is_object(json) ? 0 : not_firecracker(to, &call, err);
 	} else if (rc >= 0) {
-		rc = refused(to, &call, json, err);
+		rc = refused(to, &call, rc, json, err);
 	}
 	json_decref(json);
 	return rc;
-}
-
-static bool can_merge(const struct instance *instance)
-{
-	return fc_since(&instance->version, 1, 7);
 }
 
 static int facts(struct hyper *h, struct hyper_facts *ret, struct err *err)
@@ -207,7 +240,7 @@ static int facts(struct hyper *h, struct hyper_facts *ret, struct err *err)
 		rc = ask_memory(h->to, &memory, err);
 	if (rc < 0)
 		return rc;
-	instance.facts.dirty = memory.tracked && can_merge(&instance);
+	instance.facts.dirty = fc_can_diff(&instance.version, &memory);
 	*ret = instance.facts;
 	return 0;
 }
@@ -279,10 +312,10 @@ static int hinting_status(const struct hyper_target *to, struct err *err)
 	json_t *json = NULL;
 	int rc = ask(to, &call, &json, err);
 
-	if (rc == 0)
+	if (rc == 0) {
 		rc = fc_parse_hinting(json);
-	if (rc == -EBADMSG)
-		rc = not_firecracker(to, err);
+		rc = rc < 0 ? not_firecracker(to, &call, err) : rc;
+	}
 	json_decref(json);
 	return rc;
 }
@@ -353,12 +386,16 @@ static int read_sizes(const struct hyper_target *to, const struct hyper_snapshot
 	const struct aside_work work = {.fn = look_at_files, .arg = &copy};
 	int ms = to->timeout_ms ? to->timeout_ms : HTTP_TIMEOUT_MS;
 	struct aside aside = {0};
+	char time[FMT_SIZE_LEN];
 	int rc = aside_begin(&work, &aside);
 
 	if (rc == 0)
 		rc = aside_await(&aside, ret, sizeof(*ret),
 				 ms < 0 ? UINT64_MAX : clock_ms() + (uint64_t)ms, to->stopped);
 	aside_end(&aside);
+	if (rc == -ETIMEDOUT)
+		return err_set(err, rc, "cannot look at '%s' within %s: does the daemon of its "
+			       "mount run?", what->memfile, fmt_duration(time, ms / 1e3));
 	if (rc < 0)
 		return err_sys(err, rc, "cannot look at '%s'", what->memfile);
 	for (int i = 0; i < 2; i++)
@@ -423,7 +460,7 @@ static int make_plan(const struct hyper_target *to, const struct hyper_snapshot 
 	if (rc == 0)
 		rc = check_size(to, what, ret->memory.size, err);
 	if (rc == 0)
-		ret->diff = ret->memory.tracked && !what->full && can_merge(&ret->instance);
+		ret->diff = !what->full && fc_can_diff(&ret->instance.version, &ret->memory);
 	return rc;
 }
 

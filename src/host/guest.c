@@ -10,7 +10,6 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "src/host/hyper.h"
 #include "store/base/clock.h"
 #include "store/base/io.h"
 #include "store/base/vec.h"
@@ -59,9 +59,7 @@ int guest_pid(const json_t *record)
 {
 	json_int_t pid = json_integer_value(json_object_get(record, "pid"));
 
-	if (pid <= 0 || pid > INT32_MAX || (kill((pid_t)pid, 0) < 0 && errno == ESRCH))
-		return 0;
-	return (int)pid;
+	return pid > 0 && pid <= INT32_MAX && hyper_lives((pid_t)pid) ? (int)pid : 0;
 }
 
 /* ---- the directory ---- */

@@ -15,9 +15,9 @@
  * Errors, each with a sentence that names the hypervisor and its socket:
  *
  *   ENOENT, ECONNREFUSED   there is no such socket; nobody listens
- *   ETIMEDOUT, ECONNRESET  no answer in time; it ended
+ *   ETIMEDOUT, ECONNRESET  no answer in time, which the sentence tells; it ended
  *   ENOTSUP                it cannot do that; the sentence says what it lacks
- *   EBADMSG                what answers is not this hypervisor
+ *   EPROTO                 what answers is not this hypervisor: nothing of ours is damaged
  *   EREMOTEIO              it refused: its own words are in the sentence
  */
 #ifndef LAMINA_HOST_HYPER_H
@@ -118,5 +118,8 @@ extern const char *const hyper_names[];
 /* What a path is called in the hypervisor's jail: inside `to->chroot`, or as it is. */
 int hyper_path(const struct hyper_target *to, const char *path, const char **ret,
 	       struct err *err);
+
+/* Whether there is such a process, and it has not ended: one that nobody has waited for has. */
+bool hyper_lives(pid_t pid);
 
 #endif

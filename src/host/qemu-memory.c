@@ -16,7 +16,7 @@ static int ask_text(struct qmp *q, const char *line, json_t **ret, struct err *e
 		return rc;
 	if (!json_is_string(answer)) {
 		json_decref(answer);
-		return err_set(err, -EBADMSG, "QEMU's answer to '%s' is no text", line);
+		return qmp_strange(q, line, err);
 	}
 	*ret = answer;
 	return 0;
@@ -24,7 +24,7 @@ static int ask_text(struct qmp *q, const char *line, json_t **ret, struct err *e
 
 /* ---- the backend ---- */
 
-static int take_backend(const json_t *list, struct qemu_memory *ret, struct err *err)
+static int take_backend(struct qmp *q, const json_t *list, struct qemu_memory *ret, struct err *err)
 {
 	json_int_t size;
 	int shared;
@@ -34,7 +34,7 @@ static int take_backend(const json_t *list, struct qemu_memory *ret, struct err 
 			       "there has to be one", json_array_size(list));
 	if (json_unpack(json_array_get(list, 0), "{s:I, s:b}", "size", &size, "share",
 			&shared) < 0 || size <= 0)
-		return err_set(err, -EBADMSG, "QEMU's answer to 'query-memdev' makes no sense");
+		return qmp_strange(q, "query-memdev", err);
 	ret->len = (uint64_t)size;
 	ret->shared = shared;
 	return 0;
@@ -47,7 +47,7 @@ static int find_backend(struct qmp *q, struct qemu_memory *ret, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	rc = take_backend(list, ret, err);
+	rc = take_backend(q, list, ret, err);
 	json_decref(list);
 	return rc;
 }

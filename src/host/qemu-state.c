@@ -14,6 +14,7 @@
 
 #include "src/host/errand.h"
 #include "store/base/clock.h"
+#include "store/base/fmt.h"
 #include "store/base/io.h"
 
 #define MAGIC 0x5145564du	/* "QEVM" */
@@ -74,7 +75,7 @@ int qemu_state_sections(const unsigned char *head, size_t len)
 
 	(void)put_32(put_32(want, MAGIC), VERSION);
 	if (len <= sizeof(want) || memcmp(head, want, sizeof(want)) != 0)
-		return -EBADMSG;
+		return -EPROTO;
 	return head[sizeof(want)] == CONFIGURATION ? 0 : (int)sizeof(want);
 }
 
@@ -178,9 +179,17 @@ static json_t *by_fd(void)
 	return json_pack("{s:s}", "uri", "fd:" FD_NAME);
 }
 
-static int too_slow(struct err *err)
+static int too_slow(const struct qmp *q, struct err *err)
 {
-	return err_set(err, -ETIMEDOUT, "QEMU's device state does not move");
+	char time[FMT_SIZE_LEN];
+
+	return err_set(err, -ETIMEDOUT, "the device state of QEMU at '%s' has not moved for %s",
+		       qmp_name(q), fmt_duration(time, qmp_timeout_ms(q) / 1e3));
+}
+
+static int given_up(const struct qmp *q, int rc, struct err *err)
+{
+	return err_sys(err, rc, "waiting for the device state of QEMU at '%s'", qmp_name(q));
 }
 
 /* Until our end of the socket is ready for `events`. */
@@ -189,8 +198,8 @@ static int await(const struct qmp *q, int fd, short events, struct err *err)
 	int rc = qmp_rest(q, qmp_timeout_ms(q), fd, events);
 
 	if (rc < 0)
-		return err_sys(err, rc, "waiting for QEMU's device state");
-	return rc > 0 ? 0 : too_slow(err);
+		return given_up(q, rc, err);
+	return rc > 0 ? 0 : too_slow(q, err);
 }
 
 /* When all has been sent, it is only a moment. */
@@ -202,9 +211,9 @@ static int await_end(struct qmp *q, struct err *err)
 	while ((rc = ask_progress(q, err)) == ON_ITS_WAY) {
 		rc = qmp_rest(q, POLL_MS, -1, 0);
 		if (rc < 0)
-			return err_sys(err, rc, "waiting for QEMU's device state");
+			return given_up(q, rc, err);
 		if (clock_ms() >= end)
-			return too_slow(err);
+			return too_slow(q, err);
 	}
 	return rc < 0 ? rc : 0;
 }
@@ -291,7 +300,7 @@ static int machine_name(struct qmp *q, char ret[QEMU_STATE_MAX_MACHINE], struct 
 	len = type ? strlen(type) : 0;
 	if (len < sizeof(suffix) || len - (sizeof(suffix) - 1) >= QEMU_STATE_MAX_MACHINE ||
 	    strcmp(type + len - (sizeof(suffix) - 1), suffix) != 0)
-		rc = err_set(err, -EBADMSG, "QEMU does not tell what machine it is");
+		rc = qmp_strange(q, "qom-get", err);
 	else
 		(void)snprintf(ret, QEMU_STATE_MAX_MACHINE, "%.*s",
 			       (int)(len - (sizeof(suffix) - 1)), type);
@@ -315,7 +324,7 @@ static int add_fd(struct qmp *q, int fd, struct err *err)
 	if (rc < 0)
 		return rc;
 	if (json_unpack(answer, "{s:i}", "fdset-id", &set) < 0 || set < 0)
-		set = err_set(err, -EBADMSG, "QEMU's answer to 'add-fd' makes no sense");
+		set = qmp_strange(q, "add-fd", err);
 	json_decref(answer);
 	return set;
 }
@@ -354,7 +363,8 @@ static int complete(struct qmp *q, int raw, int to, struct err *err)
 	int rc, from = qemu_state_sections(begin, got < 0 ? 0 : (size_t)got);
 
 	if (from < 0)
-		return err_set(err, from, "QEMU's device state is no migration stream");
+		return err_set(err, from, "the device state of QEMU at '%s' is no migration "
+			       "stream", qmp_name(q));
 	rc = from ? machine_name(q, machine, err) : 0;
 	if (rc >= 0 && from)
 		rc = io_write_all(to, head, qemu_state_head(machine, head));

@@ -49,7 +49,7 @@ size_t qemu_state_head(const char *machine, unsigned char ret[QEMU_STATE_HEAD]);
 /*
  * Where the sections of a stream begin that xen-save-devices-state wrote: 8, behind its magic
  * and version. 0: it has the configuration in it already (newer than QEMU 7.2), and is whole as
- * it is. -EBADMSG: no such stream.
+ * it is. -EPROTO: no such stream.
  */
 int qemu_state_sections(const unsigned char *head, size_t len);
 

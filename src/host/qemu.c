@@ -81,8 +81,7 @@ static int ask_status(struct hyper *h, char ret[MAX_STATUS], struct err *err)
 	if (status)
 		(void)snprintf(ret, MAX_STATUS, "%s", status);
 	else
-		rc = err_set(err, -EBADMSG, "QEMU at '%s' does not tell its guest's state",
-			     h->to->socket);
+		rc = qmp_strange(qmp_of(h), "query-status", err);
 	json_decref(answer);
 	return rc < 0 ? rc : (int)qemu_parse_state(ret);
 }

@@ -16,10 +16,12 @@
 
 #include "src/rpc/http.h"
 #include "store/base/clock.h"
+#include "store/base/fmt.h"
 
 #define ASK_STOPPED_MS 50
 #define CONNECT_SLICE_MS 50
 #define FIRST_BUF 16384
+#define MAX_WHAT 80
 #define UNDO_MS 2000
 
 struct qmp {
@@ -51,20 +53,30 @@ static bool stopped(const struct qmp *q)
 	return !q->undoing && q->to->stopped && q->to->stopped();
 }
 
-static int fail(const struct qmp *q, int rc, struct err *err)
+/* `what` was waited for, so long. */
+struct wait {
+	const char *what;
+	int ms;
+};
+
+static int fail(const struct qmp *q, int rc, const struct wait *wait, struct err *err)
 {
 	const char *name = q->to->socket;
+	char time[FMT_SIZE_LEN];
 
 	switch (rc) {
 	case -ECANCELED:
-		return err_set(err, rc, "stopped while QEMU at '%s' was asked", name);
+		return err_set(err, rc, "stopped while QEMU at '%s' was asked for %s", name,
+			       wait->what);
 	case -ETIMEDOUT:
-		return err_set(err, rc, "QEMU at '%s' gave no answer in time", name);
+		return err_set(err, rc, "QEMU at '%s' has not answered %s within %s", name,
+			       wait->what, fmt_duration(time, wait->ms / 1e3));
 	case -ECONNRESET:
 	case -EPIPE:
 		return err_set(err, -ECONNRESET, "QEMU at '%s' ended the connection", name);
-	case -EBADMSG:
-		return err_set(err, rc, "what answers at '%s' does not speak QMP", name);
+	case -EPROTO:
+		return err_set(err, rc, "what answers at '%s' is not QEMU: it does not speak QMP, "
+			       "which was expected there", name);
 	default:
 		return err_sys(err, rc, "cannot speak to QEMU at '%s'", name);
 	}
@@ -109,7 +121,7 @@ static int grow(struct qmp *q)
 	if (q->len < q->size)
 		return 0;
 	if (q->len >= QMP_MAX_LINE)
-		return -EBADMSG;
+		return -EPROTO;
 	buf = realloc(q->buf, size);
 	if (!buf)
 		return -ENOMEM;
@@ -145,6 +157,12 @@ static void drop(struct qmp *q, size_t len)
 	q->looked = 0;
 }
 
+/* What is no object need not end its line for that. */
+static bool is_strange(const struct qmp *q)
+{
+	return q->len && q->buf[0] != '{';
+}
+
 /* The next message; it is taken out of the buffer. */
 static int next_message(struct qmp *q, uint64_t end, json_t **ret)
 {
@@ -155,7 +173,7 @@ static int next_message(struct qmp *q, uint64_t end, json_t **ret)
 
 	while (!q->len || !(newline = memchr(q->buf + q->looked, '\n', q->len - q->looked))) {
 		q->looked = q->len;
-		rc = receive(q, end);
+		rc = is_strange(q) ? -EPROTO : receive(q, end);
 		if (rc < 0)
 			return rc;
 	}
@@ -164,7 +182,7 @@ static int next_message(struct qmp *q, uint64_t end, json_t **ret)
 	drop(q, len + 1);
 	if (!json_is_object(json)) {
 		json_decref(json);
-		return -EBADMSG;
+		return -EPROTO;
 	}
 	*ret = json;
 	return 0;
@@ -283,7 +301,7 @@ static int take_answer(const struct qmp *q, const char *command, json_t *message
 	if (error)
 		rc = refused(q, command, error, err);
 	else if (!value)
-		rc = fail(q, -EBADMSG, err);
+		rc = qmp_strange(q, command, err);
 	else if (ret)
 		*ret = json_incref(value);
 	json_decref(message);
@@ -294,13 +312,15 @@ static int ask(struct qmp *q, const char *command, json_t *args, int fd, json_t 
 	       struct err *err)
 {
 	int rc = send_command(q, command, args, fd);
+	char what[MAX_WHAT];
 	json_t *message;
 
 	if (rc >= 0)
 		rc = next_answer(q, &message);
-	if (rc < 0)
-		return fail(q, rc, err);
-	return take_answer(q, command, message, ret, err);
+	if (rc >= 0)
+		return take_answer(q, command, message, ret, err);
+	(void)snprintf(what, sizeof(what), "'%s'", command);
+	return fail(q, rc, &(struct wait){what, qmp_timeout_ms(q)}, err);
 }
 
 int qmp_ask(struct qmp *q, const char *command, json_t *args, json_t **ret, struct err *err)
@@ -314,6 +334,12 @@ int qmp_ask_fd(struct qmp *q, const char *command, json_t *args, int fd, json_t 
 	return ask(q, command, args, fd, ret, err);
 }
 
+int qmp_strange(const struct qmp *q, const char *command, struct err *err)
+{
+	return err_set(err, -EPROTO, "what answers at '%s' is not QEMU: its answer to '%s' makes "
+		       "no sense", q->to->socket, command);
+}
+
 void qmp_undo(struct qmp *q, const char *command, json_t *args)
 {
 	q->undoing = true;
@@ -323,20 +349,39 @@ void qmp_undo(struct qmp *q, const char *command, json_t *args)
 
 /* ---- the connection ---- */
 
+static int greeting_ms(const struct qmp *q)
+{
+	return qmp_timeout_ms(q) < QMP_GREETING_MS ? qmp_timeout_ms(q) : QMP_GREETING_MS;
+}
+
+/* A client that is served keeps others waiting: first for the greeting, then in the backlog. */
+static int not_greeted(const struct qmp *q, int rc, struct err *err)
+{
+	const struct wait wait = {"its greeting", greeting_ms(q)};
+	char time[FMT_SIZE_LEN];
+
+	if (rc != -ETIMEDOUT)
+		return fail(q, rc, &wait, err);
+	return err_set(err, rc, "'%s' has sent no greeting of QMP within %s: QEMU serves one "
+		       "client at a time, and another may hold it; or it hangs, or is no QEMU",
+		       q->to->socket, fmt_duration(time, wait.ms / 1e3));
+}
+
 /* In turns, because `stopped` is not asked while the backlog is full. */
-static int make_connection(struct qmp *q, struct err *err)
+static int make_connection(struct qmp *q, uint64_t end, struct err *err)
 {
 	struct http_target to = {.socket = q->to->socket, .timeout_ms = CONNECT_SLICE_MS};
-	uint64_t end = deadline(q);
 
 	for (;;) {
 		q->fd = http_connect(&to, err);
 		if (q->fd >= 0)
 			return 0;
-		if (q->fd != -ETIMEDOUT || clock_ms() >= end)
+		if (q->fd != -ETIMEDOUT)
 			return q->fd;
+		if (clock_ms() >= end)
+			return not_greeted(q, -ETIMEDOUT, err);
 		if (stopped(q))
-			return fail(q, -ECANCELED, err);
+			return not_greeted(q, -ECANCELED, err);
 	}
 }
 
@@ -355,24 +400,34 @@ static int read_version(struct qmp *q, json_t *greeting)
 
 	if (json_unpack(greeting, "{s:{s:{s:{s:i, s:i, s:i}}}}", "QMP", "version", "qemu", "major",
 			&major, "minor", &minor, "micro", &micro) < 0)
-		return -EBADMSG;
+		return -EPROTO;
 	(void)snprintf(q->version, sizeof(q->version), "%d.%d.%d", major, minor, micro);
 	return 0;
 }
 
-static int be_greeted(struct qmp *q, struct err *err)
+static int be_greeted(struct qmp *q, uint64_t end, struct err *err)
 {
 	json_t *greeting;
-	int rc = next_message(q, deadline(q), &greeting);
+	int rc = next_message(q, end, &greeting);
 
-	if (rc == -ETIMEDOUT)
-		return err_set(err, rc, "QEMU at '%s' does not greet: it serves one client at a "
-			       "time, and may have another", q->to->socket);
 	if (rc < 0)
-		return fail(q, rc, err);
+		return not_greeted(q, rc, err);
 	rc = read_version(q, greeting);
 	json_decref(greeting);
-	return rc < 0 ? fail(q, rc, err) : qmp_ask(q, "qmp_capabilities", NULL, NULL, err);
+	if (rc < 0)
+		return not_greeted(q, rc, err);
+	return qmp_ask(q, "qmp_capabilities", NULL, NULL, err);
+}
+
+static int begin(struct qmp *q, struct err *err)
+{
+	uint64_t end = clock_ms() + (uint64_t)greeting_ms(q);
+	int rc = make_connection(q, end, err);
+
+	if (rc < 0)
+		return rc;
+	learn_pid(q);
+	return be_greeted(q, end, err);
 }
 
 int qmp_open(const struct hyper_target *to, struct qmp **ret, struct err *err)
@@ -384,11 +439,7 @@ int qmp_open(const struct hyper_target *to, struct qmp **ret, struct err *err)
 		return err_sys(err, -ENOMEM, "cannot speak to QEMU at '%s'", to->socket);
 	q->to = to;
 	q->fd = -1;
-	rc = make_connection(q, err);
-	if (rc >= 0) {
-		learn_pid(q);
-		rc = be_greeted(q, err);
-	}
+	rc = begin(q, err);
 	if (rc < 0)
 		qmp_close(q);
 	else
@@ -404,6 +455,11 @@ void qmp_close(struct qmp *q)
 		(void)close(q->fd);
 	free(q->buf);
 	free(q);
+}
+
+const char *qmp_name(const struct qmp *q)
+{
+	return q->to->socket;
 }
 
 const char *qmp_version(const struct qmp *q)

@@ -22,11 +22,15 @@
 #include "store/base/err.h"
 
 #define QMP_TIMEOUT_MS 30000
-#define QMP_MAX_LINE (4u << 20)	/* bytes of one answer or event: -EBADMSG above */
+#define QMP_GREETING_MS 5000	/* a QEMU that nobody else speaks to greets at once */
+#define QMP_MAX_LINE (4u << 20)	/* bytes of one answer or event: -EPROTO above */
 
 struct qmp;
 
-/* Connects, and is greeted.  `to` is borrowed until qmp_close(). */
+/*
+ * Connects, and is greeted: both in QMP_GREETING_MS, or to->timeout_ms where that is less.  `to`
+ * is borrowed until qmp_close().
+ */
 int qmp_open(const struct hyper_target *to, struct qmp **ret, struct err *err);
 /* NULL is fine. */
 void qmp_close(struct qmp *q);
@@ -36,6 +40,8 @@ const char *qmp_version(const struct qmp *q);
 pid_t qmp_pid(const struct qmp *q);
 /* How long a call waits. */
 int qmp_timeout_ms(const struct qmp *q);
+/* The socket's path, for sentences. */
+const char *qmp_name(const struct qmp *q);
 
 /*
  * `args` is an object and is taken, failure included; NULL: none.  `ret` may be NULL; else it
@@ -45,6 +51,9 @@ int qmp_ask(struct qmp *q, const char *command, json_t *args, json_t **ret, stru
 /* The same; the descriptor `fd` goes with it, for getfd and add-fd.  It stays the caller's. */
 int qmp_ask_fd(struct qmp *q, const char *command, json_t *args, int fd, json_t **ret,
 	       struct err *err);
+
+/* -EPROTO: the answer to `command` is not what QEMU's is. */
+int qmp_strange(const struct qmp *q, const char *command, struct err *err);
 
 /*
  * Undoes what a command has begun, even if we were stopped meanwhile: waits two seconds, is not

@@ -28,6 +28,23 @@ exits "a name that is none" 2 lamina guest add ../q -S x -H qemu
 exits "one that is not there" 1 lamina guest show q
 like "is named" "$(cat err)" "there is no guest 'q'"
 
+# --- a hypervisor that has ended, while who started it does not look ---
+
+python3 -c 'import os, time
+pid = os.fork() or os._exit(0)
+print(pid, flush=True)
+time.sleep(600)' >zombie &
+at_exit "kill $!"
+within 20 test -s zombie
+is_zombie() {
+	grep -q '^State:.Z' "/proc/$(cat zombie)/status"
+}
+within 20 is_zombie
+jq ". + {pid: $(cat zombie)}" run/guests/web.json >x && cat x >run/guests/web.json
+is "is none that runs" "$(lamina guest ls | awk '$1 == "web" { print $6 }')" -
+jq '. + {pid: 1}' run/guests/web.json >x && cat x >run/guests/web.json
+is "one that has not is" "$(lamina guest ls | awk '$1 == "web" { print $6 }')" 1
+
 # --- what is no record ---
 
 echo '{"name":"other"}' >run/guests/bad.json

@@ -119,7 +119,7 @@ static void test_given_up(void)
 	struct errand e;
 
 	is_err(errand(hang, 200, &e), &err, -ETIMEDOUT,
-	       "'a-file' hangs: does the daemon of its mount run?");
+	       "'a-file' hangs, for 200 ms now: does the daemon of its mount run?");
 	stop = true;
 	is_err(errand(hang, PATIENT_MS, &e), &err, -ECANCELED,
 	       "stopped while 'a-file' was worked on");

@@ -3,13 +3,14 @@
 
 #include "tests/tap.h"
 
-static void check_version(const char *text, int major, int minor)
+static void check_version(const char *text, int major, int minor, int patch)
 {
-	struct fc_version version = {-1, -1};
+	struct fc_version version = {-1, -1, -1};
 
 	is_int(fc_parse_version(text, &version), 0, "'%s' is a version", text);
 	is_int(version.major, major, "of which %d is the first number", major);
 	is_int(version.minor, minor, "and %d the second", minor);
+	is_int(version.patch, patch, "and %d the third", patch);
 }
 
 static void test_versions(void)
@@ -18,13 +19,13 @@ static void test_versions(void)
 		"", "v", "1", "1.", "1.2", ".2.3", "1..3", "one.two.three", "-1.2.3", "1.-2.3",
 		"1.2-dev", "99999.1.1", "1.99999999999999999999.1", " 1.2.3", "vv1.2.3",
 	};
-	struct fc_version version = {7, 7};
+	struct fc_version version = {7, 7, 7};
 
-	check_version("1.13.0", 1, 13);
-	check_version("v1.4.1", 1, 4);
-	check_version("1.17.0-dev", 1, 17);
-	check_version("0.25.2-dirty", 0, 25);
-	check_version("9999.9999.", 9999, 9999);
+	check_version("1.13.0", 1, 13, 0);
+	check_version("v1.4.1", 1, 4, 1);
+	check_version("1.17.3-dev", 1, 17, 3);
+	check_version("0.25.2-dirty", 0, 25, 2);
+	check_version("9999.9999.", 9999, 9999, 0);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		is_int(fc_parse_version(bad[i], &version), -EBADMSG, "'%s' is none", bad[i]);
 	is_int(version.major, 7, "and leaves the output alone");
@@ -32,7 +33,7 @@ static void test_versions(void)
 
 static void test_since(void)
 {
-	const struct fc_version version = {1, 13};
+	const struct fc_version version = {1, 13, 0};
 
 	ok(fc_since(&version, 1, 13), "1.13 has what 1.13 brought");
 	ok(fc_since(&version, 1, 7), "and 1.7");
@@ -85,6 +86,39 @@ static void test_instance(void)
 	}
 	is_int(fc_parse_instance(NULL, &facts), -EBADMSG, "nor is nothing");
 	is_str(facts.version, "untouched", "and the output is left alone");
+}
+
+static bool can_diff(const char *text, const char *config)
+{
+	struct fc_version version;
+	struct fc_memory memory;
+	json_t *parsed = json(config);
+	bool can = fc_parse_version(text, &version) == 0 && fc_parse_memory(parsed, &memory) == 0 &&
+		   fc_can_diff(&version, &memory);
+
+	json_decref(parsed);
+	return can;
+}
+
+static void test_diffs(void)
+{
+	static const char one[] = "{\"machine-config\":{\"mem_size_mib\":3072,"
+				  "\"track_dirty_pages\":true}}";
+	static const char two[] = "{\"machine-config\":{\"mem_size_mib\":3074,"
+				  "\"track_dirty_pages\":true}}";
+	static const char plugged[] = "{\"machine-config\":{\"mem_size_mib\":128,"
+				      "\"track_dirty_pages\":true},"
+				      "\"memory-hotplug\":{\"total_size_mib\":128}}";
+
+	ok(!can_diff("1.15.0", "{\"machine-config\":{\"mem_size_mib\":128}}"), "not tracked");
+	ok(!can_diff("1.8.1", one), "1.8 gets full snapshots");
+	ok(can_diff("1.9.0", one), "1.9 diffs");
+	ok(can_diff("1.14.0", one), "1.14.0 of 3 GiB");
+	ok(!can_diff("1.14.0", two) && !can_diff("1.14.1-dev", two), "not of more, 1.14.1 neither");
+	ok(!can_diff("1.14.1", plugged), "nor of memory that is plugged in");
+	ok(can_diff("1.14.2", two) && can_diff("1.14.2", plugged), "1.14.2 is mended");
+	ok(can_diff("1.15.0", two) && can_diff("2.14.0", two), "and those behind it");
+	ok(can_diff("1.13.1", two), "1.13 never did it");
 }
 
 static void check_memory(const char *text, uint64_t size, bool tracked)
@@ -165,6 +199,7 @@ int main(void)
 	test_since();
 	test_instance();
 	test_memory();
+	test_diffs();
 	test_hinting();
 	return tap_done();
 }

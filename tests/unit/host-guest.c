@@ -4,6 +4,7 @@
 #include "tests/tap.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -88,16 +89,30 @@ static void test_writing(void)
 	is_err(guest_remove(run, "web", &err), &err, -ENOENT, "there is no guest 'web'");
 }
 
+/* Ends under a name that looks like the state of one that runs. */
+static pid_t make_zombie(void)
+{
+	siginfo_t info;
+	pid_t child = fork();
+
+	if (child == 0) {
+		(void)prctl(PR_SET_NAME, "vm) S 1 (x");
+		_exit(0);
+	}
+	if (waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) < 0)
+		bail("cannot wait for a child");
+	return child;
+}
+
 static void test_pids(void)
 {
 	json_t *record = json_pack("{s:i}", "pid", (int)getpid());
-	pid_t child = fork();
+	pid_t child = make_zombie();
 
-	if (child == 0)
-		_exit(0);
-	(void)waitpid(child, NULL, 0);
 	is_int(guest_pid(record), getpid(), "one that lives");
 	json_object_set_new(record, "pid", json_integer(child));
+	is_int(guest_pid(record), 0, "one that has ended, and nobody waited for");
+	(void)waitpid(child, NULL, 0);
 	is_int(guest_pid(record), 0, "one that has ended");
 	json_object_set_new(record, "pid", json_integer(-1));
 	is_int(guest_pid(record), 0, "everybody is nobody");

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 
 #include "store/base/clock.h"
+#include "store/base/fmt.h"
 #include "tests/tap.h"
 
 #define PATIENT_MS 30000
@@ -205,8 +206,8 @@ static void test_errors(void)
 	       "QEMU at '%s' refused 'y': not understood", path);
 	is_err(qmp_ask(q, "z", NULL, NULL, &err), &err, -EREMOTEIO,
 	       "QEMU at '%s' refused 'z': it does not say why", path);
-	is_err(qmp_ask(q, "w", NULL, NULL, &err), &err, -EBADMSG,
-	       "what answers at '%s' does not speak QMP", path);
+	is_err(qmp_ask(q, "w", NULL, NULL, &err), &err, -EPROTO, "what answers at '%s' is not "
+	       "QEMU: its answer to 'w' makes no sense", path);
 	end(q);
 }
 
@@ -283,7 +284,7 @@ static void with_words(int fd)
 static void test_strangers(void)
 {
 	static const char *const said[] = {
-		"SSH-2.0-OpenSSH_9.2\r\n", "\n", "[1, 2]\n", "{}\n", "{\"QMP\": 7}\n",
+		"SSH-2.0-OpenSSH_9.2\r\n", "login: ", "\n", "[1, 2]\n", "{}\n", "{\"QMP\": 7}\n",
 		"{\"QMP\": {\"version\": {\"qemu\": {\"major\": \"7\"}}}}\n", "{\"QMP\": \xff}\n",
 	};
 	struct qmp *q = NULL;
@@ -291,8 +292,8 @@ static void test_strangers(void)
 	for (size_t i = 0; i < sizeof(said) / sizeof(*said); i++) {
 		words = said[i];
 		begin(with_words);
-		is_err(qmp_open(&to, &q, &err), &err, -EBADMSG,
-		       "what answers at '%s' does not speak QMP", path);
+		is_err(qmp_open(&to, &q, &err), &err, -EPROTO, "what answers at '%s' is not QEMU: "
+		       "it does not speak QMP, which was expected there", path);
 		end(NULL);
 	}
 }
@@ -303,6 +304,7 @@ static void with_flood(int fd)
 
 	greet(fd);
 	(void)hear(fd);
+	say(fd, "{");
 	memset(much, ' ', sizeof(much));
 	while (send(fd, much, sizeof(much), MSG_NOSIGNAL) > 0)
 		;
@@ -312,8 +314,8 @@ static void test_huge_line(void)
 {
 	struct qmp *q = open_with(with_flood);
 
-	is_err(qmp_ask(q, "x", NULL, NULL, &err), &err, -EBADMSG,
-	       "what answers at '%s' does not speak QMP", path);
+	is_err(qmp_ask(q, "x", NULL, NULL, &err), &err, -EPROTO, "what answers at '%s' is not "
+	       "QEMU: it does not speak QMP, which was expected there", path);
 	end(q);
 }
 
@@ -362,19 +364,22 @@ static void with_delay(int fd)
 
 static void test_silence(void)
 {
+	char time[FMT_SIZE_LEN];
 	json_t *got = NULL;
 	struct qmp *q;
 
 	to.timeout_ms = HASTY_MS;
 	begin(linger);
-	is_err(qmp_open(&to, &q, &err), &err, -ETIMEDOUT, "QEMU at '%s' does not greet: it serves "
-	       "one client at a time, and may have another", path);
+	is_err(qmp_open(&to, &q, &err), &err, -ETIMEDOUT, "'%s' has sent no greeting of QMP within "
+	       "%s: QEMU serves one client at a time, and another may hold it; or it hangs, or is "
+	       "no QEMU", path, fmt_duration(time, HASTY_MS / 1e3));
 	end(NULL);
 	to.timeout_ms = PATIENT_MS;
 	q = open_with(with_delay);
 	to.timeout_ms = HASTY_MS;
 	is_err(qmp_ask(q, "x", NULL, NULL, &err), &err, -ETIMEDOUT,
-	       "QEMU at '%s' gave no answer in time", path);
+	       "QEMU at '%s' has not answered 'x' within %s", path,
+	       fmt_duration(time, HASTY_MS / 1e3));
 	to.timeout_ms = PATIENT_MS;
 	is_int(qmp_ask(q, "y", NULL, &got, &err), 0, "the next command is answered");
 	is_str(json_string_value(got), "in time", "by its own answer");
@@ -396,12 +401,12 @@ static void test_stopped(void)
 
 	stop = true;
 	is_err(qmp_ask(q, "x", NULL, NULL, &err), &err, -ECANCELED,
-	       "stopped while QEMU at '%s' was asked", path);
+	       "stopped while QEMU at '%s' was asked for 'x'", path);
 	is_int(qmp_rest(q, PATIENT_MS, -1, 0), -ECANCELED, "nor does it rest");
 	qmp_undo(q, "undo", NULL);
 	ok(strstr(heard, "\"undo\""), "what was begun is undone even so");
 	is_err(qmp_ask(q, "x", NULL, NULL, &err), &err, -ECANCELED,
-	       "stopped while QEMU at '%s' was asked", path);
+	       "stopped while QEMU at '%s' was asked for 'x'", path);
 	stop = false;
 	is_int(qmp_rest(q, 1, -1, 0), 0, "it rests");
 	end(q);
