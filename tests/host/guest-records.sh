@@ -13,6 +13,13 @@ is "that is empty" "$(cat out)" '[]'
 ok "one is added" lamina guest add web -H qemu -S web.qmp -A tcp:127.0.0.1:1052 -T token
 is "with whole paths" "$(lamina guest show --json web | jq -r '.socket + " " + .agent_token_file')" \
 	"$T/web.qmp $T/token"
+lamina guest add rel -H qemu -S x -A unix:in/agent
+is "the agent's socket, too" "$(lamina guest show --json rel | jq -r .agent)" "unix:$T/in/agent"
+lamina guest add rel -H qemu -S x -A hybrid:a:b:52 --replace
+is "or its device's" "$(lamina guest show --json rel | jq -r .agent)" "hybrid:$T/a:b:52"
+exits "that has a length" 2 lamina guest add long -H qemu -S x -A "unix:$(printf '%0100d' 0)"
+like "for which a whole path may be too long" "$(cat err)" "--agent: '$T/0+': the path of a socket has at most 107"
+lamina guest rm rel
 is "and a live image of its name" "$(lamina guest show --json web | jq -r .live)" web
 exits "once" 1 lamina guest add web -H qemu -S x
 ok "or again" lamina guest add web -H qemu -S x --replace
