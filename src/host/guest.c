@@ -25,17 +25,22 @@
 
 #define FILE_LEN (GUEST_NAME_MAX + sizeof(".json.tmp"))
 #define HOLD_TRIES 100
+#define GUEST_ADDRESS_MAX 320u
+#define GUEST_LAYER_MAX 128u	/* characters of an id */
 
 static const struct {
 	const char *name;
 	json_type type;
+	size_t max;		/* bytes of a text */
 } members[] = {
-	{"name", JSON_STRING}, {"hypervisor", JSON_STRING}, {"socket", JSON_STRING},
-	{"chroot", JSON_STRING}, {"agent", JSON_STRING}, {"agent_token_file", JSON_STRING},
-	{"live", JSON_STRING}, {"mount", JSON_STRING}, {"layer", JSON_STRING},
-	{"session", JSON_STRING}, {"pager", JSON_STRING}, {"backend", JSON_STRING},
-	{"pid", JSON_INTEGER}, {"command", JSON_ARRAY}, {"cwd", JSON_STRING},
-	{"log", JSON_STRING}, {"no_trace", JSON_TRUE}, {"created", JSON_INTEGER},
+	{"name", JSON_STRING, GUEST_NAME_MAX}, {"hypervisor", JSON_STRING, GUEST_NAME_MAX},
+	{"socket", JSON_STRING, PATH_MAX}, {"chroot", JSON_STRING, PATH_MAX},
+	{"agent", JSON_STRING, GUEST_ADDRESS_MAX}, {"agent_token_file", JSON_STRING, PATH_MAX},
+	{"live", JSON_STRING, GUEST_NAME_MAX}, {"mount", JSON_STRING, PATH_MAX},
+	{"layer", JSON_STRING, GUEST_LAYER_MAX}, {"session", JSON_STRING, GUEST_NAME_MAX},
+	{"pager", JSON_STRING, PATH_MAX}, {"backend", JSON_STRING, GUEST_NAME_MAX},
+	{"pid", JSON_INTEGER, 0}, {"command", JSON_ARRAY, 0}, {"cwd", JSON_STRING, PATH_MAX},
+	{"log", JSON_STRING, PATH_MAX}, {"no_trace", JSON_TRUE, 0}, {"created", JSON_INTEGER, 0},
 };
 
 bool guest_name_ok(const char *name)
@@ -134,16 +139,30 @@ static bool are_texts(const json_t *array)
 	return true;
 }
 
+static int check_member(const char *name, const json_t *record, size_t i, struct err *err)
+{
+	const json_t *value = json_object_get(record, members[i].name);
+
+	if (!is_of(value, members[i].type))
+		return err_set(err, -EBADMSG, "the record of guest '%s' has a '%s' of the wrong "
+			       "type", name, members[i].name);
+	if (json_is_string(value) && json_string_length(value) > members[i].max)
+		return err_set(err, -EBADMSG, "the record of guest '%s' has a '%s' that is too "
+			       "long: at most %zu bytes", name, members[i].name, members[i].max);
+	return 0;
+}
+
 static int check_record(const char *name, const json_t *record, struct err *err)
 {
 	const char *own = guest_text(record, "name");
+	int rc = 0;
 
 	if (!json_is_object(record))
 		return err_set(err, -EBADMSG, "the record of guest '%s' is no JSON object", name);
-	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
-		if (!is_of(json_object_get(record, members[i].name), members[i].type))
-			return err_set(err, -EBADMSG, "the record of guest '%s' has a '%s' of the "
-				       "wrong type", name, members[i].name);
+	for (size_t i = 0; rc == 0 && i < sizeof(members) / sizeof(members[0]); i++)
+		rc = check_member(name, record, i, err);
+	if (rc < 0)
+		return rc;
 	if (!are_texts(json_object_get(record, "command")))
 		return err_set(err, -EBADMSG, "the record of guest '%s' has a 'command' that is "
 			       "not of texts", name);

@@ -4,8 +4,8 @@
  *
  * A record is a JSON object.  Those who write it keep members that they do not know.  What is
  * read is checked: a regular file of root's or ours that nobody else may write, at most
- * GUEST_RECORD_MAX bytes, whose known members are of their type or null; a member that is not there
- * is null too.  From any thread.
+ * GUEST_RECORD_MAX bytes, whose known members are of their type and length, or null; a member that
+ * is not there is null too.  From any thread.
  *
  *	name			the file's
  *	hypervisor, socket	"firecracker" or "qemu"; its API or QMP
