@@ -109,7 +109,12 @@ if has lamina-agent; then
 			jq -r '.steps[1] | .result + " " + (.error // "")'
 	}
 	is "by TCP it wants its token" "$(asks -T token)" "planned "
-	like "which must be there" "$(asks)" '^failed .*refuses'
+	like "which must be named" "$(asks)" \
+		"^failed the agent at 'tcp:127.0.0.1:$port' wants a token: --agent-token-file names the file that has it"
+	echo 0123456789abcdeX >wrong
+	chmod 600 wrong
+	like "and be the right one" "$(asks -T wrong)" \
+		"^failed the agent at 'tcp:127.0.0.1:$port' refuses the token in '$T/wrong'"
 	chmod 644 token
 	like "and be ours alone" "$(asks -T token)" '^failed .*can be read by others \(mode 0644\)'
 else
