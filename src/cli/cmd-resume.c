@@ -14,6 +14,7 @@
 #include "src/cli/table.h"
 #include "src/host/guest.h"
 #include "src/host/resume.h"
+#include "store/base/proc.h"
 #include "store/live.h"
 #include "store/traces.h"
 
@@ -293,6 +294,14 @@ static int set_text(json_t *to, const char *member, const char *text)
 	return json_object_set_new(to, member, text ? json_string(text) : json_null());
 }
 
+static json_t *start_of(pid_t pid)
+{
+	uint64_t start;
+
+	return pid > 0 && proc_start(pid, &start) == 0 ? json_integer((json_int_t)start)
+						       : json_null();
+}
+
 static int fill_record(struct work *w)
 {
 	const struct args *args = w->cli->args;
@@ -311,6 +320,7 @@ static int fill_record(struct work *w)
 	rc |= set_text(m, "backend", w->pager ? "uffd" : "file");
 	rc |= json_object_set_new(m, "pid", w->report.pid > 0 ? json_integer(w->report.pid)
 							      : json_null());
+	rc |= json_object_set_new(m, "pid_start", start_of(w->report.pid));
 	rc |= set_text(m, "cwd", w->argv ? getcwd(cwd, sizeof(cwd)) : NULL);
 	rc |= set_text(m, "log", w->argv ? w->log : NULL);
 	rc |= json_object_set_new(m, "no_trace", json_boolean(w->pager && !*w->trace));

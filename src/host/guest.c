@@ -10,7 +10,6 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 
 #include "store/base/clock.h"
 #include "store/base/io.h"
+#include "store/base/proc.h"
 #include "store/base/vec.h"
 
 #define FILE_LEN (GUEST_NAME_MAX + sizeof(".json.tmp"))
@@ -39,8 +39,9 @@ static const struct {
 	{"live", JSON_STRING, GUEST_NAME_MAX}, {"mount", JSON_STRING, PATH_MAX},
 	{"layer", JSON_STRING, GUEST_LAYER_MAX}, {"session", JSON_STRING, GUEST_NAME_MAX},
 	{"pager", JSON_STRING, PATH_MAX}, {"backend", JSON_STRING, GUEST_NAME_MAX},
-	{"pid", JSON_INTEGER, 0}, {"command", JSON_ARRAY, 0}, {"cwd", JSON_STRING, PATH_MAX},
-	{"log", JSON_STRING, PATH_MAX}, {"no_trace", JSON_TRUE, 0}, {"created", JSON_INTEGER, 0},
+	{"pid", JSON_INTEGER, 0}, {"pid_start", JSON_INTEGER, 0}, {"command", JSON_ARRAY, 0},
+	{"cwd", JSON_STRING, PATH_MAX}, {"log", JSON_STRING, PATH_MAX},
+	{"no_trace", JSON_TRUE, 0}, {"created", JSON_INTEGER, 0},
 };
 
 bool guest_name_ok(const char *name)
@@ -64,7 +65,15 @@ int guest_pid(const json_t *record)
 {
 	json_int_t pid = json_integer_value(json_object_get(record, "pid"));
 
-	if (pid <= 0 || pid > INT32_MAX || (kill((pid_t)pid, 0) < 0 && errno == ESRCH))
+	const json_t *began = json_object_get(record, "pid_start");
+	uint64_t start;
+	int rc;
+
+	if (pid <= 0 || pid > INT32_MAX)
+		return 0;
+	rc = proc_start((pid_t)pid, &start);
+	if (rc == -ESRCH || (rc == 0 && json_is_integer(began) &&
+			     (uint64_t)json_integer_value(began) != start))
 		return 0;
 	return (int)pid;
 }
