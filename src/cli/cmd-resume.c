@@ -71,7 +71,7 @@ struct work {
 	char *mount;
 	char memfile[PATH_MAX], state[PATH_MAX], dir[PATH_MAX], rootfs[PATH_MAX];
 	char trace[PATH_MAX], lease[PATH_MAX], log[PATH_MAX];
-	char *pager;
+	char *pager, *record, *listen;	/* absolute; or NULL */
 	bool made_live;
 	int hold;
 	struct resume_plan plan;
@@ -195,6 +195,13 @@ static int take_trace(void *ctx, const struct traces_item *item)
 	return best;
 }
 
+/* The pager has another working directory than we. */
+static int take_path(struct cli *cli, const char *path, char **to)
+{
+	*to = path ? cli_absolute(path) : NULL;
+	return path && !*to ? no_memory(cli) : 0;
+}
+
 static int find_trace(struct work *w)
 {
 	const struct args *args = w->cli->args;
@@ -216,16 +223,15 @@ static int find_pager(struct work *w)
 
 	if (!uses_pager(w))
 		return 0;
-	if (named && *named) {
-		w->pager = strdup(named);
-		return w->pager ? 0 : no_memory(w->cli);
-	}
+	if (named && *named)
+		return take_path(w->cli, named, &w->pager);
 	rc = pagers_find(w->rundir, PAGER_FIND_MS, &found, &w->cli->err);
 	newest = rc == 0 ? pagers_newest(&found) : NULL;
 	if (newest)
 		w->pager = strdup(newest->socket);
 	if (rc == 0 && !newest)
-		rc = err_set(&w->cli->err, -ENOENT, "no pager answers in '%s'", w->rundir);
+		rc = err_set(&w->cli->err, -ENOENT, "no pager answers in '%s': is lamina-pager "
+			     "running?", w->rundir);
 	else if (rc == 0 && !w->pager)
 		rc = no_memory(w->cli);
 	pagers_fini(&found);
@@ -470,8 +476,8 @@ static void fill_plan(struct work *w)
 	p->state = w->state;
 	p->pager = w->pager;
 	p->session.trace = *w->trace ? w->trace : NULL;
-	p->session.record = args->record;
-	p->session.listen = args->listen;
+	p->session.record = w->record;
+	p->session.listen = w->listen;
 	p->session.hold = w->lease;
 	p->stopped = is_stopped;
 	p->begins = show_word;
@@ -516,6 +522,10 @@ static int find_all(struct work *w)
 		rc = find_trace(w);
 	if (rc == 0)
 		rc = find_pager(w);
+	if (rc == 0)
+		rc = take_path(w->cli, args->record, &w->record);
+	if (rc == 0)
+		rc = take_path(w->cli, args->listen, &w->listen);
 	return rc ? rc : make_argv(w);
 }
 
@@ -576,6 +586,8 @@ static int run(struct cli *cli, int argc, char **argv)
 		close(w->hold);
 	free(w->mount);
 	free(w->pager);
+	free(w->record);
+	free(w->listen);
 	free(w);
 	return rc;
 }

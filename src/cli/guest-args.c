@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "src/cli/cli.h"
 #include "src/cli/mounts.h"
@@ -37,17 +36,17 @@ static int set_text(struct cli *cli, json_t *to, const char *member, const char 
 /* A record is read from anywhere: the path that is at `text` + `at`, if any, is made absolute. */
 static int set_path(struct cli *cli, json_t *to, const char *member, const char *text, size_t at)
 {
-	char *here = NULL, *whole = NULL;
+	char *path = NULL, *whole = NULL;
 	int rc;
 
-	if (!text || !text[at] || text[at] == '/')
+	if (!text || !text[at])
 		return set_text(cli, to, member, text);
-	here = getcwd(NULL, 0);
-	if (!here || asprintf(&whole, "%.*s%s/%s", (int)at, text, here, text + at) < 0)
+	path = cli_absolute(text + at);
+	if (!path || asprintf(&whole, "%.*s%s", (int)at, text, path) < 0)
 		whole = NULL;
 	rc = whole ? set_text(cli, to, member, whole) : no_memory(cli);
 	free(whole);
-	free(here);
+	free(path);
 	return rc;
 }
 

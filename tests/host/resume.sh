@@ -67,6 +67,11 @@ is "and the record's" "$(lamina guest show --json b | jq .no_trace)" false
 ok "or without" resume c --no-trace
 ends c
 is "it" "$(jq .trace out) $(lamina guest show --json c | jq .no_trace)" "null true"
+ok "paths may be relative" resume o -P "${sock#"$T/"}" -r o.trace -l o.uffd
+ends o
+is "the pager has another directory" "$(lamina pager show --json o | jq -r '.record + " " + .socket')" \
+	"$T/o.trace $T/o.uffd"
+is "and the record is read from any" "$(lamina guest show --json o | jq -r .pager)" "$sock"
 
 # --- from the file ---
 
