@@ -154,8 +154,8 @@ static int check_record(struct work *w)
 	if (guest_load(w->rundir, args->name, &old, &why) == 0)
 		pid = guest_pid(old);
 	json_decref(old);
-	return pid ? err_set(&w->cli->err, -EBUSY, "guest '%s' runs already (pid %d)", args->name,
-			     pid) : 0;
+	return pid ? err_set(&w->cli->err, -EBUSY, "guest '%s' runs already (pid %d): end it, or "
+			     "give another --name", args->name, pid) : 0;
 }
 
 static int put_paths(struct work *w)
@@ -252,12 +252,19 @@ static bool is_written(const struct live_info *info)
 /* A disk that went on without its memory is no disk for it. */
 static int check_live(struct work *w, const struct live_info *info)
 {
+	char own[CLI_ID_LEN], base[CLI_ID_LEN] = "none";
+
+	(void)cli_id(own, &w->id);
+	if (info->row.has_base)
+		(void)cli_id(base, &info->row.base);
 	if (!info->row.has_base || memcmp(&info->row.base, &w->id, sizeof(w->id)) != 0)
-		return err_set(&w->cli->err, -EEXIST, "live image '%s' stands on another layer",
-			       w->live);
+		return err_set(&w->cli->err, -EEXIST, "live image '%s' stands on layer %s, not on "
+			       "%s: resume that one, 'lamina live rm %s' if nobody needs it, or "
+			       "--live names another", w->live, base, own, w->live);
 	if (is_written(info))
-		return err_set(&w->cli->err, -EEXIST, "live image '%s' was written to since the "
-			       "layer", w->live);
+		return err_set(&w->cli->err, -EEXIST, "live image '%s' was written to since layer "
+			       "%s: 'lamina live commit %s' keeps that, 'lamina live rm %s' forgets "
+			       "it, --live names another", w->live, own, w->live, w->live);
 	return 0;
 }
 
@@ -290,7 +297,8 @@ static void drop_live(struct work *w)
 			(void)nanosleep(&pause, NULL);
 	}
 	if (rc < 0)
-		cli_note(w->cli, "live image '%s' is left: %s", w->live, why.text);
+		cli_note(w->cli, "live image '%s' is left ('lamina live rm %s' removes it): %s", w->live,
+			 w->live, why.text);
 }
 
 /* ---- the record ---- */
@@ -419,6 +427,8 @@ static int print_text(struct work *w)
 	add_time(&t, "load", r->load_seconds);
 	if (r->answer_seconds >= 0)
 		add_time(&t, "agent after", r->answer_seconds);
+	else if (w->plan.agent)
+		field(&t, "agent after", "no answer");
 	if (r->seen) {
 		table_cell(&t, "faults");
 		table_cell(&t, "%llu", (unsigned long long)r->session.faults);
@@ -434,7 +444,8 @@ static int print(struct work *w)
 	const struct args *args = w->cli->args;
 
 	if (*w->report.agent_error)
-		cli_note(w->cli, "warning: the agent was not told: %s", w->report.agent_error);
+		cli_note(w->cli, "warning: the agent was not told of the resume ('lamina guest cont "
+			 "%s' tells it): %s", args->name, w->report.agent_error);
 	(void)snprintf(w->cli->done, sizeof(w->cli->done), "guest '%.60s' runs", args->name);
 	if (w->cli->json)
 		return print_json(w);
