@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,6 +159,17 @@ static int check_record(struct work *w)
 			     "give another --name", args->name, pid) : 0;
 }
 
+/* Before anything is begun: a mount whose daemon was killed is still in the list of mounts. */
+static int check_mount(struct work *w, const char *mount)
+{
+	if (access(w->memfile, F_OK) == 0)
+		return 0;
+	if (errno != ENOTCONN)
+		return err_sys(&w->cli->err, -errno, "cannot find '%s'", w->memfile);
+	return err_set(&w->cli->err, -ENOTCONN, "nobody serves the mount '%s' any more: 'lamina "
+		       "umount' and 'lamina mount' it again", mount);
+}
+
 static int put_paths(struct work *w)
 {
 	const char *mount = guest_text(w->members, "mount"), *store = w->cli->store->path;
@@ -181,7 +193,7 @@ static int put_paths(struct work *w)
 	if ((size_t)snprintf(w->log, PATH_MAX, "%s/guests/%s.log", w->rundir, args->name) >=
 	    PATH_MAX)
 		return err_set(&w->cli->err, -ENAMETOOLONG, "'%s' is too long", w->rundir);
-	return 0;
+	return check_mount(w, mount);
 }
 
 static int take_trace(void *ctx, const struct traces_item *item)

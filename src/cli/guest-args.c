@@ -182,7 +182,8 @@ int guest_args_mount(struct cli *cli, char **ret)
 	if (rc < 0)
 		return err_sys(&cli->err, rc, "cannot look for mounts of the store");
 	if (!s.found)
-		return err_set(&cli->err, -ENOENT, "the store is not mounted");
+		return err_set(&cli->err, -ENOENT, "the store is not mounted: 'lamina mount' "
+			       "does that");
 	*ret = s.found;
 	return 0;
 }

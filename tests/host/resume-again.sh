@@ -112,5 +112,21 @@ like "it is said who is to be started" "$(cat err)" "nobody listens on '$sock': 
 is "and nothing is left" "$(lamina live ls -q | grep -cx p)" 0
 start_pager
 ok "with another one" resume p
+pid=$(jq .pid out)
+ends "$pid"
+
+# --- the mount ---
+
+kill_guest p "$pid"
+kill -9 "$fuse_pid"
+wait "$fuse_pid" 2>/dev/null
+exits "without the mount's daemon" 1 resume p
+like "it is said what is to be done" "$(cat err)" \
+	"nobody serves the mount '$T/mnt' any more: 'lamina umount' and 'lamina mount' it again"
+ok "as it says" lamina umount mnt
+exits "without a mount" 1 resume p
+like "that, too" "$(cat err)" "the store is not mounted: 'lamina mount' does that"
+mount_store s mnt
+ok "with another one" resume p
 ends "$(jq .pid out)"
 done_testing
