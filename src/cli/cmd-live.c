@@ -431,8 +431,8 @@ static const struct verb verbs[] = {
 	{"create", "NAME", 1, 1, "create the live image", " from size wait ", NULL, run_create},
 	{"ls", NULL, 0, 0, "list live images", "", NULL, run_ls},
 	{"show", "NAME", 1, 1, "show the live image", "", "@live", run_show},
-	{"commit", "NAME", 1, 1, "commit the live image", " tag meta dry-run threads wait ", "@live",
-	 run_commit},
+	{"commit", "NAME", 1, 1, "commit the live image", " tag meta dry-run threads wait ",
+	 "@live", run_commit},
 	{"rm", "NAME...", 1, CMD_ANY, "remove the live image", " wait ", "@live", run_rm},
 	{.name = NULL}
 };

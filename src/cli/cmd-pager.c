@@ -143,7 +143,8 @@ static const struct verb verbs[] = {
 	 " socket all rate min-available max-pressure timeout ", "@session", pager_graduate},
 	{"cancel", "ID", 1, 1, "cancel the graduation", " socket ", "@session", run_cancel},
 	{"drain", NULL, 0, 0, "drain the pager", " socket exit ", NULL, run_drain},
-	{"top", NULL, 0, 0, "watch the pager's sessions", " socket interval count ", NULL, pager_top},
+	{"top", NULL, 0, 0, "watch the pager's sessions", " socket interval count ", NULL,
+	 pager_top},
 	{"upgrade", NULL, 0, 0, "upgrade the pagers", " socket takeover program exit ", NULL,
 	 pager_upgrade},
 	{.name = NULL}

@@ -11,18 +11,16 @@
 #include "src/cli/guest-args.h"
 #include "src/cli/out.h"
 #include "src/cli/pager.h"
+#include "src/cli/resume-live.h"
 #include "src/cli/resume-words.h"
 #include "src/cli/table.h"
 #include "src/host/guest.h"
 #include "src/host/resume.h"
 #include "store/base/proc.h"
-#include "store/live.h"
 #include "store/traces.h"
 
 #define WAIT_DEFAULT "30s"
 #define WAIT_MAX_MS (24u * 3600 * 1000)
-#define REMOVE_TRIES 40
-#define REMOVE_TRY_MS 50
 
 struct args {
 	struct guest_args guest;
@@ -250,69 +248,6 @@ static int find_pager(struct work *w)
 	return rc;
 }
 
-/* ---- the live image ---- */
-
-static bool is_written(const struct live_info *info)
-{
-	for (unsigned i = 0; i < info->nimages; i++)
-		if (info->image[i].written || info->image[i].punched ||
-		    info->image[i].size != info->image[i].base_size)
-			return true;
-	return info->sealed > 0;
-}
-
-/* A disk that went on without its memory is no disk for it. */
-static int check_live(struct work *w, const struct live_info *info)
-{
-	char own[CLI_ID_LEN], base[CLI_ID_LEN] = "none";
-
-	(void)cli_id(own, &w->id);
-	if (info->row.has_base)
-		(void)cli_id(base, &info->row.base);
-	if (!info->row.has_base || memcmp(&info->row.base, &w->id, sizeof(w->id)) != 0)
-		return err_set(&w->cli->err, -EEXIST, "live image '%s' stands on layer %s, not on "
-			       "%s: resume that one, 'lamina live rm %s' if nobody needs it, or "
-			       "--live names another", w->live, base, own, w->live);
-	if (is_written(info))
-		return err_set(&w->cli->err, -EEXIST, "live image '%s' was written to since layer "
-			       "%s: 'lamina live commit %s' keeps that, 'lamina live rm %s' forgets "
-			       "it, --live names another", w->live, own, w->live, w->live);
-	return 0;
-}
-
-static int need_live(struct work *w)
-{
-	const struct live_new what = {.name = w->live, .from = &w->id};
-	struct live_info *info = calloc(1, sizeof(*info));
-	int rc = info ? live_info(w->cli->store, w->live, info, &w->cli->err) : no_memory(w->cli);
-
-	if (rc == 0)
-		rc = check_live(w, info);
-	else if (rc == -ENOENT) {
-		rc = live_create(w->cli->store, &what, w->lock_wait_ms, &w->cli->err);
-		w->made_live = rc == 0;
-	}
-	free(info);
-	return rc;
-}
-
-/* The daemon closes it only some time after the hypervisor has. */
-static void drop_live(struct work *w)
-{
-	static const struct timespec pause = {.tv_nsec = REMOVE_TRY_MS * 1000000L};
-	struct err why = {""};
-	int rc = w->made_live ? -EBUSY : 0;
-
-	for (int i = 0; i < REMOVE_TRIES && rc == -EBUSY; i++) {
-		rc = live_remove(w->cli->store, w->live, w->lock_wait_ms, &why);
-		if (rc == -EBUSY)
-			(void)nanosleep(&pause, NULL);
-	}
-	if (rc < 0)
-		cli_note(w->cli, "live image '%s' is left ('lamina live rm %s' removes it): %s", w->live,
-			 w->live, why.text);
-}
-
 /* ---- the record ---- */
 
 static int set_text(json_t *to, const char *member, const char *text)
@@ -456,8 +391,8 @@ static int print(struct work *w)
 	const struct args *args = w->cli->args;
 
 	if (*w->report.agent_error)
-		cli_note(w->cli, "warning: the agent was not told of the resume ('lamina guest cont "
-			 "%s' tells it): %s", args->name, w->report.agent_error);
+		cli_note(w->cli, "warning: the agent was not told of the resume ('lamina guest "
+			 "cont %s' tells it): %s", args->name, w->report.agent_error);
 	(void)snprintf(w->cli->done, sizeof(w->cli->done), "guest '%.60s' runs", args->name);
 	if (w->cli->json)
 		return print_json(w);
@@ -554,6 +489,7 @@ static int find_all(struct work *w)
 
 static int resume(struct work *w)
 {
+	const struct resume_live live = {w->live, &w->id, w->lock_wait_ms};
 	struct cli *cli = w->cli;
 	int rc;
 
@@ -562,7 +498,7 @@ static int resume(struct work *w)
 	cli_catch_all(cli);
 	if (!cli->quiet)
 		meter_begin(&cli->meter);
-	rc = need_live(w);
+	rc = resume_live_need(cli, &live, &w->made_live);
 	if (rc == 0)
 		rc = resume_run(&w->plan, &w->report, &cli->err);
 	meter_end(&cli->meter);
@@ -571,8 +507,8 @@ static int resume(struct work *w)
 		if (rc < 0)
 			resume_undo(&w->plan, &w->report);
 	}
-	if (rc < 0)
-		drop_live(w);
+	if (rc < 0 && w->made_live)
+		resume_live_drop(cli, &live);
 	return rc < 0 ? rc : print(w);
 }
 

@@ -411,8 +411,8 @@ static int run_rm(struct cli *cli, int argc, char **argv)
 /* ---- verbs ---- */
 
 static const struct verb verbs[] = {
-	{"import", "LAYER FILE...", 2, CMD_ANY, "import the trace", " name merge wait ", "@layer @file",
-	 run_import},
+	{"import", "LAYER FILE...", 2, CMD_ANY, "import the trace", " name merge wait ",
+	 "@layer @file", run_import},
 	{"ls", "[LAYER]", 0, 1, "list traces", "", "@layer", run_ls},
 	{"show", "LAYER [NAME], or a FILE with a '/' in its path", 1, 2, "show the trace",
 	 " runs ", "@layer @file", run_show},

@@ -59,7 +59,8 @@ static int listen_unix(int fd, const struct address *a, unsigned mode, struct er
 	strcpy(addr.sun_path, a->path);
 	rc = address_clear(a->path, err);
 	if (rc == -EEXIST)
-		return err_set(err, rc, "cannot listen on '%s': it is there and no socket", a->path);
+		return err_set(err, rc, "cannot listen on '%s': it is there and no socket",
+			       a->path);
 	if (rc < 0)
 		return rc;
 	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)

@@ -159,7 +159,8 @@ static void test_paths(void)
 		":2: metrics_file in section [pause]: 'm' is not an absolute path");
 	refuses("[guest web-*]\nmetrics_file = m\n[guest db]\nmetrics_file = /m\n",
 		":2: metrics_file in section [guest web-*]: 'm' is not an absolute path");
-	write_conf(file, "[pager]\nruntime_dir =\nrecord_dirs = /a::/b:\n[pause]\nmetrics_file =\n");
+	write_conf(file, "[pager]\nruntime_dir =\nrecord_dirs = /a::/b:\n[pause]\n"
+			 "metrics_file =\n");
 	is_int(conf_open(file, &conf, &err), 0, "an empty one is none");
 	conf_free(conf);
 }
