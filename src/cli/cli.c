@@ -47,6 +47,19 @@ const char *cli_config_get(const struct cli *cli, const char *section, const cha
 	return conf_get(cli->conf, section, key);
 }
 
+char *cli_absolute(const char *path)
+{
+	char *here, *whole = NULL;
+
+	if (*path == '/')
+		return strdup(path);
+	here = getcwd(NULL, 0);
+	if (!here || asprintf(&whole, "%s/%s", here, path) < 0)
+		whole = NULL;
+	free(here);
+	return whole;
+}
+
 int cli_store_path(struct cli *cli, const char **ret)
 {
 	const char *env = getenv("LAMINA_STORE"), *conf;

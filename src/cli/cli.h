@@ -62,6 +62,8 @@ extern const struct opt cli_globals[];
 int cli_config(struct cli *cli);
 /* A value of lamina.conf, or NULL. */
 const char *cli_config_get(const struct cli *cli, const char *section, const char *key);
+/* For those who have another working directory; to be freed.  NULL: out of memory. */
+char *cli_absolute(const char *path);
 /* Where the store is: --store, $LAMINA_STORE, lamina.conf, or the default. */
 int cli_store_path(struct cli *cli, const char **ret);
 /* Opens the store into cli->store. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/cli/cli.h"
+#include "src/cli/verb.h"
 
 static void put_names(const struct opt *opts)
 {
@@ -54,11 +55,41 @@ static void put_globals_with_argument(void)
 	}
 }
 
+/* " wait tag " as " --wait --tag" */
+static void put_options(const char *options)
+{
+	for (; *options; options++) {
+		if (*options != ' ')
+			putchar(*options);
+		else if (options[1])
+			fputs(" --", stdout);
+	}
+}
+
+/* Which of the options a verb has; where none is said yet, the verbs are what can be said. */
+static void put_verbs(const struct verb *verbs)
+{
+	printf("\t\toperands='");
+	for (const struct verb *v = verbs; v->name; v++)
+		printf("%s%s", v == verbs ? "" : " ", v->name);
+	puts("'\n\t\tcase $verb in");
+	for (const struct verb *v = verbs; v->name; v++) {
+		printf("\t\t%s) operands='%s' options='", v->name, v->words ? v->words : "");
+		put_options(v->options);
+		puts("' ;;");
+	}
+	puts("\t\tesac");
+}
+
 static void put_command(const struct cmd *cmd)
 {
 	printf("\t%s)\n\t\toptions='", cmd->name);
 	put_names(cmd->opts);
-	printf("'\n\t\toperands='%s'\n", cmd->words ? cmd->words : "");
+	puts("'");
+	if (cmd->verbs)
+		put_verbs(cmd->verbs);
+	else
+		printf("\t\toperands='%s'\n", cmd->words ? cmd->words : "");
 	if (cmd->opts) {
 		puts("\t\tcase $1 in");
 		put_arguments(cmd->opts, "\t\t");
@@ -91,6 +122,7 @@ static const char tail[] =
 	"\t\t\t\tlist+=\" $(\"${program[@]}\" ls --quiet 2>/dev/null)\" ;;\n"
 	"\t\t@session) list+=\" $(\"${program[@]}\" pager ls --quiet 2>/dev/null)\" ;;\n"
 	"\t\t@guest) list+=\" $(\"${program[@]}\" guest ls --quiet 2>/dev/null)\" ;;\n"
+	"\t\t@live) list+=\" $(\"${program[@]}\" live ls --quiet 2>/dev/null)\" ;;\n"
 	"\t\t*=) compopt -o nospace; list+=\" $word\" ;;\n"
 	"\t\t*) list+=\" $word\" ;;\n"
 	"\t\tesac\n"
@@ -100,7 +132,7 @@ static const char tail[] =
 	"\n"
 	"_lamina() {\n"
 	"\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-	"\tlocal command='' options='' operands='' words='' i\n"
+	"\tlocal command='' verb='' options='' operands='' words='' i\n"
 	"\tlocal -a program=(\"${COMP_WORDS[0]}\")\n"
 	"\tCOMPREPLY=()\n"
 	"\t# Bash splits at '=': what is completed may be behind \"--option =\" or \"NAME =\".\n"
@@ -122,6 +154,7 @@ static const char rest[] =
 	"\t\t*) command=${COMP_WORDS[i]}; break ;;\n"
 	"\t\tesac\n"
 	"\tdone\n"
+	"\t((i + 1 < COMP_CWORD)) && verb=${COMP_WORDS[i+1]}\n"
 	"\t_lamina_tables \"$prev\"\n"
 	"\tif [[ -z $words && $cur == -* ]]; then\n"
 	"\t\twords=\"$options $globals\"\n"
@@ -138,7 +171,8 @@ static void put_script(void)
 {
 	puts("# bash completion for lamina, written by `lamina completion bash`\n"
 	     "# shellcheck shell=bash disable=SC2207,SC2034");
-	puts("# Sets options and operands of $command; words, if option $1 wants an argument.");
+	puts("# Sets options and operands of $command and its $verb; words, if option $1 wants "
+	     "an argument.");
 	printf("_lamina_tables() {\n\tcommands='");
 	put_commands();
 	printf("'\n\tglobals='");

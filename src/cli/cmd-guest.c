@@ -233,21 +233,17 @@ static int run_provision(struct cli *cli, int argc, char **argv)
 }
 
 static const struct verb verbs[] = {
-	{"ls", NULL, 0, 0, "list guests", "", run_ls},
-	{"show", "NAME", 1, 1, "show the guest", "", run_show},
+	{"ls", NULL, 0, 0, "list guests", "", NULL, run_ls},
+	{"show", "NAME", 1, 1, "show the guest", "", "@guest", run_show},
 	{"add", "NAME", 1, 1, "add the guest",
-	 " hypervisor socket chroot agent agent-token-file live mount replace ", run_add},
-	{"rm", "NAME...", 1, CMD_ANY, "forget the guest", "", run_rm},
+	 " hypervisor socket chroot agent agent-token-file live mount replace ", NULL, run_add},
+	{"rm", "NAME...", 1, CMD_ANY, "forget the guest", "", "@guest", run_rm},
 	{"cont", "NAME", 1, 1, "let the guest go on",
-	 " hypervisor socket chroot agent agent-token-file ", run_cont},
-	{"provision", "ROOT", 1, 1, "provision the guest", GUEST_PROVISION_OPTIONS, run_provision},
+	 " hypervisor socket chroot agent agent-token-file ", "@guest", run_cont},
+	{"provision", "ROOT", 1, 1, "provision the guest", GUEST_PROVISION_OPTIONS, "@file",
+	 run_provision},
 	{.name = NULL}
 };
-
-static int run(struct cli *cli, int argc, char **argv)
-{
-	return verb_run(cli, verbs, argc, argv);
-}
 
 const struct cmd cmd_guest = {
 	.name = "guest",
@@ -266,6 +262,6 @@ const struct cmd cmd_guest = {
 	.args_size = sizeof(struct args),
 	.min = 1,
 	.max = CMD_ANY,
-	.words = "ls show add rm cont provision @guest",
-	.run = run,
+	.verbs = verbs,
+	.run = verb_run,
 };

@@ -428,19 +428,14 @@ static int run_rm(struct cli *cli, int argc, char **argv)
 }
 
 static const struct verb verbs[] = {
-	{"create", "NAME", 1, 1, "create the live image", " from size wait ", run_create},
-	{"ls", NULL, 0, 0, "list live images", "", run_ls},
-	{"show", "NAME", 1, 1, "show the live image", "", run_show},
+	{"create", "NAME", 1, 1, "create the live image", " from size wait ", NULL, run_create},
+	{"ls", NULL, 0, 0, "list live images", "", NULL, run_ls},
+	{"show", "NAME", 1, 1, "show the live image", "", "@live", run_show},
 	{"commit", "NAME", 1, 1, "commit the live image", " tag meta dry-run threads wait ",
-	 run_commit},
-	{"rm", "NAME...", 1, CMD_ANY, "remove the live image", " wait ", run_rm},
+	 "@live", run_commit},
+	{"rm", "NAME...", 1, CMD_ANY, "remove the live image", " wait ", "@live", run_rm},
 	{.name = NULL}
 };
-
-static int run(struct cli *cli, int argc, char **argv)
-{
-	return verb_run(cli, verbs, argc, argv);
-}
 
 const struct cmd cmd_live = {
 	.name = "live",
@@ -461,6 +456,6 @@ const struct cmd cmd_live = {
 	.args_size = sizeof(struct args),
 	.min = 1,
 	.max = CMD_ANY,
-	.words = "create ls show commit rm",
-	.run = run,
+	.verbs = verbs,
+	.run = verb_run,
 };

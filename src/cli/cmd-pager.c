@@ -132,26 +132,27 @@ static int run_drain(struct cli *cli, int argc, char **argv)
 /* ---- the dispatcher ---- */
 
 static const struct verb verbs[] = {
-	{"ls", NULL, 0, 0, "list the pager's sessions", " socket ", pager_ls},
-	{"show", "ID", 1, 1, "show the session", " socket ", pager_show},
+	{"ls", NULL, 0, 0, "list the pager's sessions", " socket ", NULL, pager_ls},
+	{"show", "ID", 1, 1, "show the session", " socket ", "@session", pager_show},
 	{"create", "ID", 1, 1, "make the session",
 	 " socket memfile listen prefetch trace record on-error detachable hold peer-uid "
-	 "handoff-timeout ",
+	 "handoff-timeout ", NULL,
 	 pager_create},
-	{"close", "ID", 1, 1, "close the session", " socket force ", run_close},
+	{"close", "ID", 1, 1, "close the session", " socket force ", "@session", run_close},
 	{"graduate", "ID..., or --all", 0, CMD_ANY, "graduate sessions",
-	 " socket all rate min-available max-pressure timeout ", pager_graduate},
-	{"cancel", "ID", 1, 1, "cancel the graduation", " socket ", run_cancel},
-	{"drain", NULL, 0, 0, "drain the pager", " socket exit ", run_drain},
-	{"top", NULL, 0, 0, "watch the pager's sessions", " socket interval count ", pager_top},
-	{"upgrade", NULL, 0, 0, "upgrade the pagers", " socket takeover program exit ",
+	 " socket all rate min-available max-pressure timeout ", "@session", pager_graduate},
+	{"cancel", "ID", 1, 1, "cancel the graduation", " socket ", "@session", run_cancel},
+	{"drain", NULL, 0, 0, "drain the pager", " socket exit ", NULL, run_drain},
+	{"top", NULL, 0, 0, "watch the pager's sessions", " socket interval count ", NULL,
+	 pager_top},
+	{"upgrade", NULL, 0, 0, "upgrade the pagers", " socket takeover program exit ", NULL,
 	 pager_upgrade},
 	{.name = NULL}
 };
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	int rc = verb_run(cli, verbs, argc, argv);
+	int rc = verb_run(cli, argc, argv);
 
 	pager_forget(cli);
 	return rc;
@@ -183,6 +184,6 @@ const struct cmd cmd_pager = {
 	.args_size = sizeof(struct pager_args),
 	.min = 1,
 	.max = CMD_ANY,
-	.words = "ls show create close graduate cancel drain top upgrade @session",
+	.verbs = verbs,
 	.run = run,
 };

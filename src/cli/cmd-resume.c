@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,17 +11,16 @@
 #include "src/cli/guest-args.h"
 #include "src/cli/out.h"
 #include "src/cli/pager.h"
+#include "src/cli/resume-live.h"
 #include "src/cli/resume-words.h"
 #include "src/cli/table.h"
 #include "src/host/guest.h"
 #include "src/host/resume.h"
-#include "store/live.h"
+#include "store/base/proc.h"
 #include "store/traces.h"
 
 #define WAIT_DEFAULT "30s"
 #define WAIT_MAX_MS (24u * 3600 * 1000)
-#define REMOVE_TRIES 40
-#define REMOVE_TRY_MS 50
 
 struct args {
 	struct guest_args guest;
@@ -70,7 +70,7 @@ struct work {
 	char *mount;
 	char memfile[PATH_MAX], state[PATH_MAX], dir[PATH_MAX], rootfs[PATH_MAX];
 	char trace[PATH_MAX], lease[PATH_MAX], log[PATH_MAX];
-	char *pager;
+	char *pager, *record, *listen;	/* absolute; or NULL */
 	bool made_live;
 	int hold;
 	struct resume_plan plan;
@@ -153,8 +153,19 @@ static int check_record(struct work *w)
 	if (guest_load(w->rundir, args->name, &old, &why) == 0)
 		pid = guest_pid(old);
 	json_decref(old);
-	return pid ? err_set(&w->cli->err, -EBUSY, "guest '%s' runs already (pid %d)", args->name,
-			     pid) : 0;
+	return pid ? err_set(&w->cli->err, -EBUSY, "guest '%s' runs already (pid %d): end it, or "
+			     "give another --name", args->name, pid) : 0;
+}
+
+/* Before anything is begun: a mount whose daemon was killed is still in the list of mounts. */
+static int check_mount(struct work *w, const char *mount)
+{
+	if (access(w->memfile, F_OK) == 0)
+		return 0;
+	if (errno != ENOTCONN)
+		return err_sys(&w->cli->err, -errno, "cannot find '%s'", w->memfile);
+	return err_set(&w->cli->err, -ENOTCONN, "nobody serves the mount '%s' any more: 'lamina "
+		       "umount' and 'lamina mount' it again", mount);
 }
 
 static int put_paths(struct work *w)
@@ -180,7 +191,7 @@ static int put_paths(struct work *w)
 	if ((size_t)snprintf(w->log, PATH_MAX, "%s/guests/%s.log", w->rundir, args->name) >=
 	    PATH_MAX)
 		return err_set(&w->cli->err, -ENAMETOOLONG, "'%s' is too long", w->rundir);
-	return 0;
+	return check_mount(w, mount);
 }
 
 static int take_trace(void *ctx, const struct traces_item *item)
@@ -192,6 +203,13 @@ static int take_trace(void *ctx, const struct traces_item *item)
 		(void)snprintf(w->trace, PATH_MAX, "%s/layers/%s/traces/%s",
 			       guest_text(w->members, "mount"), w->hex, item->name);
 	return best;
+}
+
+/* The pager has another working directory than we. */
+static int take_path(struct cli *cli, const char *path, char **to)
+{
+	*to = path ? cli_absolute(path) : NULL;
+	return path && !*to ? no_memory(cli) : 0;
 }
 
 static int find_trace(struct work *w)
@@ -215,75 +233,19 @@ static int find_pager(struct work *w)
 
 	if (!uses_pager(w))
 		return 0;
-	if (named && *named) {
-		w->pager = strdup(named);
-		return w->pager ? 0 : no_memory(w->cli);
-	}
+	if (named && *named)
+		return take_path(w->cli, named, &w->pager);
 	rc = pagers_find(w->rundir, PAGER_FIND_MS, &found, &w->cli->err);
 	newest = rc == 0 ? pagers_newest(&found) : NULL;
 	if (newest)
 		w->pager = strdup(newest->socket);
 	if (rc == 0 && !newest)
-		rc = err_set(&w->cli->err, -ENOENT, "no pager answers in '%s'", w->rundir);
+		rc = err_set(&w->cli->err, -ENOENT, "no pager answers in '%s': is lamina-pager "
+			     "running?", w->rundir);
 	else if (rc == 0 && !w->pager)
 		rc = no_memory(w->cli);
 	pagers_fini(&found);
 	return rc;
-}
-
-/* ---- the live image ---- */
-
-static bool is_written(const struct live_info *info)
-{
-	for (unsigned i = 0; i < info->nimages; i++)
-		if (info->image[i].written || info->image[i].punched ||
-		    info->image[i].size != info->image[i].base_size)
-			return true;
-	return info->sealed > 0;
-}
-
-/* A disk that went on without its memory is no disk for it. */
-static int check_live(struct work *w, const struct live_info *info)
-{
-	if (!info->row.has_base || memcmp(&info->row.base, &w->id, sizeof(w->id)) != 0)
-		return err_set(&w->cli->err, -EEXIST, "live image '%s' stands on another layer",
-			       w->live);
-	if (is_written(info))
-		return err_set(&w->cli->err, -EEXIST, "live image '%s' was written to since the "
-			       "layer", w->live);
-	return 0;
-}
-
-static int need_live(struct work *w)
-{
-	const struct live_new what = {.name = w->live, .from = &w->id};
-	struct live_info *info = calloc(1, sizeof(*info));
-	int rc = info ? live_info(w->cli->store, w->live, info, &w->cli->err) : no_memory(w->cli);
-
-	if (rc == 0)
-		rc = check_live(w, info);
-	else if (rc == -ENOENT) {
-		rc = live_create(w->cli->store, &what, w->lock_wait_ms, &w->cli->err);
-		w->made_live = rc == 0;
-	}
-	free(info);
-	return rc;
-}
-
-/* The daemon closes it only some time after the hypervisor has. */
-static void drop_live(struct work *w)
-{
-	static const struct timespec pause = {.tv_nsec = REMOVE_TRY_MS * 1000000L};
-	struct err why = {""};
-	int rc = w->made_live ? -EBUSY : 0;
-
-	for (int i = 0; i < REMOVE_TRIES && rc == -EBUSY; i++) {
-		rc = live_remove(w->cli->store, w->live, w->lock_wait_ms, &why);
-		if (rc == -EBUSY)
-			(void)nanosleep(&pause, NULL);
-	}
-	if (rc < 0)
-		cli_note(w->cli, "live image '%s' is left: %s", w->live, why.text);
 }
 
 /* ---- the record ---- */
@@ -291,6 +253,14 @@ static void drop_live(struct work *w)
 static int set_text(json_t *to, const char *member, const char *text)
 {
 	return json_object_set_new(to, member, text ? json_string(text) : json_null());
+}
+
+static json_t *start_of(pid_t pid)
+{
+	uint64_t start;
+
+	return pid > 0 && proc_start(pid, &start) == 0 ? json_integer((json_int_t)start)
+						       : json_null();
 }
 
 static int fill_record(struct work *w)
@@ -311,6 +281,7 @@ static int fill_record(struct work *w)
 	rc |= set_text(m, "backend", w->pager ? "uffd" : "file");
 	rc |= json_object_set_new(m, "pid", w->report.pid > 0 ? json_integer(w->report.pid)
 							      : json_null());
+	rc |= json_object_set_new(m, "pid_start", start_of(w->report.pid));
 	rc |= set_text(m, "cwd", w->argv ? getcwd(cwd, sizeof(cwd)) : NULL);
 	rc |= set_text(m, "log", w->argv ? w->log : NULL);
 	rc |= json_object_set_new(m, "no_trace", json_boolean(w->pager && !*w->trace));
@@ -403,6 +374,8 @@ static int print_text(struct work *w)
 	add_time(&t, "load", r->load_seconds);
 	if (r->answer_seconds >= 0)
 		add_time(&t, "agent after", r->answer_seconds);
+	else if (w->plan.agent)
+		field(&t, "agent after", "no answer");
 	if (r->seen) {
 		table_cell(&t, "faults");
 		table_cell(&t, "%llu", (unsigned long long)r->session.faults);
@@ -418,7 +391,8 @@ static int print(struct work *w)
 	const struct args *args = w->cli->args;
 
 	if (*w->report.agent_error)
-		cli_note(w->cli, "warning: the agent was not told: %s", w->report.agent_error);
+		cli_note(w->cli, "warning: the agent was not told of the resume ('lamina guest "
+			 "cont %s' tells it): %s", args->name, w->report.agent_error);
 	(void)snprintf(w->cli->done, sizeof(w->cli->done), "guest '%.60s' runs", args->name);
 	if (w->cli->json)
 		return print_json(w);
@@ -460,8 +434,8 @@ static void fill_plan(struct work *w)
 	p->state = w->state;
 	p->pager = w->pager;
 	p->session.trace = *w->trace ? w->trace : NULL;
-	p->session.record = args->record;
-	p->session.listen = args->listen;
+	p->session.record = w->record;
+	p->session.listen = w->listen;
 	p->session.hold = w->lease;
 	p->stopped = is_stopped;
 	p->begins = show_word;
@@ -506,11 +480,16 @@ static int find_all(struct work *w)
 		rc = find_trace(w);
 	if (rc == 0)
 		rc = find_pager(w);
+	if (rc == 0)
+		rc = take_path(w->cli, args->record, &w->record);
+	if (rc == 0)
+		rc = take_path(w->cli, args->listen, &w->listen);
 	return rc ? rc : make_argv(w);
 }
 
 static int resume(struct work *w)
 {
+	const struct resume_live live = {w->live, &w->id, w->lock_wait_ms};
 	struct cli *cli = w->cli;
 	int rc;
 
@@ -519,7 +498,7 @@ static int resume(struct work *w)
 	cli_catch_all(cli);
 	if (!cli->quiet)
 		meter_begin(&cli->meter);
-	rc = need_live(w);
+	rc = resume_live_need(cli, &live, &w->made_live);
 	if (rc == 0)
 		rc = resume_run(&w->plan, &w->report, &cli->err);
 	meter_end(&cli->meter);
@@ -528,8 +507,8 @@ static int resume(struct work *w)
 		if (rc < 0)
 			resume_undo(&w->plan, &w->report);
 	}
-	if (rc < 0)
-		drop_live(w);
+	if (rc < 0 && w->made_live)
+		resume_live_drop(cli, &live);
 	return rc < 0 ? rc : print(w);
 }
 
@@ -566,6 +545,8 @@ static int run(struct cli *cli, int argc, char **argv)
 		close(w->hold);
 	free(w->mount);
 	free(w->pager);
+	free(w->record);
+	free(w->listen);
 	free(w);
 	return rc;
 }

@@ -412,18 +412,13 @@ static int run_rm(struct cli *cli, int argc, char **argv)
 
 static const struct verb verbs[] = {
 	{"import", "LAYER FILE...", 2, CMD_ANY, "import the trace", " name merge wait ",
-	 run_import},
-	{"ls", "[LAYER]", 0, 1, "list traces", "", run_ls},
+	 "@layer @file", run_import},
+	{"ls", "[LAYER]", 0, 1, "list traces", "", "@layer", run_ls},
 	{"show", "LAYER [NAME], or a FILE with a '/' in its path", 1, 2, "show the trace",
-	 " runs ", run_show},
-	{"rm", "LAYER NAME", 2, 2, "remove the trace", " wait ", run_rm},
+	 " runs ", "@layer @file", run_show},
+	{"rm", "LAYER NAME", 2, 2, "remove the trace", " wait ", "@layer", run_rm},
 	{.name = NULL}
 };
-
-static int run(struct cli *cli, int argc, char **argv)
-{
-	return verb_run(cli, verbs, argc, argv);
-}
 
 const struct cmd cmd_trace = {
 	.name = "trace",
@@ -441,6 +436,6 @@ const struct cmd cmd_trace = {
 	.args_size = sizeof(struct args),
 	.min = 1,
 	.max = CMD_ANY,
-	.words = "import ls show rm @layer @file",
-	.run = run,
+	.verbs = verbs,
+	.run = verb_run,
 };

@@ -12,6 +12,7 @@
 #include "src/cli/opt.h"
 
 struct cli;
+struct verb;
 
 #define CMD_ANY 1000000		/* as many operands as wanted */
 
@@ -26,7 +27,8 @@ struct cmd {
 	const struct opt *opts;	/* or NULL */
 	size_t args_size;	/* of the struct that opts fill, zeroed before */
 	int min, max;		/* operands */
-	const char *words;	/* how operands are completed, as in opt.h */
+	const char *words;	/* how operands are completed, as in opt.h; or NULL */
+	const struct verb *verbs;	/* verb.h; ends with one without a name; or NULL */
 	/*
 	 * Options are in cli->args, operands in argv[0..argc-1].  Returns an exit
 	 * status, or -errno with the sentence in cli->err, which the dispatcher

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "src/cli/cli.h"
 #include "src/cli/mounts.h"
@@ -34,23 +33,32 @@ static int set_text(struct cli *cli, json_t *to, const char *member, const char 
 	return err_set(&cli->err, -EINVAL, "'%s' is not UTF-8, or memory ran out", text);
 }
 
-/* A record is read from anywhere. */
-static int set_path(struct cli *cli, json_t *to, const char *member, const char *path)
+/* A record is read from anywhere: the path that is at `text` + `at`, if any, is made absolute. */
+static int set_path(struct cli *cli, json_t *to, const char *member, const char *text, size_t at)
 {
-	char *here = NULL, *whole = NULL;
+	char *path = NULL, *whole = NULL;
 	int rc;
 
-	if (!path)
-		return 0;
-	if (*path == '/')
-		return set_text(cli, to, member, path);
-	here = getcwd(NULL, 0);
-	if (!here || asprintf(&whole, "%s/%s", here, path) < 0)
+	if (!text || !text[at])
+		return set_text(cli, to, member, text);
+	path = cli_absolute(text + at);
+	if (!path || asprintf(&whole, "%.*s%s", (int)at, text, path) < 0)
 		whole = NULL;
 	rc = whole ? set_text(cli, to, member, whole) : no_memory(cli);
 	free(whole);
-	free(here);
+	free(path);
 	return rc;
+}
+
+/* Where in an address its socket's path is; else its length. */
+static size_t path_in(const char *address)
+{
+	static const char *const with_path[] = {"unix:", "hybrid:"};
+
+	for (size_t i = 0; i < sizeof(with_path) / sizeof(with_path[0]); i++)
+		if (!strncmp(address, with_path[i], strlen(with_path[i])))
+			return strlen(with_path[i]);
+	return strlen(address);
 }
 
 static bool is_hypervisor(const char *name)
@@ -61,35 +69,45 @@ static bool is_hypervisor(const char *name)
 	return false;
 }
 
-static int check_words(struct cli *cli, const struct guest_args *args)
+static int check_hypervisor(struct cli *cli, const char *name)
+{
+	if (!name || is_hypervisor(name))
+		return 0;
+	return cli_usage(cli, "--hypervisor: '%s' is neither firecracker nor qemu", name);
+}
+
+/* Checked as given and as it is kept: a whole path may be too long for a socket's. */
+static int set_agent(struct cli *cli, json_t *to, const char *text)
 {
 	struct address address;
 	struct err why = {""};
+	int rc = text ? address_parse(text, &address, &why) : 0;
 
-	if (args->hypervisor && !is_hypervisor(args->hypervisor))
-		return cli_usage(cli, "--hypervisor: '%s' is neither firecracker nor qemu",
-				 args->hypervisor);
-	if (args->agent && address_parse(args->agent, &address, &why) < 0)
-		return cli_usage(cli, "--agent: %s", why.text);
-	return 0;
+	if (rc == 0 && text)
+		rc = set_path(cli, to, "agent", text, path_in(text));
+	if (rc == 0 && text && address_parse(guest_text(to, "agent"), &address, &why) < 0)
+		rc = -EINVAL;
+	return *why.text ? cli_usage(cli, "--agent: %s", why.text) : rc;
 }
 
 int guest_args_members(struct cli *cli, const struct guest_args *args, json_t *ret)
 {
 	const struct {
 		const char *member, *value;
-		bool path;
-	} all[] = {
-		{"hypervisor", args->hypervisor, false}, {"socket", args->socket, true},
-		{"chroot", args->chroot, true}, {"agent", args->agent, false},
-		{"agent_token_file", args->agent_token_file, true},
-		{"live", args->live, false}, {"mount", args->mount, true},
+	} paths[] = {
+		{"socket", args->socket}, {"chroot", args->chroot},
+		{"agent_token_file", args->agent_token_file}, {"mount", args->mount},
 	};
-	int rc = check_words(cli, args);
+	int rc = check_hypervisor(cli, args->hypervisor);
 
-	for (size_t i = 0; rc == 0 && i < sizeof(all) / sizeof(all[0]); i++)
-		rc = all[i].path ? set_path(cli, ret, all[i].member, all[i].value)
-				 : set_text(cli, ret, all[i].member, all[i].value);
+	if (rc == 0)
+		rc = set_text(cli, ret, "hypervisor", args->hypervisor);
+	if (rc == 0)
+		rc = set_agent(cli, ret, args->agent);
+	if (rc == 0)
+		rc = set_text(cli, ret, "live", args->live);
+	for (size_t i = 0; rc == 0 && i < sizeof(paths) / sizeof(paths[0]); i++)
+		rc = set_path(cli, ret, paths[i].member, paths[i].value, 0);
 	return rc;
 }
 
@@ -164,7 +182,8 @@ int guest_args_mount(struct cli *cli, char **ret)
 	if (rc < 0)
 		return err_sys(&cli->err, rc, "cannot look for mounts of the store");
 	if (!s.found)
-		return err_set(&cli->err, -ENOENT, "the store is not mounted");
+		return err_set(&cli->err, -ENOENT, "the store is not mounted: 'lamina mount' "
+			       "does that");
 	*ret = s.found;
 	return 0;
 }

@@ -35,7 +35,7 @@ struct guest_args {
 	 "hybrid:PATH:PORT"},								\
 	{OPT_TEXT, "agent-token-file", 'T', OPT_TO(type, guest.agent_token_file), "FILE", \
 	 "@file", who "what has the agent's token in it"},				\
-	{OPT_TEXT, "live", 'L', OPT_TO(type, guest.live), "LIVE", NULL,			\
+	{OPT_TEXT, "live", 'L', OPT_TO(type, guest.live), "LIVE", "@live",			\
 	 who "its live image (default: the guest's name)"},				\
 	{OPT_TEXT, "mount", 'M', OPT_TO(type, guest.mount), "DIR", "@dir",		\
 	 who "where the store is mounted (default: where it is found)"}

@@ -44,7 +44,8 @@ struct opt {
 	size_t to;
 	const char *arg;	/* what its argument is called; NULL for a flag */
 	/* How the argument is completed: "@file", "@dir", "@layer", "@tag",
-	 * "@session", "@image-file" (NAME=FILE), a list of words, or NULL: not at all. */
+	 * "@session", "@guest", "@live", "@image-file" (NAME=FILE), a list of words, or
+	 * NULL: not at all. */
 	const char *words;
 	const char *help;
 };

@@ -17,20 +17,12 @@ static int no_memory(struct cli *cli)
 	return err_set(&cli->err, -ENOMEM, "out of memory");
 }
 
-/* The pager has another working directory than we. */
 static json_t *absolute(const char *path)
 {
-	char *here, *whole = NULL;
-	json_t *json;
+	char *whole = cli_absolute(path);
+	json_t *json = whole ? json_string(whole) : NULL;
 
-	if (*path == '/')
-		return json_string(path);
-	here = getcwd(NULL, 0);
-	if (!here || asprintf(&whole, "%s/%s", here, path) < 0)
-		whole = NULL;
-	json = whole ? json_string(whole) : NULL;
 	free(whole);
-	free(here);
 	return json;
 }
 

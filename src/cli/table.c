@@ -17,11 +17,20 @@ struct cells {
 	size_t cap;
 };
 
+/* U+0080 to U+009F in UTF-8, which terminals take for ESC and a letter. */
+static bool is_c1(const unsigned char *p)
+{
+	return p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
+}
+
 char *table_clean(char *text)
 {
-	for (unsigned char *p = (unsigned char *)text; *p; p++)
-		if (*p < 0x20 || *p == 0x7f)
+	for (unsigned char *p = (unsigned char *)text; *p; p++) {
+		if (is_c1(p))
+			p[0] = p[1] = '?';
+		else if (*p < 0x20 || *p == 0x7f)
 			*p = '?';
+	}
 	return text;
 }
 

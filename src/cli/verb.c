@@ -74,16 +74,16 @@ static int check_operands(struct cli *cli, const struct verb *verb, int argc)
 	return cli_usage(cli, "%s %s takes no more than %s", cmd, verb->name, verb->operands);
 }
 
-int verb_run(struct cli *cli, const struct verb *verbs, int argc, char **argv)
+int verb_run(struct cli *cli, int argc, char **argv)
 {
 	static struct cmd cmd;		/* the command, with the verb's task */
-	const struct verb *verb = find(verbs, argv[0]);
+	const struct verb *verb = find(cli->cmd->verbs, argv[0]);
 	const char *option;
 	char names[256];
 	int rc;
 
 	if (!verb) {
-		list_names(verbs, names, sizeof(names));
+		list_names(cli->cmd->verbs, names, sizeof(names));
 		return cli_usage(cli, "'%s' is not %s", argv[0], names);
 	}
 	rc = check_operands(cli, verb, argc - 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * verb: a command whose first operand says what is to be done.
+ * verb: a command whose first operand says what is to be done: its `verbs` (cmd.h) say what there
+ * is, to verb_run() and to completion.
  */
 #ifndef LAMINA_CLI_VERB_H
 #define LAMINA_CLI_VERB_H
@@ -15,14 +16,14 @@ struct verb {
 	int min, max;		/* of them */
 	const char *task;	/* as cmd.h */
 	const char *options;	/* " wait tag ": which of the command's it has */
+	const char *words;	/* how its operands are completed, as in opt.h; or NULL */
 	int (*run)(struct cli *cli, int argc, char **argv);	/* without the verb */
 };
 
 /*
- * Runs the verb argv[0] of `verbs`, which end with one without a name; while it runs,
- * cli->cmd has its task.  CLI_USAGE with a sentence for a verb, operands or options
- * that are not.
+ * A command's `run`: runs its verb argv[0]; while that runs, cli->cmd has its task.  CLI_USAGE with
+ * a sentence for a verb, operands or options that are not.
  */
-int verb_run(struct cli *cli, const struct verb *verbs, int argc, char **argv);
+int verb_run(struct cli *cli, int argc, char **argv);
 
 #endif

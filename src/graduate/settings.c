@@ -86,7 +86,6 @@ static int take_number(struct settings *s, const struct conf *conf, const struct
 	return 0;
 }
 
-/* Absolute, because the daemon changes to another directory. */
 static int take_path(const struct conf *conf, const char *key, char **to, struct err *err)
 {
 	const char *text = conf_get(conf, SECTION, key);
@@ -94,8 +93,6 @@ static int take_path(const struct conf *conf, const char *key, char **to, struct
 
 	if (!text || !*text)
 		return 0;
-	if (*text != '/')
-		return conf_refuse(conf, SECTION, key, "an absolute path", err);
 	copy = strdup(text);
 	if (!copy)
 		return err_set(err, -ENOMEM, "out of memory");

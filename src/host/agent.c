@@ -18,6 +18,7 @@ struct agent {
 	struct address address;
 	char name[300];		/* what sentences call it */
 	char *token;
+	char *token_file;	/* where it is from */
 	int timeout_ms;
 	bool (*stopped)(void);
 	struct http_client *client;	/* NULL: not connected */
@@ -150,14 +151,27 @@ static int code_of(int status)
 	}
 }
 
+/* 401 is one status for no token and for another one than the agent's. */
+static int refused(const struct agent *a, int rc, const struct http_answer *answer,
+		   struct err *err)
+{
+	if (rc == -EACCES && a->token)
+		return err_set(err, rc, "the agent at '%s' refuses the token in '%s'", a->name,
+			       a->token_file);
+	if (rc == -EACCES)
+		return err_set(err, rc, "the agent at '%s' wants a token: --agent-token-file names "
+			       "the file that has it", a->name);
+	return err_set(err, rc, "the agent at '%s' refuses: %s", a->name,
+		       http_answer_error(answer));
+}
+
 static int take_answer(struct agent *a, const struct http_answer *answer, json_t **ret,
 		       struct err *err)
 {
 	int rc = code_of(answer->status);
 
 	if (rc < 0)
-		return err_set(err, rc, "the agent at '%s' refuses: %s", a->name,
-			       http_answer_error(answer));
+		return refused(a, rc, answer, err);
 	if (!json_is_object(answer->json))
 		return err_set(err, -EPROTO, "what answers at '%s' is no agent", a->name);
 	*ret = json_incref(answer->json);
@@ -237,9 +251,11 @@ static int init(struct agent *a, const struct agent_target *to, struct err *err)
 	a->fd = -1;
 	a->timeout_ms = to->timeout_ms;
 	a->stopped = to->stopped;
-	if (rc == 0 && to->token_file)
-		rc = read_token(to->token_file, &a->token, err);
-	return rc;
+	if (rc < 0 || !to->token_file)
+		return rc;
+	a->token_file = strdup(to->token_file);
+	return a->token_file ? read_token(to->token_file, &a->token, err)
+			     : err_set(err, -ENOMEM, "out of memory");
 }
 
 int agent_open(const struct agent_target *to, struct agent **ret, struct err *err)
@@ -265,6 +281,7 @@ void agent_close(struct agent *a)
 	if (a->token)
 		explicit_bzero(a->token, strlen(a->token));
 	free(a->token);
+	free(a->token_file);
 	free(a);
 }
 

@@ -18,24 +18,30 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "src/host/hyper.h"
 #include "store/base/clock.h"
 #include "store/base/io.h"
+#include "store/base/proc.h"
 #include "store/base/vec.h"
 
 #define FILE_LEN (GUEST_NAME_MAX + sizeof(".json.tmp"))
 #define HOLD_TRIES 100
+#define GUEST_ADDRESS_MAX 320u
+#define GUEST_LAYER_MAX 128u	/* characters of an id */
 
 static const struct {
 	const char *name;
 	json_type type;
+	size_t max;		/* bytes of a text */
 } members[] = {
-	{"name", JSON_STRING}, {"hypervisor", JSON_STRING}, {"socket", JSON_STRING},
-	{"chroot", JSON_STRING}, {"agent", JSON_STRING}, {"agent_token_file", JSON_STRING},
-	{"live", JSON_STRING}, {"mount", JSON_STRING}, {"layer", JSON_STRING},
-	{"session", JSON_STRING}, {"pager", JSON_STRING}, {"backend", JSON_STRING},
-	{"pid", JSON_INTEGER}, {"command", JSON_ARRAY}, {"cwd", JSON_STRING},
-	{"log", JSON_STRING}, {"no_trace", JSON_TRUE}, {"created", JSON_INTEGER},
+	{"name", JSON_STRING, GUEST_NAME_MAX}, {"hypervisor", JSON_STRING, GUEST_NAME_MAX},
+	{"socket", JSON_STRING, PATH_MAX}, {"chroot", JSON_STRING, PATH_MAX},
+	{"agent", JSON_STRING, GUEST_ADDRESS_MAX}, {"agent_token_file", JSON_STRING, PATH_MAX},
+	{"live", JSON_STRING, GUEST_NAME_MAX}, {"mount", JSON_STRING, PATH_MAX},
+	{"layer", JSON_STRING, GUEST_LAYER_MAX}, {"session", JSON_STRING, GUEST_NAME_MAX},
+	{"pager", JSON_STRING, PATH_MAX}, {"backend", JSON_STRING, GUEST_NAME_MAX},
+	{"pid", JSON_INTEGER, 0}, {"pid_start", JSON_INTEGER, 0}, {"command", JSON_ARRAY, 0},
+	{"cwd", JSON_STRING, PATH_MAX}, {"log", JSON_STRING, PATH_MAX},
+	{"no_trace", JSON_TRUE, 0}, {"created", JSON_INTEGER, 0},
 };
 
 bool guest_name_ok(const char *name)
@@ -59,7 +65,17 @@ int guest_pid(const json_t *record)
 {
 	json_int_t pid = json_integer_value(json_object_get(record, "pid"));
 
-	return pid > 0 && pid <= INT32_MAX && hyper_lives((pid_t)pid) ? (int)pid : 0;
+	const json_t *began = json_object_get(record, "pid_start");
+	uint64_t start;
+	int rc;
+
+	if (pid <= 0 || pid > INT32_MAX)
+		return 0;
+	rc = proc_start((pid_t)pid, &start);
+	if (rc == -ESRCH || (rc == 0 && json_is_integer(began) &&
+			     (uint64_t)json_integer_value(began) != start))
+		return 0;
+	return (int)pid;
 }
 
 /* ---- the directory ---- */
@@ -132,16 +148,30 @@ static bool are_texts(const json_t *array)
 	return true;
 }
 
+static int check_member(const char *name, const json_t *record, size_t i, struct err *err)
+{
+	const json_t *value = json_object_get(record, members[i].name);
+
+	if (!is_of(value, members[i].type))
+		return err_set(err, -EBADMSG, "the record of guest '%s' has a '%s' of the wrong "
+			       "type", name, members[i].name);
+	if (json_is_string(value) && json_string_length(value) > members[i].max)
+		return err_set(err, -EBADMSG, "the record of guest '%s' has a '%s' that is too "
+			       "long: at most %zu bytes", name, members[i].name, members[i].max);
+	return 0;
+}
+
 static int check_record(const char *name, const json_t *record, struct err *err)
 {
 	const char *own = guest_text(record, "name");
+	int rc = 0;
 
 	if (!json_is_object(record))
 		return err_set(err, -EBADMSG, "the record of guest '%s' is no JSON object", name);
-	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
-		if (!is_of(json_object_get(record, members[i].name), members[i].type))
-			return err_set(err, -EBADMSG, "the record of guest '%s' has a '%s' of the "
-				       "wrong type", name, members[i].name);
+	for (size_t i = 0; rc == 0 && i < sizeof(members) / sizeof(members[0]); i++)
+		rc = check_member(name, record, i, err);
+	if (rc < 0)
+		return rc;
 	if (!are_texts(json_object_get(record, "command")))
 		return err_set(err, -EBADMSG, "the record of guest '%s' has a 'command' that is "
 			       "not of texts", name);

@@ -4,8 +4,8 @@
  *
  * A record is a JSON object.  Those who write it keep members that they do not know.  What is
  * read is checked: a regular file of root's or ours that nobody else may write, at most
- * GUEST_RECORD_MAX bytes, whose known members are of their type or null; a member that is not there
- * is null too.  From any thread.
+ * GUEST_RECORD_MAX bytes, whose known members are of their type and length, or null; a member that
+ * is not there is null too.  From any thread.
  *
  *	name			the file's
  *	hypervisor, socket	"firecracker" or "qemu"; its API or QMP
@@ -15,7 +15,7 @@
  *	layer			the id of what it began as, or was last committed as
  *	session, pager		the session's id; that pager's socket
  *	backend			"uffd" or "file"
- *	pid			of the hypervisor
+ *	pid, pid_start		of the hypervisor; when it began, of proc.h
  *	command, cwd, log	what resume started, where, and the file of its output
  *	no_trace		it was resumed without a trace
  *	created			seconds since 1970
@@ -43,7 +43,7 @@ int guest_load(const char *rundir, const char *name, json_t **ret, struct err *e
 
 /* A member's text; NULL: it is null or not there. */
 const char *guest_text(const json_t *record, const char *member);
-/* Its pid if that is a process that lives, else 0. */
+/* Its pid if that process lives and is no later one of that number, else 0. */
 int guest_pid(const json_t *record);
 
 /*

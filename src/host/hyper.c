@@ -1,15 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/host/hyper.h"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include "store/base/io.h"
-
-#define MAX_STAT 4096	/* bytes of /proc/PID/stat */
 
 static const struct hyper_ops *const all[] = {&fc_ops, &qemu_ops};
 
@@ -55,28 +47,4 @@ int hyper_path(const struct hyper_target *to, const char *path, const char **ret
 			       "jail '%s' it is", path, to->chroot);
 	*ret = path + len;
 	return 0;
-}
-
-/* The name of the program stands in brackets before the state, and may hold brackets itself. */
-static bool is_dead(const char *stat)
-{
-	const char *name_end = strrchr(stat, ')');
-
-	return name_end && name_end[1] == ' ' && (name_end[2] == 'Z' || name_end[2] == 'X');
-}
-
-/* Where /proc does not tell, who can be sent a signal lives. */
-bool hyper_lives(pid_t pid)
-{
-	char path[32], *stat;
-	bool dead;
-
-	if (pid <= 0 || (kill(pid, 0) < 0 && errno == ESRCH))
-		return false;
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if (io_read_file(AT_FDCWD, path, MAX_STAT, &stat, NULL) < 0)
-		return true;
-	dead = is_dead(stat);
-	free(stat);
-	return !dead;
 }

@@ -119,7 +119,4 @@ extern const char *const hyper_names[];
 int hyper_path(const struct hyper_target *to, const char *path, const char **ret,
 	       struct err *err);
 
-/* Whether there is such a process, and it has not ended: one that nobody has waited for has. */
-bool hyper_lives(pid_t pid);
-
 #endif

@@ -10,6 +10,7 @@
 #include "src/host/agent.h"
 #include "src/host/hyper.h"
 #include "src/host/spawn.h"
+#include "src/rpc/address.h"
 #include "store/base/clock.h"
 
 #define TRY_MS 20
@@ -136,15 +137,48 @@ static int check_new(const struct run *r, const struct hyper_facts *facts, struc
 		       r->plan->socket);
 }
 
+/* Who listens where the one that is to be started would. */
+static int name_owner(const struct run *r, struct err *err)
+{
+	struct hyper_target to = r->to;
+	struct hyper_facts facts = {.pid = 0};
+	struct hyper *hyper = NULL;
+	char who[64] = "somebody";
+
+	to.timeout_ms = RESUME_ANSWER_MS;
+	if (hyper_open(r->plan->hypervisor, &to, &hyper, NULL) == 0 &&
+	    hyper->ops->facts(hyper, &facts, NULL) == 0 && facts.pid > 0)
+		(void)snprintf(who, sizeof(who), "process %d", (int)facts.pid);
+	hyper_close(hyper);
+	return err_set(err, -EBUSY, "%s listens on '%s' already: end it, name another --socket, or "
+		       "give no command to have the guest in it", who, r->plan->socket);
+}
+
+/* One that was killed has left them, and where a socket is nobody can listen. */
+static int clear_sockets(const struct run *r, struct err *err)
+{
+	struct address agent;
+	int rc;
+
+	if (r->plan->agent && address_parse(r->plan->agent, &agent, NULL) == 0 &&
+	    agent.kind == ADDRESS_HYBRID)
+		(void)address_clear(agent.path, NULL);
+	if (!r->plan->argv)
+		return 0;
+	rc = address_clear(r->plan->socket, err);
+	return rc == -EADDRINUSE ? name_owner(r, err) : rc;
+}
+
 static int start(struct run *r, struct err *err)
 {
 	const struct resume_plan *plan = r->plan;
 	struct hyper_facts facts = {.pid = 0};
 	uint64_t began = clock_us();
-	int rc = 0;
+	int rc;
 
 	begins(plan, "start");
-	if (plan->argv)
+	rc = clear_sockets(r, err);
+	if (rc == 0 && plan->argv)
 		rc = spawn_start(&(struct spawn){plan->argv, plan->log}, &r->report->child, err);
 	if (rc == 0)
 		rc = plan->argv ? await_socket(r, &facts, err) : try_open(r, &facts, err);
@@ -190,7 +224,7 @@ static int find_agent(struct run *r, struct agent **ret, struct err *err)
 		if (check_child(r, err) < 0)
 			return -ECHILD;
 		if (clock_ms() >= end)
-			return rc;
+			return err_wrap(err, rc, "no answer in %g s", r->plan->wait_ms / 1000.0);
 		nap(ANSWER_TRY_MS);
 	}
 }

@@ -50,8 +50,9 @@ struct resume_report {
 
 /*
  * `ret` is the caller's, for resume_report_fini(), in any case.  An agent that does not answer is
- * no failure.  -ECANCELED: we were told to stop; -ECHILD: what we started has ended; -ETIMEDOUT;
- * others as hyper.h and session.h.
+ * no failure.  Sockets that a hypervisor has left at `socket`, and as the device of a hybrid
+ * `agent`, are removed.  -EBUSY: one listens there; -ECANCELED: we were told to stop; -ECHILD: what
+ * we started has ended; -ETIMEDOUT; others as hyper.h and session.h.
  */
 int resume_run(const struct resume_plan *plan, struct resume_report *ret, struct err *err);
 /* Undoes what resume_run() did. */

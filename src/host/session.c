@@ -73,23 +73,6 @@ static json_t *body_of(const struct session_new *what)
 	return NULL;
 }
 
-int session_make(const struct session_new *what, char **ret, struct err *err)
-{
-	struct ask a = {what->pager, "POST", "/sessions", body_of(what), what->stopped};
-	json_t *answer = NULL;
-	const char *socket;
-	int rc = a.body ? ask(&a, &answer, err) : err_set(err, -ENOMEM, "out of memory");
-
-	json_decref((json_t *)a.body);
-	if (rc < 0)
-		return rc;
-	socket = json_string_value(json_object_get(answer, "socket"));
-	*ret = socket ? strdup(socket) : NULL;
-	json_decref(answer);
-	return *ret ? 0 : err_set(err, -EPROTO, "the pager at '%s' does not say where it listens",
-				  what->pager);
-}
-
 static char *path_of(const char *id, const char *rest)
 {
 	char *escaped = http_escape(id), *path = NULL;
@@ -98,6 +81,63 @@ static char *path_of(const char *id, const char *rest)
 		path = NULL;
 	free(escaped);
 	return path;
+}
+
+/* That one may be left of a lamina that was killed: what it is says what is to be done. */
+static void explain_busy(const struct session_new *what, struct err *err)
+{
+	char *path = path_of(what->id, "");
+	struct ask a = {what->pager, "GET", path, NULL, what->stopped};
+	json_t *answer = NULL;
+	const char *state;
+	json_int_t pid;
+
+	if (path && ask(&a, &answer, NULL) == 0) {
+		state = json_string_value(json_object_get(answer, "state"));
+		pid = json_integer_value(json_object_get(answer, "pid"));
+		if (state && !strcmp(state, "waiting"))
+			err_set(err, -EBUSY, "session '%s' waits for a hypervisor already: 'lamina "
+				"pager close %s --socket %s' ends it", what->id, what->id,
+				what->pager);
+		else if (pid > 0)
+			err_set(err, -EBUSY, "session '%s' has a guest that runs, process %d, at "
+				"the pager '%s': end that, or give another name", what->id,
+				(int)pid, what->pager);
+	}
+	json_decref(answer);
+	free(path);
+}
+
+static void explain(const struct session_new *what, int rc, struct err *err)
+{
+	struct err why = {""};
+
+	if (rc == -EBUSY)
+		explain_busy(what, err);
+	if (rc != -ENOENT && rc != -ECONNREFUSED)
+		return;
+	if (err)
+		why = *err;
+	err_set(err, rc, "%s: is lamina-pager running?", why.text);
+}
+
+int session_make(const struct session_new *what, char **ret, struct err *err)
+{
+	struct ask a = {what->pager, "POST", "/sessions", body_of(what), what->stopped};
+	json_t *answer = NULL;
+	const char *socket;
+	int rc = a.body ? ask(&a, &answer, err) : err_set(err, -ENOMEM, "out of memory");
+
+	json_decref((json_t *)a.body);
+	if (rc < 0) {
+		explain(what, rc, err);
+		return rc;
+	}
+	socket = json_string_value(json_object_get(answer, "socket"));
+	*ret = socket ? strdup(socket) : NULL;
+	json_decref(answer);
+	return *ret ? 0 : err_set(err, -EPROTO, "the pager at '%s' does not say where it listens",
+				  what->pager);
 }
 
 static uint64_t number(const json_t *object, const char *member)

@@ -29,6 +29,7 @@
 
 #include "src/pager/pool.h"
 #include "store/base/io.h"
+#include "store/base/proc.h"
 
 #define HUGE_LEN (UINT64_C(2) << 20)
 #define NAME_LEN 64
@@ -41,7 +42,7 @@
 
 struct process {
 	pid_t pid;
-	unsigned long long start;	/* in the kernel's ticks since it booted */
+	uint64_t start;		/* in the kernel's ticks since it booted */
 };
 
 struct owner {
@@ -49,30 +50,10 @@ struct owner {
 	unsigned long long addr;
 };
 
-/* -ESRCH: it has ended, or is one that nobody has waited for yet. */
 static int look_at(pid_t pid, struct process *ret)
 {
-	char path[64], text[1024] = "", state = '\0';
-	const char *rest;
-	long threads = 0;
-	ssize_t n;
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	n = io_pread(fd, text, sizeof(text) - 1, 0);
-	close(fd);
-	if (n < 0)
-		return (int)n;
-	rest = strrchr(text, ')');	/* its name may have any bytes */
-	if (!rest || sscanf(rest, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d "
-			    "%*d %*d %ld %*d %llu", &state, &threads, &ret->start) != 3)
-		return -EBADMSG;
 	ret->pid = pid;
-	/* A dead first thread may have others, which live in the same memory. */
-	return (state == 'Z' || state == 'X') && threads <= 1 ? -ESRCH : 0;
+	return proc_start(pid, &ret->start);
 }
 
 static bool has_ended(const struct process *p)
@@ -85,7 +66,7 @@ static bool has_ended(const struct process *p)
 
 static void name_of(const struct owner *o, char out[NAME_LEN])
 {
-	(void)snprintf(out, NAME_LEN, "%d-%llu-%llx", (int)o->p.pid, o->p.start, o->addr);
+	(void)snprintf(out, NAME_LEN, "%d-%" PRIu64 "-%llx", (int)o->p.pid, o->p.start, o->addr);
 }
 
 static int name_guest(const struct promised_guest *guest, char out[NAME_LEN])
@@ -102,7 +83,7 @@ static bool parse_name(const char *name, struct owner *ret)
 {
 	char again[NAME_LEN];
 
-	if (sscanf(name, "%d-%llu-%llx", &ret->p.pid, &ret->p.start, &ret->addr) != 3 ||
+	if (sscanf(name, "%d-%" SCNu64 "-%llx", &ret->p.pid, &ret->p.start, &ret->addr) != 3 ||
 	    ret->p.pid <= 0)
 		return false;
 	name_of(ret, again);

@@ -30,17 +30,21 @@ static bool is_dead(const struct sockaddr_un *addr)
 	return dead;
 }
 
-static int clear_place(const struct sockaddr_un *addr, struct err *err)
+int address_clear(const char *path, struct err *err)
 {
-	const char *path = addr->sun_path;
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct address a;
 	struct stat st;
+	int rc = address_unix(path, &a, err);
 
+	if (rc < 0)
+		return rc;
 	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : err_sys(err, -errno, "cannot listen on '%s'", path);
+		return errno == ENOENT ? 0 : err_sys(err, -errno, "cannot look at '%s'", path);
 	if (!S_ISSOCK(st.st_mode))
-		return err_set(err, -EEXIST, "cannot listen on '%s': it is there and no socket",
-			       path);
-	if (!is_dead(addr))
+		return err_set(err, -EEXIST, "'%s' is there and no socket", path);
+	strcpy(addr.sun_path, a.path);
+	if (!is_dead(&addr))
 		return err_set(err, -EADDRINUSE, "somebody listens on '%s' already", path);
 	return unlink(path) < 0 && errno != ENOENT ?
 		err_sys(err, -errno, "cannot remove '%s'", path) : 0;
@@ -53,7 +57,10 @@ static int listen_unix(int fd, const struct address *a, unsigned mode, struct er
 	int rc;
 
 	strcpy(addr.sun_path, a->path);
-	rc = clear_place(&addr, err);
+	rc = address_clear(a->path, err);
+	if (rc == -EEXIST)
+		return err_set(err, rc, "cannot listen on '%s': it is there and no socket",
+			       a->path);
 	if (rc < 0)
 		return rc;
 	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0)

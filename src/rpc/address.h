@@ -64,4 +64,10 @@ int address_connect(const struct address *address, int timeout_ms, bool (*stoppe
  */
 int address_listen(const struct address *address, unsigned mode, struct err *err);
 
+/*
+ * Removes the unix socket `path` if nobody is bound to it any more: 0, also if there is none.
+ * -EADDRINUSE: somebody is, who does not notice; -EEXIST: it is no socket; -ENAMETOOLONG.
+ */
+int address_clear(const char *path, struct err *err);
+
 #endif

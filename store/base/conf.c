@@ -39,6 +39,13 @@ const char *const conf_keys[] = {
 	NULL,
 };
 
+/* Of them those whose values are an absolute path, or several with colons between them. */
+static const char *const path_keys[] = {
+	"graduation.metrics_socket", "graduation.runtime_dir", "guest.metrics_file",
+	"pager.runtime_dir", "pager.socket", "pause.metrics_file", NULL,
+};
+static const char *const list_keys[] = {"pager.record_dirs", NULL};
+
 struct entry {
 	char *section;
 	char *key;		/* NULL: the section's own line */
@@ -308,6 +315,41 @@ int conf_check(const struct conf *conf, const char *const *known, struct err *er
 	return rc;
 }
 
+static bool fits_any(const char *const *known, const struct entry *e)
+{
+	while (*known && !key_fits(*known, e))
+		known++;
+	return e->key && *known;
+}
+
+/* Of paths with colons between them.  Empty ones are none. */
+static bool are_absolute(const char *list)
+{
+	for (; *list; list += *list == ':') {
+		size_t len = strcspn(list, ":");
+
+		if (len && *list != '/')
+			return false;
+		list += len;
+	}
+	return true;
+}
+
+/* Daemons change to another directory, and commands are run in any. */
+static int check_paths(const struct conf *conf, struct err *err)
+{
+	for (size_t i = 0; i < conf->entries.n; i++) {
+		const struct entry *e = &conf->entries.v[i];
+
+		if (fits_any(path_keys, e) && *e->value && *e->value != '/')
+			return conf_refuse(conf, e->section, e->key, "an absolute path", err);
+		if (fits_any(list_keys, e) && !are_absolute(e->value))
+			return conf_refuse(conf, e->section, e->key,
+					   "absolute paths with colons between them", err);
+	}
+	return 0;
+}
+
 int conf_open(const char *given, struct conf **ret, struct err *err)
 {
 	const char *env = getenv("LAMINA_CONF");
@@ -322,6 +364,8 @@ int conf_open(const char *given, struct conf **ret, struct err *err)
 	if (rc < 0)
 		return rc;
 	rc = conf_check(conf, conf_keys, err);
+	if (rc == 0)
+		rc = check_paths(conf, err);
 	if (rc < 0)
 		conf_free(conf);
 	else

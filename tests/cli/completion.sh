@@ -6,7 +6,12 @@ export LAMINA_STORE=$T/s
 lamina init -q
 mkimage memory.raw 512 0:data=1
 id=$(lamina commit -q --memfile memory.raw --tag golden)
+lamina live create -q disk --from golden
 mkdir mnt
+printf '[pager]\nruntime_dir = %s/run\n' "$T" >conf
+export LAMINA_CONF=$T/conf
+lamina guest add web -H qemu -S web.qmp
+lamina guest add db -H qemu -S db.qmp
 
 lamina completion bash >script
 ok "it is a script" bash -n script
@@ -48,6 +53,21 @@ completes "mnt " lamina mount m
 completes "bash " lamina completion ""
 completes "import " lamina trace im
 completes "create " lamina pager cr
+completes "graduate " lamina pager gr
+completes "--exit " lamina pager drain --e
+completes "add cont ls provision rm show " lamina guest ""
+completes "web " lamina guest show w
+completes "db web " lamina guest rm ""
+completes "web " lamina guest cont w
+completes " " lamina guest ls w
+completes "--replace " lamina guest add --r
+completes "--agent --agent-token-file " lamina guest cont --ag
+completes "--init-on-free " lamina guest provision --init
+completes "mnt " lamina guest provision mn
+completes "firecracker " lamina guest add web --hypervisor fire
+completes "mnt " lamina guest add web --mount m
+completes "disk " lamina live commit di
+completes "disk " lamina guest add web --live d
 completes "poison " lamina pager create --on-error po
 completes "memory.raw " lamina pager create --memfile mem
 completes "golden " lamina trace ls go

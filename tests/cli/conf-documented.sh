@@ -53,7 +53,8 @@ else
 fi
 
 # All of it, with the defaults written out, is accepted by whoever reads it.
-sed -e 's/^#\([a-z_]* = \)/\1/' -e "s|@localstatedir@/lib/lamina|$T/store|" "$installed" >all.conf
+sed -e 's/^#\([a-z_]* = \)/\1/' -e "s|@localstatedir@/lib/lamina|$T/store|" \
+	-e "s|@[a-z]*@|$T|" "$installed" >all.conf
 ok "a store is made where path says" lamina --config all.conf init
 ok "it is there" test -e store/index.db
 exits "lock_wait is understood" 1 lamina --config all.conf untag none

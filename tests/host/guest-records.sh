@@ -13,6 +13,13 @@ is "that is empty" "$(cat out)" '[]'
 ok "one is added" lamina guest add web -H qemu -S web.qmp -A tcp:127.0.0.1:1052 -T token
 is "with whole paths" "$(lamina guest show --json web | jq -r '.socket + " " + .agent_token_file')" \
 	"$T/web.qmp $T/token"
+lamina guest add rel -H qemu -S x -A unix:in/agent
+is "the agent's socket, too" "$(lamina guest show --json rel | jq -r .agent)" "unix:$T/in/agent"
+lamina guest add rel -H qemu -S x -A hybrid:a:b:52 --replace
+is "or its device's" "$(lamina guest show --json rel | jq -r .agent)" "hybrid:$T/a:b:52"
+exits "that has a length" 2 lamina guest add long -H qemu -S x -A "unix:$(printf '%0100d' 0)"
+like "for which a whole path may be too long" "$(cat err)" "--agent: '$T/0+': the path of a socket has at most 107"
+lamina guest rm rel
 is "and a live image of its name" "$(lamina guest show --json web | jq -r .live)" web
 exits "once" 1 lamina guest add web -H qemu -S x
 ok "or again" lamina guest add web -H qemu -S x --replace
@@ -54,6 +61,26 @@ like "which are listed" "$(cat out)" 'web +qemu'
 ln -sf "$T/conf" run/guests/bad.json
 exits "a link is refused" 3 lamina guest show bad
 exits "by a pause, too" 3 lamina pause bad
+is_damaged() { # WHAT JSON WHY
+	printf '%s' "$2" >run/guests/bad.json
+	exits "$1" 3 lamina guest show bad
+	like "is told" "$(cat err)" "$3"
+}
+rm run/guests/bad.json
+is_damaged "a number for a text" '{"name":"bad","socket":7}' "has a 'socket' of the wrong type"
+is_damaged "a key twice" '{"name":"bad","live":"a","live":"b"}' "is damaged: duplicate object key"
+is_damaged "a NUL" '{"name":"bad","live":"a\u0000b"}' "is damaged: "
+is_damaged "a name of a live image that is none" "{\"name\":\"bad\",\"live\":\"$(printf '%0300d' 0)\"}" \
+	"has a 'live' that is too long"
+is_damaged "a long path" "{\"name\":\"bad\",\"socket\":\"$(printf '%05000d' 0)\"}" "has a 'socket' that is too long"
+# The last is U+009B, which begins a sequence for a terminal as ESC [ does.
+printf '{"name":"bad","agent":"a\\u001b[31mb","log":"\\n\\u007f\\u009bx","\\u001b]0;k":"v"}' >run/guests/bad.json
+ok "what a terminal would obey" lamina guest show bad
+is "is not printed" "$(grep -cE 'a\?\[31mb|  \?\?\?+x|^\?\]0;k' out) $(LC_ALL=C grep -cP '[\x00-\x08\x0b-\x1f\x7f\x9b]' out)" "3 0"
+lamina guest ls >out
+is "nor in the list" "$(grep -c 'a?\[31mb' out) $(LC_ALL=C grep -cP '[\x00-\x08\x0b-\x1f\x7f\x9b]' out)" "1 0"
+rm run/guests/bad.json
+ln -s "$T/conf" run/guests/bad.json
 chmod 666 run/guests/web.json
 exits "one that others may write" 1 lamina guest show web
 like "is not believed" "$(cat err)" 'can be written by others'
@@ -99,7 +126,12 @@ if has lamina-agent; then
 			jq -r '.steps[1] | .result + " " + (.error // "")'
 	}
 	is "by TCP it wants its token" "$(asks -T token)" "planned "
-	like "which must be there" "$(asks)" '^failed .*refuses'
+	like "which must be named" "$(asks)" \
+		"^failed the agent at 'tcp:127.0.0.1:$port' wants a token: --agent-token-file names the file that has it"
+	echo 0123456789abcdeX >wrong
+	chmod 600 wrong
+	like "and be the right one" "$(asks -T wrong)" \
+		"^failed the agent at 'tcp:127.0.0.1:$port' refuses the token in '$T/wrong'"
 	chmod 644 token
 	like "and be ours alone" "$(asks -T token)" '^failed .*can be read by others \(mode 0644\)'
 else

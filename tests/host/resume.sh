@@ -67,6 +67,11 @@ is "and the record's" "$(lamina guest show --json b | jq .no_trace)" false
 ok "or without" resume c --no-trace
 ends c
 is "it" "$(jq .trace out) $(lamina guest show --json c | jq .no_trace)" "null true"
+ok "paths may be relative" resume o -P "${sock#"$T/"}" -r o.trace -l o.uffd
+ends o
+is "the pager has another directory" "$(lamina pager show --json o | jq -r '.record + " " + .socket')" \
+	"$T/o.trace $T/o.uffd"
+is "and the record is read from any" "$(lamina guest show --json o | jq -r .pager)" "$sock"
 
 # --- from the file ---
 
@@ -133,7 +138,20 @@ start_agent --hang /version
 ok "an agent that does not answer" resume g -A "unix:$T/agent" -w 1500ms
 ends g
 is "is no failure" "$(jq -c '[.told, .answer_seconds]' out)" '[false,null]'
-like "but told" "$(cat err)" "warning: the agent was not told: 'unix:$T/agent' gave no answer in time"
+like "but told" "$(cat err)" "warning: the agent was not told of the resume .*: no answer in 1.5 s: 'unix:$T/agent' gave no answer in time"
+start_agent --hang /resumed
+ok "one that answers, but is not told" resume j -A "unix:$T/agent" -w 1500ms
+ends j
+is "is no failure either" "$(jq -c '[.told, .answer_seconds > 0]' out)" '[false,true]'
+like "it is said what it was" "$(cat err)" "warning: the agent was not told of the resume \('lamina guest cont j' tells it\): .*no answer"
+start_agent
+ok "as it says" lamina guest cont j
+is "it is told" "$(tail -1 agent.log | grep -c '/resumed {"now":') $(fc j state)" "1 Running"
+ok "no agent at all is in the table" lamina resume one --name n -H firecracker -S n.sock \
+	-A "unix:$T/nobody" -w 3s -- firecracker --api-sock '{socket}' --control "$T/n.ctl"
+like "as that" "$(cat out)" "agent after +no answer"
+pid=$(lamina guest show --json n | jq .pid)
+at_exit "kill -9 $pid"
 lamina resume one --name h -H firecracker -S h.sock -w 60s -- sh -c 'echo $$ >h.pid; exec sleep 100' 2>err &
 resumer=$!
 within 20 test -s h.pid
@@ -144,7 +162,8 @@ is "what was started is killed" "$(kill -0 "$(cat h.pid)" 2>&1 | grep -c 'No suc
 nothing_of h
 lamina live create i --from two
 exits "a live image of another layer" 1 resume i
-like "is not taken" "$(cat err)" "stands on another layer"
+like "is not taken" "$(cat err)" "live image 'i' stands on layer $(lamina tag --json |
+	jq -r '.[] | select(.tag == "two") | .layer[:12]'), not on $(jq -r .layer[:12] r1): .*'lamina live rm i'"
 is "nor removed" "$(lamina live ls -q | grep -cx i)" 1
 exits "no name" 2 lamina resume one -H firecracker -S x
 exits "QEMU from the pager" 2 lamina resume one --name q -H qemu -S x -B uffd

@@ -123,13 +123,18 @@ static void test_unix(void)
 	second = address_listen(&a, 0666, &err);
 	ok(second >= 0, "a dead one is replaced");
 	ok(stat(path, &st) == 0 && (st.st_mode & 07777) == 0666, "with the other mode");
+	is_err(address_clear(path, &err), &err, -EADDRINUSE, "somebody listens on '%s' already",
+	       path);
 	close(second);
-	unlink(path);
+	is_int(address_clear(path, &err), 0, "a dead one is removed");
+	is_int(stat(path, &st), -1, "and gone");
+	is_int(address_clear(path, &err), 0, "none need not be");
 	is_err(address_connect(&a, 5000, NULL, &err), &err, -ENOENT, "there is no socket '%s'",
 	       path);
 	close(open(path, O_CREAT | O_WRONLY, 0600));
 	is_err(address_listen(&a, 0600, &err), &err, -EEXIST,
 	       "cannot listen on '%s': it is there and no socket", path);
+	is_err(address_clear(path, &err), &err, -EEXIST, "'%s' is there and no socket", path);
 	ok(stat(path, &st) == 0 && S_ISREG(st.st_mode), "a file is left alone");
 }
 

@@ -128,6 +128,43 @@ static void is_opened(const char *given, const char *want, const char *what)
 	conf_free(conf);
 }
 
+static void refuses(const char *text, const char *want)
+{
+	struct conf *conf = NULL;
+	struct err err = {""};
+
+	write_conf(file, text);
+	is_err(conf_open(file, &conf, &err), &err, -EINVAL, "%s%s", file, want);
+	ok(conf == NULL, "there is no conf");
+}
+
+/* Daemons change to another directory, and a record is read from anywhere. */
+static void test_paths(void)
+{
+	struct conf *conf = NULL;
+	struct err err = {""};
+
+	refuses("[pager]\nruntime_dir = run\n",
+		":2: runtime_dir in section [pager]: 'run' is not an absolute path");
+	refuses("[pager]\nsocket = ./s\n",
+		":2: socket in section [pager]: './s' is not an absolute path");
+	refuses("[pager]\nrecord_dirs = /a:b\n",
+		":2: record_dirs in section [pager]: '/a:b' is not absolute paths with colons "
+		"between them");
+	refuses("[graduation]\nruntime_dir = run\n",
+		":2: runtime_dir in section [graduation]: 'run' is not an absolute path");
+	refuses("[graduation]\n\nmetrics_socket = m\n",
+		":3: metrics_socket in section [graduation]: 'm' is not an absolute path");
+	refuses("[pause]\nmetrics_file = m\n",
+		":2: metrics_file in section [pause]: 'm' is not an absolute path");
+	refuses("[guest web-*]\nmetrics_file = m\n[guest db]\nmetrics_file = /m\n",
+		":2: metrics_file in section [guest web-*]: 'm' is not an absolute path");
+	write_conf(file, "[pager]\nruntime_dir =\nrecord_dirs = /a::/b:\n[pause]\n"
+			 "metrics_file =\n");
+	is_int(conf_open(file, &conf, &err), 0, "an empty one is none");
+	conf_free(conf);
+}
+
 static void test_open(void)
 {
 	const char *other = tap_path("other.conf");
@@ -179,6 +216,7 @@ int main(void)
 	test_no_memory();
 	test_check();
 	test_open();
+	test_paths();
 	test_default();
 	return tap_done();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/host/guest.h"
 #include "store/base/io.h"
+#include "store/base/proc.h"
 #include "tests/tap.h"
 
 #include <fcntl.h>
@@ -108,8 +109,16 @@ static void test_pids(void)
 {
 	json_t *record = json_pack("{s:i}", "pid", (int)getpid());
 	pid_t child = make_zombie();
+	uint64_t start;
 
 	is_int(guest_pid(record), getpid(), "one that lives");
+	if (proc_start(getpid(), &start) < 0)
+		bail("no /proc");
+	json_object_set_new(record, "pid_start", json_integer((json_int_t)start));
+	is_int(guest_pid(record), getpid(), "of which it is known when it began");
+	json_object_set_new(record, "pid_start", json_integer((json_int_t)start - 1));
+	is_int(guest_pid(record), 0, "a later one of that number is another");
+	json_object_del(record, "pid_start");
 	json_object_set_new(record, "pid", json_integer(child));
 	is_int(guest_pid(record), 0, "one that has ended, and nobody waited for");
 	(void)waitpid(child, NULL, 0);

@@ -66,6 +66,9 @@ static void strangers(void)
 		     "\xc3\xbc\xc3\xa4       1  two letters\n"
 		     "abc      2  three?lines?\n", "letters are counted, control bytes shown as ?");
 	is_str(table_clean(words), "a?b?[1mc?d", "escapes too");
+	(void)snprintf(words, sizeof(words), "a\xc2\x9b" "31m\xc2\xa0\xc3\xa9");
+	is_str(table_clean(words), "a??31m\xc2\xa0\xc3\xa9",
+	       "and those of Unicode, but no other letters");
 }
 
 static void no_memory(void)
