@@ -6,6 +6,7 @@
 #include <limits.h>
 
 #include "src/host/agent.h"
+#include "src/host/pause-sync.h"
 #include "src/host/pause.h"
 #include "store/base/aside.h"
 
@@ -20,6 +21,7 @@ struct pause_pipeline {
 	int agent_code;			/* of opening it, if that failed */
 	struct err agent_err;
 	struct aside files;
+	struct pause_sync_seen seen;
 	char memfile[PATH_MAX], state[PATH_MAX];
 	bool may_be_frozen;
 	bool may_be_paused;

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "src/host/pause-private.h"
-#include "src/host/pause-sync.h"
 #include "store/base/clock.h"
 
 static double seconds_since(uint64_t began_us)
@@ -219,6 +218,31 @@ static int open_hyper(struct pause_pipeline *p, struct err *err)
 	return settle(rc, err);
 }
 
+static int lacks(const struct pause_pipeline *p, const char *image, const char *size,
+		 struct err *err)
+{
+	const char *slash = strrchr(p->plan->dir, '/');
+
+	return err_set(err, -ENOENT, "live image '%s' has no '%s', which the snapshot is written "
+		       "to: start the guest on one that 'lamina live create NAME --from LAYER "
+		       "--size %s=%s' makes", slash ? slash + 1 : p->plan->dir, image, image, size);
+}
+
+/* What a hypervisor would find missing when the guest is paused already. */
+static int look_at_files(struct pause_pipeline *p, struct err *err)
+{
+	int rc;
+
+	pause_step_limit(PAUSE_FILES_MS);
+	rc = pause_sync_begin(p->plan->dir, pause_step_end(), pause_step_over, &p->files, &p->seen,
+			      err);
+	if (rc == -ECANCELED && !pause_step_told())
+		return err_set(err, -ETIMEDOUT, "the mount of '%s' does not answer", p->plan->dir);
+	if (rc == 0 && !p->seen.memfile)
+		return lacks(p, "memfile", "SIZE", err);
+	return rc == 0 && !p->seen.state ? lacks(p, "state", "0", err) : rc;
+}
+
 static int look(struct pause_pipeline *p, struct err *err)
 {
 	int rc = open_hyper(p, err);
@@ -231,10 +255,7 @@ static int look(struct pause_pipeline *p, struct err *err)
 	p->report->was_paused = p->facts.state == HYPER_PAUSED;
 	if (!p->report->was_paused)
 		p->report->state = PAUSE_STATE_RUNNING;
-	pause_step_limit(PAUSE_FILES_MS);
-	rc = pause_sync_begin(p->plan->dir, pause_step_end(), pause_step_over, &p->files, err);
-	return rc == -ECANCELED && !pause_step_told() ?
-		err_set(err, -ETIMEDOUT, "the mount of '%s' does not answer", p->plan->dir) : rc;
+	return look_at_files(p, err);
 }
 
 /* ---- a dry run ---- */

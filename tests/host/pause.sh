@@ -134,6 +134,23 @@ is "plans" "$(results out)" "freeze=planned collapse=planned drain=planned pause
 snapshot=planned sync=planned seal=planned resume=planned resumed=planned commit=planned"
 is "and does nothing" "$(lamina ls -q | wc -l) $(state)" "$n Running"
 
+# --- a live image that lacks what a snapshot needs ---
+
+lacks() { # IMAGE --size...
+	lamina -q live create "no-$1" "${@:2}" || bail "no live image"
+	fc web log >log.before
+	exits "a live image without $1" 1 lamina pause web --live "no-$1"
+	like "is told, with what makes one" "$(cat err)" \
+		"live image 'no-$1' has no '$1', .*'lamina live create NAME --from LAYER --size $1="
+	exits "a dry run plans nothing with it" 1 lamina pause web --live "no-$1" --dry-run
+	fc web log >log.after
+	is "nothing was asked but how it is" \
+		"$(cut -c "$(wc -c <log.before)-" log.after | grep -o 'PATCH\|PUT')" ""
+}
+
+lacks state --size memfile=8M
+lacks memfile --size state=0
+
 # --- words ---
 
 exits "JSON that is none" 2 lamina pause web --reclaim '{sync}'

@@ -316,14 +316,37 @@ static void test_best_effort(void)
 	is_str(fake.frozen, "", "nothing is said to be frozen");
 }
 
+static void make_file(const char *name)
+{
+	char path[PATH_MAX + 10];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+}
+
+static void remove_file(const char *name)
+{
+	char path[PATH_MAX + 10];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	(void)unlink(path);
+}
+
 static void test_files(void)
 {
-	char file[PATH_MAX + 10], before[PATH_MAX];
+	static const char *const names[] = {"memfile", "state"};
+	char before[PATH_MAX];
 
-	(void)snprintf(file, sizeof(file), "%s/memfile", dir);
-	close(open(file, O_CREAT | O_WRONLY, 0600));
-	reset();
-	is_int(run(), 0, "with a file");
+	for (size_t i = 0; i < 2; i++) {
+		remove_file(names[i]);
+		reset();
+		is_int(run(), -ENOENT, "without a %s", names[i]);
+		ok(strstr(err.text, names[i]) && strstr(err.text, "lamina live create"),
+		   "which is told, with what makes one: %s", err.text);
+		is_int(fake.calls[PAUSE], 0, "nothing is paused");
+		is_int(report.state, PAUSE_STATE_RUNNING, "it runs");
+		make_file(names[i]);
+	}
 	strcpy(before, dir);
 	strcat(dir, "/nothing");
 	reset();
@@ -349,6 +372,8 @@ static void test_dry_run(void)
 int main(void)
 {
 	(void)snprintf(dir, sizeof(dir), "%s", tap_tmpdir());
+	make_file("memfile");
+	make_file("state");
 	test_good();
 	test_failures();
 	test_stopped();
