@@ -39,6 +39,10 @@ commit --memfile x --meta k|--meta: 'k' is not KEY=VALUE with 1 to 64 of a-z 0-9
 commit --memfile x --meta K=v|--meta: 'K=v' is not KEY=VALUE with 1 to 64 of a-z 0-9 . _ - in KEY
 commit --memfile x --meta lamina.k=v|--meta: 'lamina.k': keys that begin with 'lamina.' are commit's own
 commit --memfile x --threads many|--threads: 'many' is not a number
+commit --memfile x --threads 0|--threads: '0' is not a number above 0
+live commit x --threads 0|--threads: '0' is not a number above 0
+pause x --threads 0|--threads: '0' is not a number above 0
+measure-dirtying x --cycles 0|--cycles: '0' is not a number above 0
 commit --memfile x --tag .t|--tag: '.t' is no name for a tag
 completion zsh|there is completion for bash, not for 'zsh'
 help nosuch|there is no command 'nosuch'
