@@ -94,6 +94,10 @@ void cli_catch(void);
 /* For work that must not end halfway: no signal kills, however often it comes. */
 void cli_catch_all(struct cli *cli);
 
+/*
+ * What these print is one line each, through table_clean(): a guest, its hypervisor or a file may
+ * have had a say in it.
+ */
 /* Prints "lamina: cannot TASK: SENTENCE" for a failed command; its exit status. */
 int cli_fail(struct cli *cli, int rc);
 /* Prints a sentence and where to read more; CLI_USAGE. */
