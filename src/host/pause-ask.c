@@ -7,6 +7,39 @@
 #define RECLAIM_SLACK_MS 2000
 #define DRAIN_SLACK_MS 1000
 
+/* ---- limits ---- */
+
+#define AGENT_KEY "agent_timeout in [pause] of lamina.conf"
+
+struct pause_limit pause_ask_limit(const struct pause_pipeline *p)
+{
+	return (struct pause_limit){p->set->agent_timeout_ms, "the agent's answer", AGENT_KEY};
+}
+
+static struct pause_limit freeze_limit(const struct pause_pipeline *p)
+{
+	return (struct pause_limit){p->set->freeze_timeout_ms, "the freeze",
+				    "freeze_timeout in [pause] of lamina.conf"};
+}
+
+static struct pause_limit collapse_limit(const struct pause_pipeline *p)
+{
+	return (struct pause_limit){p->set->collapse_timeout_ms, "the collapse",
+				    "collapse_timeout in [pause] of lamina.conf"};
+}
+
+static struct pause_limit reclaim_limit(const struct pause_pipeline *p)
+{
+	return (struct pause_limit){p->set->reclaim_ms + RECLAIM_SLACK_MS, "the reclaim",
+				    "its caps, of which that is the sum and 2 s"};
+}
+
+static struct pause_limit drain_limit(const struct pause_pipeline *p)
+{
+	return (struct pause_limit){p->set->drain_ms + DRAIN_SLACK_MS,
+				    "the end of the drain", "--drain"};
+}
+
 /* ---- the agent ---- */
 
 void pause_ask_warn(struct pause_pipeline *p, const char *sentence)
@@ -36,7 +69,8 @@ int pause_ask_agent(struct pause_pipeline *p, struct err *err)
 	if (!to.address)
 		return err_set(err, -ENOTSUP, "the guest has no agent");
 	if (!p->agent && p->agent_code == 0)
-		p->agent_code = agent_open(&to, &p->agent, &p->agent_err);
+		p->agent_code = pause_step_late(agent_open(&to, &p->agent, &p->agent_err),
+						&p->agent_err);
 	if (p->agent)
 		note_compaction(p);
 	else if (err)
@@ -86,7 +120,7 @@ static int freeze(struct pause_pipeline *p, struct pause_step *step, struct err 
 	if (rc < 0)
 		return rc;
 	p->may_be_frozen = true;
-	pause_step_limit(p->set->freeze_timeout_ms);
+	pause_step_limit(freeze_limit(p));
 	rc = ask_freeze(p, err);
 	if (rc == 0)
 		rc = json_array_append_new(p->report->frozen, json_string(p->set->freeze));
@@ -99,9 +133,10 @@ static int collapse(struct pause_pipeline *p, struct pause_step *step, struct er
 	struct agent_ask what = {"/collapse", body, p->set->collapse_timeout_ms};
 	int rc = pause_ask_feature(p, "collapse", err);
 
-	pause_step_limit(what.timeout_ms);
-	if (rc == 0)
+	if (rc == 0) {
+		pause_step_limit(collapse_limit(p));
 		rc = pause_ask_for(p, step, &what, err);
+	}
 	json_decref(body);
 	return rc;
 }
@@ -124,13 +159,13 @@ static void grade(struct pause_step *step)
 
 static int reclaim(struct pause_pipeline *p, struct pause_step *step, struct err *err)
 {
-	struct agent_ask what = {"/reclaim", p->set->reclaim,
-				 p->set->reclaim_ms + RECLAIM_SLACK_MS};
+	struct agent_ask what = {"/reclaim", p->set->reclaim, reclaim_limit(p).ms};
 	int rc = pause_ask_feature(p, "reclaim", err);
 
-	pause_step_limit(what.timeout_ms);
-	if (rc == 0)
+	if (rc == 0) {
+		pause_step_limit(reclaim_limit(p));
 		rc = pause_ask_for(p, step, &what, err);
+	}
 	if (rc == 0)
 		grade(step);
 	return rc;
@@ -160,10 +195,10 @@ int pause_ask_all(struct pause_pipeline *p, struct err *err)
 		bool asked;
 		struct pause_work step;
 	} all[] = {
-		{s->freeze, {PAUSE_FREEZE, freeze, s->agent_timeout_ms}},
-		{s->collapse, {PAUSE_COLLAPSE, collapse, s->agent_timeout_ms}},
-		{s->reclaim, {PAUSE_RECLAIM, reclaim, s->agent_timeout_ms}},
-		{s->drain_ms > 0, {PAUSE_DRAIN, drain, s->drain_ms + DRAIN_SLACK_MS}},
+		{s->freeze, {PAUSE_FREEZE, freeze, pause_ask_limit(p)}},
+		{s->collapse, {PAUSE_COLLAPSE, collapse, pause_ask_limit(p)}},
+		{s->reclaim, {PAUSE_RECLAIM, reclaim, pause_ask_limit(p)}},
+		{s->drain_ms > 0, {PAUSE_DRAIN, drain, drain_limit(p)}},
 	};
 	int rc = 0;
 

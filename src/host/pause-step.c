@@ -10,8 +10,11 @@
 #include "src/host/pause-private.h"
 #include "store/base/clock.h"
 
+#define ROUND_MS 20	/* by which a timer may be early */
+
 static struct {
 	bool (*stopped)(void);
+	struct pause_limit limit;
 	uint64_t end_ms;
 	bool heedless;		/* of being told to stop */
 } now;
@@ -27,9 +30,10 @@ void pause_step_heed(bool heed)
 	now.heedless = !heed;
 }
 
-void pause_step_limit(int ms)
+void pause_step_limit(struct pause_limit limit)
 {
-	now.end_ms = ms > 0 ? clock_ms() + (uint64_t)ms : UINT64_MAX;
+	now.limit = limit;
+	now.end_ms = limit.ms > 0 ? clock_ms() + (uint64_t)limit.ms : UINT64_MAX;
 }
 
 uint64_t pause_step_end(void)
@@ -45,6 +49,21 @@ bool pause_step_told(void)
 bool pause_step_over(void)
 {
 	return (!now.heedless && pause_step_told()) || clock_ms() >= now.end_ms;
+}
+
+int pause_step_late(int rc, struct err *err)
+{
+	const struct pause_limit *l = &now.limit;
+	bool told = pause_step_told() && !now.heedless;
+
+	if ((rc != -ETIMEDOUT && rc != -ECANCELED) || (rc == -ECANCELED && told))
+		return rc;
+	/* Who asks may have a shorter limit of his own, and a sentence for it. */
+	if (l->ms <= 0 || clock_ms() + ROUND_MS < now.end_ms)
+		return rc;
+	return err_set(err, -ETIMEDOUT, "%s took longer than %g s%s%s", l->what,
+		       (double)l->ms / 1000, l->key ? ": more is allowed by " : "",
+		       l->key ? l->key : "");
 }
 
 enum pause_outcome pause_step_outcome(int rc)
@@ -79,12 +98,8 @@ int pause_step_run(struct pause_pipeline *p, const struct pause_work *what, stru
 
 	if (p->plan->begins)
 		p->plan->begins(p->plan->ctx, what->id);
-	pause_step_limit(what->timeout_ms);
-	rc = what->run(p, step, &why);
-	if (rc == -ECANCELED && (now.heedless || !pause_step_told())) {
-		rc = -ETIMEDOUT;
-		(void)err_set(&why, rc, "not done in time");
-	}
+	pause_step_limit(what->limit);
+	rc = pause_step_late(what->run(p, step, &why), &why);
 	step->seconds += (double)(clock_us() - began) / 1e6;
 	note_outcome(step, rc, &why);
 	if (rc < 0 && err)

@@ -18,6 +18,9 @@ static double seconds_since(uint64_t began_us)
 	return (double)(clock_us() - began_us) / 1e6;
 }
 
+#define SNAPSHOT_KEY "snapshot_timeout in [pause] of lamina.conf"
+#define HYPERVISOR_ANSWER {PAUSE_UNDO_MS, "the hypervisor's answer", NULL}
+
 /* ---- the pause, and what is made of it ---- */
 
 static int suspend(struct pause_pipeline *p, struct pause_step *step, struct err *err)
@@ -68,7 +71,7 @@ static int commit(struct pause_pipeline *p, struct pause_step *step, struct err 
 
 static int make_layer(struct pause_pipeline *p, struct err *err)
 {
-	const struct pause_work step = {PAUSE_COMMIT, commit, 0};
+	const struct pause_work step = {.id = PAUSE_COMMIT, .run = commit};
 
 	pause_step_heed(true);
 	return pause_step_told() ? -ECANCELED : pause_step_run(p, &step, err);
@@ -77,10 +80,12 @@ static int make_layer(struct pause_pipeline *p, struct err *err)
 static int make(struct pause_pipeline *p, struct err *err)
 {
 	const struct pause_work all[] = {
-		{PAUSE_PAUSE, suspend, PAUSE_UNDO_MS},
-		{PAUSE_SNAPSHOT, snapshot, p->set->snapshot_timeout_ms},
-		{PAUSE_SYNC, sync_files, p->set->snapshot_timeout_ms},
-		{PAUSE_SEAL, seal, 0},
+		{PAUSE_PAUSE, suspend, HYPERVISOR_ANSWER},
+		{PAUSE_SNAPSHOT, snapshot,
+		 {p->set->snapshot_timeout_ms, "the hypervisor's snapshot", SNAPSHOT_KEY}},
+		{PAUSE_SYNC, sync_files,
+		 {p->set->snapshot_timeout_ms, "the mount of the live image", SNAPSHOT_KEY}},
+		{.id = PAUSE_SEAL, .run = seal},
 	};
 	int rc = 0;
 
@@ -100,7 +105,7 @@ static int resume(struct pause_pipeline *p, struct pause_step *step, struct err 
 
 	(void)step;
 	for (int i = 0; i < PAUSE_UNDO_TRIES && rc < 0; i++) {
-		pause_step_limit(PAUSE_UNDO_MS);
+		pause_step_limit((struct pause_limit)HYPERVISOR_ANSWER);
 		rc = p->hyper->ops->resume(p->hyper, err);
 		if (rc == -ECONNREFUSED || rc == -ENOENT)
 			break;		/* the hypervisor has ended */
@@ -115,7 +120,7 @@ static int tell_resumed(struct pause_pipeline *p, struct pause_step *step, struc
 
 	if (rc < 0)
 		return rc;
-	pause_step_limit(p->set->agent_timeout_ms);
+	pause_step_limit(pause_ask_limit(p));
 	return agent_resumed(p->agent, p->set->agent_timeout_ms, &step->detail, err);
 }
 
@@ -134,8 +139,8 @@ static int thaw(struct pause_pipeline *p, struct pause_step *step, struct err *e
 
 static void end_freeze(struct pause_pipeline *p, bool went_on)
 {
-	const struct pause_work told = {PAUSE_RESUMED, tell_resumed, p->set->agent_timeout_ms};
-	const struct pause_work thawed = {PAUSE_RESUMED, thaw, p->set->agent_timeout_ms};
+	const struct pause_work told = {PAUSE_RESUMED, tell_resumed, pause_ask_limit(p)};
+	const struct pause_work thawed = {PAUSE_RESUMED, thaw, pause_ask_limit(p)};
 	int rc = 0;
 
 	if (went_on && p->plan->agent && p->agent_code == 0)
@@ -152,7 +157,7 @@ static void end_freeze(struct pause_pipeline *p, bool went_on)
 /* `rc`: of all before.  Nobody stops it. */
 static int finish(struct pause_pipeline *p, int rc, struct err *err)
 {
-	const struct pause_work last = {PAUSE_RESUME, resume, PAUSE_UNDO_TRIES * PAUSE_UNDO_MS};
+	const struct pause_work last = {PAUSE_RESUME, resume, HYPERVISOR_ANSWER};
 	bool leave = rc == 0 ? p->set->leave : p->report->was_paused;
 	bool went_on = false;
 	struct err why = {""};
@@ -191,7 +196,7 @@ static int init(struct pause_pipeline *p, struct err *err)
 	const struct pause_plan *plan = p->plan;
 
 	pause_step_init(plan->stopped);
-	pause_step_limit(PAUSE_UNDO_MS);
+	pause_step_limit((struct pause_limit)HYPERVISOR_ANSWER);
 	p->to = (struct hyper_target){.socket = plan->socket, .chroot = plan->chroot,
 				      .stopped = pause_step_over};
 	if (plan->dir &&
@@ -201,21 +206,13 @@ static int init(struct pause_pipeline *p, struct err *err)
 	return 0;
 }
 
-/* -ECANCELED that is none. */
-static int settle(int rc, struct err *err)
-{
-	if (rc != -ECANCELED || pause_step_told())
-		return rc;
-	return err_set(err, -ETIMEDOUT, "the hypervisor does not answer");
-}
-
 static int open_hyper(struct pause_pipeline *p, struct err *err)
 {
 	int rc = hyper_open(p->plan->hypervisor, &p->to, &p->hyper, err);
 
 	if (rc == 0)
 		rc = p->hyper->ops->facts(p->hyper, &p->facts, err);
-	return settle(rc, err);
+	return pause_step_late(rc, err);
 }
 
 static int lacks(const struct pause_pipeline *p, const char *image, const char *size,
@@ -233,11 +230,11 @@ static int look_at_files(struct pause_pipeline *p, struct err *err)
 {
 	int rc;
 
-	pause_step_limit(PAUSE_FILES_MS);
+	pause_step_limit((struct pause_limit){PAUSE_FILES_MS, "the mount of the live image", NULL});
 	rc = pause_sync_begin(p->plan->dir, pause_step_end(), pause_step_over, &p->files, &p->seen,
 			      err);
-	if (rc == -ECANCELED && !pause_step_told())
-		return err_set(err, -ETIMEDOUT, "the mount of '%s' does not answer", p->plan->dir);
+	if (pause_step_late(rc, err) == -ETIMEDOUT)
+		return err_wrap(err, -ETIMEDOUT, "'%s'", p->plan->dir);
 	if (rc == 0 && !p->seen.memfile)
 		return lacks(p, "memfile", "SIZE", err);
 	return rc == 0 && !p->seen.state ? lacks(p, "state", "0", err) : rc;
@@ -268,9 +265,9 @@ static void plan_step(struct pause_pipeline *p, enum pause_id id, bool asked, co
 
 	if (!asked)
 		return;
-	pause_step_limit(p->set->agent_timeout_ms);
+	pause_step_limit(pause_ask_limit(p));
 	if (feature)
-		rc = pause_ask_feature(p, feature, &why);
+		rc = pause_step_late(pause_ask_feature(p, feature, &why), &why);
 	else if (id == PAUSE_DRAIN && !p->facts.hinting)
 		rc = err_set(&why, -ENOTSUP, "the hypervisor has no hinting that can be started");
 	step->outcome = rc < 0 ? pause_step_outcome(rc) : PAUSE_PLANNED;

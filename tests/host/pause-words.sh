@@ -1,0 +1,37 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# lamina pause: what it says of steps that fail, and of what is asked of it in lamina.conf.
+. "$(dirname "$0")/../lib.sh"
+. "$srcroot/tests/host/lib.sh"
+. "$srcroot/tests/host/pause-lib.sh"
+requires fuse root python3 jq
+
+begin_guest "$hinting" || bail "no guest"
+
+why() { # FILE STEP: why it is what it is
+	jq -r --arg s "$2" '.steps[] | select(.step == $s) | .error' "$1"
+}
+
+# --- what took too long, for how long, and what allows more ---
+
+printf '[pause]\nagent_timeout = 300ms\nfreeze_timeout = 200ms\ncollapse_timeout = 400ms\nsnapshot_timeout = 500ms\n' >>conf
+start_agent --hang /version
+ok "an agent that does not answer" lamina pause web --json --freeze x --collapse
+is "the first step says so" "$(why out freeze)" \
+	"the agent's answer took longer than 0.3 s: more is allowed by agent_timeout in [pause] of lamina.conf"
+is "so does the next" "$(why out collapse)" "$(why out freeze)"
+start_agent --hang /freeze --hang /collapse --hang /reclaim
+ok "one whose steps do not end" lamina pause web --json --freeze x --collapse --reclaim '{"sync":1}'
+is "freeze" "$(why out freeze)" \
+	"the freeze took longer than 0.2 s: more is allowed by freeze_timeout in [pause] of lamina.conf"
+is "collapse" "$(why out collapse)" \
+	"the collapse took longer than 0.4 s: more is allowed by collapse_timeout in [pause] of lamina.conf"
+like "reclaim" "$(why out reclaim)" "the reclaim took longer than 2.001 s: more is allowed by its caps"
+start_agent
+fc web trouble 'PUT /snapshot/create=slow:1500' >/dev/null
+exits "a snapshot that does not end" 1 lamina pause web
+like "is told likewise" "$(cat err)" "cannot pause the guest: the hypervisor's snapshot took \
+longer than 0.5 s: more is allowed by snapshot_timeout in \[pause\] of lamina.conf"
+sed -i '3,$d' conf
+
+done_testing
