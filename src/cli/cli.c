@@ -174,10 +174,17 @@ char *cli_size(const struct cli *cli, char out[FMT_SIZE_LEN], uint64_t bytes)
 
 /* Worker threads look at it, too. */
 static atomic_int stop_signal;
+static atomic_uint nsignals;
 
 static void on_signal(int sig)
 {
 	stop_signal = sig;
+	nsignals++;
+}
+
+unsigned cli_signals(void)
+{
+	return nsignals;
 }
 
 int cli_stopped(void)
@@ -265,13 +272,14 @@ __attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
 
 int cli_fail(struct cli *cli, int rc)
 {
+	const char *became = cli->interrupted ? cli->interrupted : cli->cmd->interrupted;
 	char buf[128];
 
 	meter_end(&cli->meter);
 	(void)fflush(stdout);
 	if (rc == -ECANCELED && cli_stopped())
-		say("%s: interrupted%s%s", cli->cmd->name, cli->cmd->interrupted ? ", " : "",
-		    cli->cmd->interrupted ? cli->cmd->interrupted : "");
+		say("%s: interrupted%s%s", cli->cmd->name, became ? ", " : "",
+		    became ? became : "");
 	else
 		say("cannot %s: %s", cli->cmd->task,
 		    *cli->err.text ? cli->err.text : strerror_r(-rc, buf, sizeof(buf)));

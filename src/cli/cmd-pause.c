@@ -75,9 +75,14 @@ struct work {
 
 /* ---- what the pipeline asks of us ---- */
 
-static bool is_stopped(void)
+/* That the guest does not go on is not left unsaid. */
+static void show_wait(void *ctx, enum pause_id id, int ms)
 {
-	return cli_stopped() != 0;
+	struct work *w = ctx;
+
+	cli_note(w->cli, "guest '%s' %s: waiting %d s at most; Ctrl-C gives up", w->name,
+		 id == PAUSE_RESUME ? "does not go on yet" : "has an agent that does not answer",
+		 (ms + 999) / 1000);
 }
 
 static void show_step(void *ctx, enum pause_id id)
@@ -218,6 +223,16 @@ static int print(struct work *w, int rc)
 	return cli->quiet ? 0 : print_text(w);
 }
 
+/* Of one that was interrupted, where that is what it fails with. */
+static const char *what_became(const struct pause_report *r)
+{
+	if (r->step[PAUSE_SEAL].outcome == PAUSE_DONE)
+		return "and what was sealed is in the next layer";
+	if (r->step[PAUSE_PAUSE].outcome != PAUSE_SKIPPED)
+		return "and no layer was made";
+	return NULL;
+}
+
 /* Nobody is to guess whether his guest runs. */
 static void tell_state(struct work *w, int rc)
 {
@@ -231,8 +246,9 @@ static void tell_state(struct work *w, int rc)
 		cli_note(w->cli, "guest '%s' is paused: 'lamina guest cont %s' lets it go on",
 			 w->name, w->name);
 	else if (r->state == PAUSE_STATE_UNKNOWN && r->step[PAUSE_RESUME].outcome != PAUSE_SKIPPED)
-		cli_note(w->cli, "guest '%s' may be paused: it could not be told to go on: %s",
-			 w->name, r->step[PAUSE_RESUME].error);
+		cli_note(w->cli, "guest '%s' may be paused: it could not be told to go on: %s; "
+			 "'lamina guest cont %s' lets it go on", w->name,
+			 r->step[PAUSE_RESUME].error, w->name);
 	else if (rc < 0 && r->step[PAUSE_RESUME].outcome == PAUSE_DONE)
 		cli_note(w->cli, "guest '%s' goes on", w->name);
 	if (rc < 0 && layer_of(w))
@@ -354,7 +370,8 @@ static int prepare(struct work *w)
 	w->plan.seal = seal;
 	w->plan.commit = commit;
 	w->plan.begins = show_step;
-	w->plan.stopped = is_stopped;
+	w->plan.stopped = cli_signals;
+	w->plan.waits = show_wait;
 	w->plan.ctx = w;
 	return open_store(w);
 }
@@ -371,6 +388,7 @@ static int work(struct work *w)
 		meter_begin(&cli->meter);
 	rc = pause_run(&w->plan, &w->report, &cli->err);
 	meter_end(&cli->meter);
+	cli->interrupted = what_became(&w->report);
 	if (layer_of(w))
 		(void)snprintf(cli->done, sizeof(cli->done), "layer %s is committed", layer_of(w));
 	keep(w);
@@ -407,7 +425,7 @@ const struct cmd cmd_pause = {
 	.purpose = "Makes a layer of a guest that runs: pauses it, has its hypervisor write its "
 		   "memory, commits, and lets it go on.",
 	.task = "pause the guest",
-	.interrupted = "and what was begun is undone",
+	.interrupted = "before the guest was paused",
 	.notes = "GUEST is a name that lamina guest ls lists, or any with --hypervisor, --socket "
 		 "and the others.\n\n"
 		 "The steps are freeze, collapse, reclaim, drain (each only if it is asked for, "

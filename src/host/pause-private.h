@@ -45,11 +45,13 @@ struct pause_work {
 
 /* pause-step.c */
 
-void pause_step_init(bool (*stopped)(void));
+void pause_step_init(const struct pause_plan *plan);
 bool pause_step_told(void);			/* to stop */
 void pause_step_heed(bool heed);		/* being told to stop; true at first */
+bool pause_step_given_up(void);			/* told to stop although it does not heed it */
 void pause_step_limit(struct pause_limit limit);	/* of what runs, from now on */
 uint64_t pause_step_end(void);			/* when that is over; clock_ms()'s */
+bool pause_step_spent(void);			/* that is over */
 /* Whoever waits asks this: it is over, or we were told to stop. */
 bool pause_step_over(void);
 /*

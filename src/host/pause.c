@@ -101,14 +101,19 @@ static int make(struct pause_pipeline *p, struct err *err)
 
 static int resume(struct pause_pipeline *p, struct pause_step *step, struct err *err)
 {
+	const int tries = pause_step_told() ? 1 : PAUSE_UNDO_TRIES;
 	int rc = -EIO;
 
 	(void)step;
+	pause_step_limit((struct pause_limit){tries * PAUSE_UNDO_MS, "the hypervisor's answer",
+					      NULL});
 	for (int i = 0; i < PAUSE_UNDO_TRIES && rc < 0; i++) {
-		pause_step_limit((struct pause_limit)HYPERVISOR_ANSWER);
 		rc = p->hyper->ops->resume(p->hyper, err);
 		if (rc == -ECONNREFUSED || rc == -ENOENT)
 			break;		/* the hypervisor has ended */
+		if (pause_step_given_up() || pause_step_spent() ||
+		    (pause_step_told() && rc == -ETIMEDOUT))
+			break;
 	}
 	return rc;
 }
@@ -170,9 +175,12 @@ static int finish(struct pause_pipeline *p, int rc, struct err *err)
 		last_rc = pause_step_run(p, &last, &why);
 		went_on = last_rc == 0;
 		p->report->state = went_on ? PAUSE_STATE_RUNNING : PAUSE_STATE_UNKNOWN;
-		if (rc == 0 && last_rc < 0)
+		if ((rc == 0 || rc == -ECANCELED) && last_rc < 0) {
 			*err = why;
-		rc = rc ? rc : last_rc;
+			rc = rc == 0 ? last_rc :
+				err_wrap(err, last_rc, "interrupted, and the guest could not be "
+					 "told to go on");
+		}
 	}
 	if (p->may_be_paused)
 		p->report->paused_seconds = seconds_since(p->paused_us);
@@ -195,7 +203,7 @@ static int init(struct pause_pipeline *p, struct err *err)
 {
 	const struct pause_plan *plan = p->plan;
 
-	pause_step_init(plan->stopped);
+	pause_step_init(plan);
 	pause_step_limit((struct pause_limit)HYPERVISOR_ANSWER);
 	p->to = (struct hyper_target){.socket = plan->socket, .chroot = plan->chroot,
 				      .stopped = pause_step_over};

@@ -57,7 +57,8 @@ static void layout(void)
 static void strangers(void)
 {
 	struct table t = TABLE(cols);
-	char words[] = "a\tb\033[1mc\177d", wide[] = "\xc3\xbc\xc2\x9b" "2J\xe2\x82\xac\xf0\x9f\x98\x80";
+	char words[] = "a\tb\033[1mc\177d";
+	char wide[] = "\xc3\xbc\xc2\x9b" "2J\xe2\x82\xac\xf0\x9f\x98\x80";
 	char bytes[] = "\x9b" "2J\xff\xc3(\xe2\x82", end[] = "a\xc2";
 
 	row(&t, "\xc3\xbc\xc3\xa4", 1, "two letters");
