@@ -207,7 +207,7 @@ static int print_text(struct work *w)
 	for (unsigned i = 0; r->commit && i < w->layer->result.nimages; i++)
 		printf("%s differs by %s\n", w->layer->info.image[i].name,
 		       cli_size(w->cli, size, diff_of(&w->layer->result.image[i])));
-	return table_print(&t, stdout);
+	return t.n || t.error ? table_print(&t, stdout) : 0;
 }
 
 static int print(struct work *w, int rc)

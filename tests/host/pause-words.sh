@@ -34,6 +34,29 @@ like "is told likewise" "$(cat err)" "cannot pause the guest: the hypervisor's s
 longer than 0.5 s: more is allowed by snapshot_timeout in \[pause\] of lamina.conf"
 sed -i '3,$d' conf
 
+# --- what an agent answers ---
+
+start_agent --killed sync
+ok "a reclaim of which a step was killed" lamina pause web --reclaim '{"sync":5,"drop_caches":7}'
+like "names it" "$(cat out)" "reclaim +killed .* sync killed at its cap of 5 ms"
+for n in -1 5 1e300 '"many"' null; do
+	start_agent --collapsed "$n"
+	rm -f m.prom
+	ok "a collapse of $n windows, in 8 MiB" lamina pause web --json --collapse --metrics-file m.prom
+	is "has failed" "$(result out collapse)" failed
+	like "and is told" "$(why out collapse)" \
+		"the agent's 'collapsed' is (no number of windows|5 windows .* more than the guest can have)"
+	is "not counted" "$(grep -c 'lamina_collapse_chunks_total{' m.prom)" 0
+done
+start_agent --collapsed 4
+ok "as many as there can be" lamina pause web --json --collapse
+is "are believed" "$(result out collapse)" "done"
+
+# --- before anything was begun ---
+
+exits "a hypervisor that there is not" 1 lamina pause nobody -H firecracker -S nothing.sock -L web -M mnt
+is "has no table" "$(cat out)" ""
+
 # --- interrupted, and its hypervisor does not answer ---
 
 fc web trouble 'PUT /snapshot/create=slow:4000' >/dev/null
