@@ -138,6 +138,17 @@ static int hear(const struct aside *aside, uint64_t end_ms, bool (*stopped)(void
 	return rc < 0 ? rc : ret->rc;
 }
 
+/* Ctrl-C ends the child, too. */
+static int died(const struct aside *aside, bool (*stopped)(void), struct err *err)
+{
+	char fate[ASIDE_FATE_LEN];
+
+	if (stopped && stopped())
+		return err_set(err, -ECANCELED, "stopped");
+	return err_set(err, -EIO, "the child process that has the files of the live image open %s",
+		       aside_fate(aside, fate));
+}
+
 int pause_sync_begin(const char *dir, uint64_t end_ms, bool (*stopped)(void), struct aside *ret,
 		     struct pause_sync_seen *ret_seen, struct err *err)
 {
@@ -154,10 +165,14 @@ int pause_sync_begin(const char *dir, uint64_t end_ms, bool (*stopped)(void), st
 		*ret_seen = said.seen;
 		return 0;
 	}
+	if (rc == -EPIPE)
+		rc = died(&aside, stopped, err);
+	else if (rc == -ETIMEDOUT)
+		err_set(err, rc, "the mount of '%s' does not answer", dir);
+	else
+		err_sys(err, rc, "cannot open the files of '%s'", dir);
 	aside_end(&aside);
-	if (rc == -ETIMEDOUT)
-		return err_set(err, rc, "the mount of '%s' does not answer", dir);
-	return err_sys(err, rc, "cannot open the files of '%s'", dir);
+	return rc;
 }
 
 int pause_sync_run(const struct aside *aside, uint64_t end_ms, bool (*stopped)(void),
@@ -168,6 +183,8 @@ int pause_sync_run(const struct aside *aside, uint64_t end_ms, bool (*stopped)(v
 
 	if (rc == 0)
 		rc = hear(aside, end_ms, stopped, &said);
+	if (rc == -EPIPE)
+		return died(aside, stopped, err);
 	if (rc == -ETIMEDOUT)
 		return err_set(err, rc, "the mount of the live image does not answer");
 	return rc < 0 ? err_sys(err, rc, "cannot write out the live image") : 0;

@@ -52,6 +52,19 @@ start_agent --collapsed 4
 ok "as many as there can be" lamina pause web --json --collapse
 is "are believed" "$(result out collapse)" "done"
 
+# --- what dies ---
+
+fc web trouble 'PUT /snapshot/create=slow:1500' >/dev/null
+lamina pause web >out 2>err &
+pauser=$!
+within 20 eval '[ "$(state)" = Paused ]'
+kill -KILL "$(pgrep -P $pauser | head -1)"
+wait $pauser
+is "a pause whose child is killed fails" "$?" 1
+like "and says what died, by what" "$(cat err)" "cannot pause the guest: the child process that \
+has the files of the live image open was killed by signal 9 \(Killed\)"
+is "the guest goes on" "$(state)" Running
+
 # --- before anything was begun ---
 
 exits "a hypervisor that there is not" 1 lamina pause nobody -H firecracker -S nothing.sock -L web -M mnt
