@@ -256,23 +256,31 @@ static void tell_state(struct work *w, int rc)
 }
 
 /* Of these nothing fails the pause, which is done. */
-static void keep(struct work *w)
+static void count(struct work *w, int rc)
 {
 	struct metrics_image images[IMAGES_MAX];
-	unsigned n = w->report.commit ? (unsigned)w->layer->result.nimages : 0;
+	struct metrics_pause pause = {&w->report, rc == 0, images, 0};
+	struct err err = {""};
+
+	if (!w->settings.metrics_file)
+		return;
+	if (w->report.commit)
+		pause.nimages = w->layer->result.nimages;
+	for (size_t i = 0; i < pause.nimages; i++)
+		images[i] = (struct metrics_image){w->layer->info.image[i].name,
+						   w->layer->info.image[i].size,
+						   diff_of(&w->layer->result.image[i])};
+	if (metrics_add(w->settings.metrics_file, &pause, &err) < 0)
+		cli_note(w->cli, "this pause is not counted, and the metrics are as they were: %s",
+			 err.text);
+}
+
+static void keep_layer(struct work *w)
+{
 	const char *rundir;
 	struct err err = {""};
 	json_t *change;
 
-	if (w->plan.dry_run || !w->report.warnings)
-		return;
-	for (unsigned i = 0; i < n; i++)
-		images[i] = (struct metrics_image){w->layer->info.image[i].name,
-						   w->layer->info.image[i].size,
-						   diff_of(&w->layer->result.image[i])};
-	if (w->settings.metrics_file &&
-	    metrics_add(w->settings.metrics_file, &w->report, images, n, &err) < 0)
-		cli_note(w->cli, "no metrics were written: %s", err.text);
 	if (!w->kept || !layer_of(w) || guest_args_rundir(w->cli, &rundir) < 0)
 		return;
 	change = json_pack("{s:s}", "layer", layer_of(w));
@@ -379,8 +387,12 @@ static int prepare(struct work *w)
 static int work(struct work *w)
 {
 	struct cli *cli = w->cli;
+	const struct args *args = cli->args;
 	int rc = prepare(w), shown;
 
+	/* One that fails before it begins is one, too, as soon as it is known of whom. */
+	if (rc < 0 && w->record && !args->dry_run)
+		count(w, rc);
 	if (rc)
 		return rc;
 	cli_catch_all(cli);
@@ -391,7 +403,10 @@ static int work(struct work *w)
 	cli->interrupted = what_became(&w->report);
 	if (layer_of(w))
 		(void)snprintf(cli->done, sizeof(cli->done), "layer %s is committed", layer_of(w));
-	keep(w);
+	if (!args->dry_run) {
+		count(w, rc);
+		keep_layer(w);
+	}
 	shown = print(w, rc);
 	(void)fflush(stdout);
 	tell_state(w, rc);

@@ -69,6 +69,21 @@ is "the guest goes on" "$(state)" Running
 
 exits "a hypervisor that there is not" 1 lamina pause nobody -H firecracker -S nothing.sock -L web -M mnt
 is "has no table" "$(cat out)" ""
+failed() {
+	sed -n 's/^lamina_pauses_total{success="false"} //p' n.prom
+}
+exits "nor is it forgotten" 1 lamina pause nobody -H firecracker -S nothing.sock -L web -M mnt \
+	--metrics-file n.prom
+is "it is counted" "$(failed)" 1
+exits "a live image that there is not" 1 lamina pause web --live nothing --metrics-file n.prom
+is "is counted, too" "$(failed)" 2
+exits "a dry run" 1 lamina pause web --live nothing --metrics-file n.prom --dry-run
+is "is not" "$(failed)" 2
+mkdir d.prom
+ok "metrics that are a directory" lamina pause web --metrics-file "$T/d.prom"
+like "are told, with the path" "$(cat err)" "this pause is not counted, .*'$T/d.prom': it is a directory"
+ok "in no directory" lamina pause web --metrics-file "$T/none/m.prom"
+like "too" "$(cat err)" "this pause is not counted, .*cannot open '$T/none/'"
 
 # --- interrupted, and its hypervisor does not answer ---
 

@@ -79,7 +79,8 @@ is "the largest bucket counts all" \
 	"$(value 'lamina_snapshot_diff_ratio_bucket{image="rootfs",le="+Inf"}')" 2
 echo hello >foreign
 ok "a file that is none of ours" lamina pause web --metrics-file foreign
-like "is told" "$(cat err)" "no metrics were written: 'foreign' holds no metrics of lamina"
+like "is told" "$(cat err)" "this pause is not counted, and the metrics are as they were: 'foreign': \
+line 1 is none of lamina's metrics: another file, or none, lets it count from the beginning"
 is "and left" "$(cat foreign)" hello
 
 # --- lamina.conf ---
