@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/cli/table.h"
 #include "store/decide.h"
 #include "store/lease.h"
 
@@ -186,10 +187,17 @@ char *cli_size(const struct cli *cli, char out[FMT_SIZE_LEN], uint64_t bytes)
 
 /* Worker threads look at it, too. */
 static atomic_int stop_signal;
+static atomic_uint nsignals;
 
 static void on_signal(int sig)
 {
 	stop_signal = sig;
+	nsignals++;
+}
+
+unsigned cli_signals(void)
+{
+	return nsignals;
 }
 
 int cli_stopped(void)
@@ -256,20 +264,38 @@ static int status_of(int rc)
 	}
 }
 
+static void put_line(const char *fmt, va_list ap)
+{
+	char *text = NULL;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	fprintf(stderr, "lamina: %s\n", text ? table_clean(text) : "out of memory");
+	free(text);
+}
+
+__attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	put_line(fmt, ap);
+	va_end(ap);
+}
+
 int cli_fail(struct cli *cli, int rc)
 {
+	const char *became = cli->interrupted ? cli->interrupted : cli->cmd->interrupted;
 	char buf[128];
 
 	meter_end(&cli->meter);
 	(void)fflush(stdout);
 	if (rc == -ECANCELED && cli_stopped())
-		fprintf(stderr, "lamina: %s: interrupted%s%s\n", cli->cmd->name,
-			cli->cmd->interrupted ? ", " : "",
-			cli->cmd->interrupted ? cli->cmd->interrupted : "");
+		say("%s: interrupted%s%s", cli->cmd->name, became ? ", " : "",
+		    became ? became : "");
 	else
-		fprintf(stderr, "lamina: cannot %s: %s\n", cli->cmd->task,
-			*cli->err.text ? cli->err.text
-				       : strerror_r(-rc, buf, sizeof(buf)));
+		say("cannot %s: %s", cli->cmd->task,
+		    *cli->err.text ? cli->err.text : strerror_r(-rc, buf, sizeof(buf)));
 	return status_of(rc);
 }
 
@@ -277,11 +303,10 @@ int cli_usage(struct cli *cli, const char *fmt, ...)
 {
 	va_list ap;
 
-	fputs("lamina: ", stderr);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	put_line(fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "\nTry 'lamina%s%s --help'.\n", cli->cmd ? " " : "",
+	fprintf(stderr, "Try 'lamina%s%s --help'.\n", cli->cmd ? " " : "",
 		cli->cmd ? cli->cmd->name : "");
 	return CLI_USAGE;
 }
@@ -291,9 +316,7 @@ void cli_note(struct cli *cli, const char *fmt, ...)
 	va_list ap;
 
 	meter_end(&cli->meter);
-	fputs("lamina: ", stderr);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	put_line(fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
 }

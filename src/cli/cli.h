@@ -44,6 +44,7 @@ struct cli {
 	struct store *store;
 	struct meter meter;
 	bool catching;		/* signals stop the work instead of killing us */
+	const char *interrupted;	/* what became of it, or NULL: what cmd says */
 	char done[96];		/* what is done even if it cannot be printed, or "" */
 	struct err err;
 };
@@ -92,10 +93,15 @@ char *cli_size(const struct cli *cli, char out[FMT_SIZE_LEN], uint64_t bytes);
 struct progress cli_progress(struct cli *cli);
 /* The signal that asked to stop, or 0.  Only after cli_catch(). */
 int cli_stopped(void);
+unsigned cli_signals(void);	/* how many have */
 void cli_catch(void);
 /* For work that must not end halfway: no signal kills, however often it comes. */
 void cli_catch_all(struct cli *cli);
 
+/*
+ * What these print is one line each, through table_clean(): a guest, its hypervisor or a file may
+ * have had a say in it.
+ */
 /* Prints "lamina: cannot TASK: SENTENCE" for a failed command; its exit status. */
 int cli_fail(struct cli *cli, int rc);
 /* Prints a sentence and where to read more; CLI_USAGE. */

@@ -75,9 +75,14 @@ struct work {
 
 /* ---- what the pipeline asks of us ---- */
 
-static bool is_stopped(void)
+/* That the guest does not go on is not left unsaid. */
+static void show_wait(void *ctx, enum pause_id id, int ms)
 {
-	return cli_stopped() != 0;
+	struct work *w = ctx;
+
+	cli_note(w->cli, "guest '%s' %s: waiting %d s at most; Ctrl-C gives up", w->name,
+		 id == PAUSE_RESUME ? "does not go on yet" : "has an agent that does not answer",
+		 (ms + 999) / 1000);
 }
 
 static void show_step(void *ctx, enum pause_id id)
@@ -202,7 +207,7 @@ static int print_text(struct work *w)
 	for (unsigned i = 0; r->commit && i < w->layer->result.nimages; i++)
 		printf("%s differs by %s\n", w->layer->taken.row.image[i],
 		       cli_size(w->cli, size, diff_of(&w->layer->result.image[i])));
-	return table_print(&t, stdout);
+	return t.n || t.error ? table_print(&t, stdout) : 0;
 }
 
 static int print(struct work *w, int rc)
@@ -218,6 +223,16 @@ static int print(struct work *w, int rc)
 	return cli->quiet ? 0 : print_text(w);
 }
 
+/* Of one that was interrupted, where that is what it fails with. */
+static const char *what_became(const struct pause_report *r)
+{
+	if (r->step[PAUSE_SEAL].outcome == PAUSE_DONE)
+		return "and what was sealed is in the next layer";
+	if (r->step[PAUSE_PAUSE].outcome != PAUSE_SKIPPED)
+		return "and no layer was made";
+	return NULL;
+}
+
 /* Nobody is to guess whether his guest runs. */
 static void tell_state(struct work *w, int rc)
 {
@@ -231,8 +246,9 @@ static void tell_state(struct work *w, int rc)
 		cli_note(w->cli, "guest '%s' is paused: 'lamina guest cont %s' lets it go on",
 			 w->name, w->name);
 	else if (r->state == PAUSE_STATE_UNKNOWN && r->step[PAUSE_RESUME].outcome != PAUSE_SKIPPED)
-		cli_note(w->cli, "guest '%s' may be paused: it could not be told to go on: %s",
-			 w->name, r->step[PAUSE_RESUME].error);
+		cli_note(w->cli, "guest '%s' may be paused: it could not be told to go on: %s; "
+			 "'lamina guest cont %s' lets it go on", w->name,
+			 r->step[PAUSE_RESUME].error, w->name);
 	else if (rc < 0 && r->step[PAUSE_RESUME].outcome == PAUSE_DONE)
 		cli_note(w->cli, "guest '%s' goes on", w->name);
 	if (rc < 0 && layer_of(w))
@@ -240,23 +256,31 @@ static void tell_state(struct work *w, int rc)
 }
 
 /* Of these nothing fails the pause, which is done. */
-static void keep(struct work *w)
+static void count(struct work *w, int rc)
 {
 	struct metrics_image images[IMAGES_MAX];
-	unsigned n = w->report.commit ? (unsigned)w->layer->result.nimages : 0;
+	struct metrics_pause pause = {&w->report, rc == 0, images, 0};
+	struct err err = {""};
+
+	if (!w->settings.metrics_file)
+		return;
+	if (w->report.commit)
+		pause.nimages = w->layer->result.nimages;
+	for (size_t i = 0; i < pause.nimages; i++)
+		images[i] = (struct metrics_image){w->layer->taken.row.image[i],
+						   w->layer->taken.size[i],
+						   diff_of(&w->layer->result.image[i])};
+	if (metrics_add(w->settings.metrics_file, &pause, &err) < 0)
+		cli_note(w->cli, "this pause is not counted, and the metrics are as they were: %s",
+			 err.text);
+}
+
+static void keep_layer(struct work *w)
+{
 	const char *rundir;
 	struct err err = {""};
 	json_t *change;
 
-	if (w->plan.dry_run || !w->report.warnings)
-		return;
-	for (unsigned i = 0; i < n; i++)
-		images[i] = (struct metrics_image){w->layer->taken.row.image[i],
-						   w->layer->taken.size[i],
-						   diff_of(&w->layer->result.image[i])};
-	if (w->settings.metrics_file &&
-	    metrics_add(w->settings.metrics_file, &w->report, images, n, &err) < 0)
-		cli_note(w->cli, "no metrics were written: %s", err.text);
 	if (!w->kept || !layer_of(w) || guest_args_rundir(w->cli, &rundir) < 0)
 		return;
 	change = json_pack("{s:s}", "layer", layer_of(w));
@@ -354,7 +378,8 @@ static int prepare(struct work *w)
 	w->plan.seal = seal;
 	w->plan.commit = commit;
 	w->plan.begins = show_step;
-	w->plan.stopped = is_stopped;
+	w->plan.stopped = cli_signals;
+	w->plan.waits = show_wait;
 	w->plan.ctx = w;
 	return open_store(w);
 }
@@ -362,8 +387,12 @@ static int prepare(struct work *w)
 static int work(struct work *w)
 {
 	struct cli *cli = w->cli;
+	const struct args *args = cli->args;
 	int rc = prepare(w), shown;
 
+	/* One that fails before it begins is one, too, as soon as it is known of whom. */
+	if (rc < 0 && w->record && !args->dry_run)
+		count(w, rc);
 	if (rc)
 		return rc;
 	cli_catch_all(cli);
@@ -371,9 +400,13 @@ static int work(struct work *w)
 		meter_begin(&cli->meter);
 	rc = pause_run(&w->plan, &w->report, &cli->err);
 	meter_end(&cli->meter);
+	cli->interrupted = what_became(&w->report);
 	if (layer_of(w))
 		(void)snprintf(cli->done, sizeof(cli->done), "layer %s is committed", layer_of(w));
-	keep(w);
+	if (!args->dry_run) {
+		count(w, rc);
+		keep_layer(w);
+	}
 	shown = print(w, rc);
 	(void)fflush(stdout);
 	tell_state(w, rc);
@@ -407,7 +440,7 @@ const struct cmd cmd_pause = {
 	.purpose = "Makes a layer of a guest that runs: pauses it, has its hypervisor write its "
 		   "memory, commits, and lets it go on.",
 	.task = "pause the guest",
-	.interrupted = "and what was begun is undone",
+	.interrupted = "before the guest was paused",
 	.notes = "GUEST is a name that lamina guest ls lists, or any with --hypervisor, --socket "
 		 "and the others.\n\n"
 		 "The steps are freeze, collapse, reclaim, drain (each only if it is asked for, "

@@ -81,8 +81,8 @@ static int set_count(const struct opt *opt, const char *text, unsigned *to, stru
 {
 	uint64_t v;
 
-	if (fmt_parse_u64(text, &v) < 0 || v > INT32_MAX)
-		return bad_value(opt, text, "a number", err);
+	if (fmt_parse_u64(text, &v) < 0 || v == 0 || v > INT32_MAX)
+		return bad_value(opt, text, "a number above 0", err);
 	*to = (unsigned)v;
 	return 0;
 }

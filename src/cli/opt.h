@@ -32,7 +32,7 @@ enum opt_kind {
 	OPT_FLAG,	/* bool */
 	OPT_TEXT,	/* const char *; the last one given counts */
 	OPT_MAYBE,	/* const char *; the argument may be left out: "" */
-	OPT_COUNT,	/* unsigned */
+	OPT_COUNT,	/* unsigned, above 0: 0 is one that was not given */
 	OPT_RATIO,	/* double, above 0 up to 1 */
 	OPT_WORDS,	/* struct opt_words; every one given, in order */
 };

@@ -17,19 +17,36 @@ struct cells {
 	size_t cap;
 };
 
-/* U+0080 to U+009F in UTF-8, which terminals take for ESC and a letter. */
-static bool is_c1(const unsigned char *p)
+/* Bytes of the UTF-8 character that begins here; 0: none does. */
+static size_t char_len(const unsigned char *p)
 {
-	return p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
+	size_t len = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : *p >= 0xe0 && *p < 0xf0 ? 3 :
+		     *p >= 0xf0 && *p < 0xf5 ? 4 : 0;
+
+	for (size_t i = 1; i < len; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	return len;
 }
 
+static bool is_control(const unsigned char *p)
+{
+	return *p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] < 0xa0);
+}
+
+/* A byte that is no UTF-8 may be a control character to a terminal that wants none. */
 char *table_clean(char *text)
 {
-	for (unsigned char *p = (unsigned char *)text; *p; p++) {
-		if (is_c1(p))
-			p[0] = p[1] = '?';
-		else if (*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	unsigned char *p = (unsigned char *)text;
+
+	while (*p) {
+		size_t len = char_len(p);
+
+		if (len == 0 || is_control(p)) {
+			len = len ? len : 1;
+			memset(p, '?', len);
+		}
+		p += len;
 	}
 	return text;
 }

@@ -37,7 +37,10 @@ void table_cell(struct table *t, const char *fmt, ...) __attribute__((format(pri
 /* Prints and empties the table.  A last row that is not full ends early.  -ENOMEM. */
 int table_print(struct table *t, FILE *out);
 
-/* Puts '?' for control bytes, in place; returns `text`. */
+/*
+ * Puts '?' for control characters (of one byte and of two) and for what is no UTF-8, in place;
+ * returns `text`.
+ */
 char *table_clean(char *text);
 
 #endif

@@ -47,10 +47,11 @@ static void go(int fd, void *arg)
 
 /* ---- who sent it ---- */
 
-static int given_up(const struct errand *e, int rc, struct err *err)
+static int given_up(const struct errand *e, const struct aside *child, int rc, struct err *err)
 {
 	int ms = e->idle_ms > 0 ? e->idle_ms : ERRAND_IDLE_MS;
 	char time[FMT_SIZE_LEN];
+	char fate[ASIDE_FATE_LEN];
 
 	/* Ctrl-C ends the child, too. */
 	if (rc == -EPIPE && e->stopped && e->stopped())
@@ -62,7 +63,8 @@ static int given_up(const struct errand *e, int rc, struct err *err)
 		return err_set(err, rc, "'%s' hangs, for %s now: does the daemon of its mount run?",
 			       e->path, fmt_duration(time, ms / 1e3));
 	case -EPIPE:
-		return err_set(err, -EIO, "the process that works on '%s' has died", e->path);
+		return err_set(err, -EIO, "the process that works on '%s' %s", e->path,
+			       aside_fate(child, fate));
 	default:
 		return err_sys(err, rc, "cannot work on '%s'", e->path);
 	}
@@ -77,7 +79,7 @@ static int hear(struct errand *e, const struct aside *child, struct err *err)
 	while (rc == 0 && !report.done)
 		rc = aside_await(child, &report, sizeof(report), clock_ms() + idle, e->stopped);
 	if (rc < 0)
-		return given_up(e, rc, err);
+		return given_up(e, child, rc, err);
 	if (report.rc < 0)
 		return err_set(err, report.rc, "%s", report.err.text);
 	memcpy(e->count, report.count, sizeof(e->count));

@@ -33,9 +33,10 @@ struct family {
 	size_t nbounds;
 };
 
-enum { STEP_SECONDS, COLLAPSE_CHUNKS, DIFF_BYTES, DIFF_RATIO, NFAMILIES };
+enum { PAUSES, STEP_SECONDS, COLLAPSE_CHUNKS, DIFF_BYTES, DIFF_RATIO, NFAMILIES };
 
 static const struct family families[NFAMILIES] = {
+	{"lamina_pauses_total", "Pauses, also those that failed before their first step.", NULL, 0},
 	{"lamina_pause_step_seconds", "How long the steps of a pause took.", BOUNDS(seconds)},
 	{"lamina_collapse_chunks_total", "What became of windows of 2 MiB that collapse looked at.",
 	 NULL, 0},
@@ -125,16 +126,19 @@ static bool take_line(struct file *file, const char *line)
 	return true;
 }
 
-static bool decode(struct file *file, char *text, size_t len)
+/* 0, or the number of a line that is none of ours. */
+static int decode(struct file *file, char *text, size_t len)
 {
-	char *save = NULL;
+	int number = 0;
 
 	if (strlen(text) != len)
-		return false;
-	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		return 1;
+	for (char *line; (line = strsep(&text, "\n"));) {
+		number++;
 		if (!take_line(file, line))
-			return false;
-	return true;
+			return number;
+	}
+	return 0;
 }
 
 static int load(struct file *file, int dirfd, const char *name, struct err *err)
@@ -142,18 +146,24 @@ static int load(struct file *file, int dirfd, const char *name, struct err *err)
 	char *text = NULL;
 	size_t len = 0;
 	struct stat st;
-	int rc;
+	int rc, line;
 
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : err_sys(err, -errno, "cannot look at '%s'", name);
-	rc = S_ISREG(st.st_mode) ? io_read_regular(dirfd, name, METRICS_FILE_MAX, &text, &len)
-				 : -EMEDIUMTYPE;
-	if (rc == 0 && !decode(file, text, len))
-		rc = -EBADMSG;
+		return errno == ENOENT ? 0 : err_sys(err, -errno, "cannot look at it");
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, -EBADMSG, "it is %s, no regular file",
+			       S_ISDIR(st.st_mode) ? "a directory" :
+			       S_ISLNK(st.st_mode) ? "a symbolic link" : "a device or a FIFO");
+	rc = io_read_regular(dirfd, name, METRICS_FILE_MAX, &text, &len);
+	line = rc == 0 ? decode(file, text, len) : 0;
 	free(text);
-	if (rc == -EMEDIUMTYPE || rc == -EFBIG || rc == -EBADMSG)
-		return err_set(err, -EBADMSG, "'%s' holds no metrics of lamina", name);
-	return rc < 0 ? err_sys(err, rc, "cannot read '%s'", name) : 0;
+	if (line > 0)
+		return err_set(err, -EBADMSG, "line %d is none of lamina's metrics: another file, "
+			       "or none, lets it count from the beginning", line);
+	if (rc == -EFBIG)
+		return err_set(err, -EBADMSG, "it has more than %u bytes: it is none of lamina's",
+			       METRICS_FILE_MAX);
+	return rc < 0 ? err_sys(err, rc, "cannot read it") : 0;
 }
 
 static void print_family(const struct file *file, int f, FILE *out)
@@ -297,8 +307,22 @@ static int open_dir(const char *path, const char **ret_name, struct err *err)
 	return err_sys(err, rc, "cannot lock '%s'", dir);
 }
 
-int metrics_add(const char *path, const struct pause_report *report,
-		const struct metrics_image *images, size_t nimages, struct err *err)
+static void add_pause(struct file *file, const struct metrics_pause *pause)
+{
+	char key[KEY_MAX];
+
+	for (int success = 0; success <= 1; success++) {
+		(void)snprintf(key, sizeof(key), "%s{success=\"%s\"}", families[PAUSES].name,
+			       success ? "true" : "false");
+		bump(file, key, success == pause->success);
+	}
+	add_steps(file, pause->report);
+	add_collapse(file, pause->report);
+	for (size_t i = 0; i < pause->nimages; i++)
+		add_image(file, &pause->images[i]);
+}
+
+int metrics_add(const char *path, const struct metrics_pause *pause, struct err *err)
 {
 	struct file file = {.no_memory = false};
 	const char *name;
@@ -307,14 +331,13 @@ int metrics_add(const char *path, const struct pause_report *report,
 	if (dirfd < 0)
 		return dirfd;
 	rc = load(&file, dirfd, name, err);
+	if (rc < 0)
+		err_wrap(err, rc, "'%s'", path);
 	if (rc == 0) {
-		add_steps(&file, report);
-		add_collapse(&file, report);
-		for (size_t i = 0; i < nimages; i++)
-			add_image(&file, &images[i]);
+		add_pause(&file, pause);
 		rc = file.no_memory ? -ENOMEM : replace(&file, dirfd, name);
 		if (rc < 0)
-			err_sys(err, rc, "cannot write '%s'", path);
+			err_sys(err, rc, "'%s': cannot write it", path);
 	}
 	vec_fini(&file.samples);
 	close(dirfd);

@@ -5,6 +5,7 @@
  * under a lock on its directory.
  *
  *	lamina_pause_step_seconds{step,success}		histogram
+ *	lamina_pauses_total{success}			counter: also of what failed before a step
  *	lamina_collapse_chunks_total{result}		counter
  *	lamina_snapshot_diff_bytes{image}		histogram
  *	lamina_snapshot_diff_ratio{image}		histogram, of the image's size
@@ -28,11 +29,17 @@ struct metrics_image {
 	uint64_t diff;		/* bytes */
 };
 
+struct metrics_pause {
+	const struct pause_report *report;	/* of one that did not come to a step: zeros */
+	bool success;
+	const struct metrics_image *images;
+	size_t nimages;
+};
+
 /*
- * Adds a pause.  -EBADMSG: what is there is not such a file; it is left as it is.  -EBUSY: somebody
- * else has the lock.
+ * Adds a pause.  -EBADMSG: what is there is not such a file; -EBUSY: somebody else has the lock.
+ * After a failure the file is as it was.
  */
-int metrics_add(const char *path, const struct pause_report *report,
-		const struct metrics_image *images, size_t nimages, struct err *err);
+int metrics_add(const char *path, const struct metrics_pause *pause, struct err *err);
 
 #endif

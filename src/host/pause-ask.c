@@ -1,11 +1,47 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What is asked of the agent, and all that comes before the pause. */
+#include <stdio.h>
 #include <string.h>
 
 #include "src/host/pause-private.h"
 
 #define RECLAIM_SLACK_MS 2000
 #define DRAIN_SLACK_MS 1000
+#define WINDOW_BYTES (2u << 20)		/* that a collapse counts in */
+#define WINDOWS_MAX ((json_int_t)1 << 32)	/* of all processes of a guest */
+
+/* ---- limits ---- */
+
+#define AGENT_KEY "agent_timeout in [pause] of lamina.conf"
+
+struct pause_limit pause_ask_limit(const struct pause_pipeline *p)
+{
+	return (struct pause_limit){p->set->agent_timeout_ms, "the agent's answer", AGENT_KEY};
+}
+
+static struct pause_limit freeze_limit(const struct pause_pipeline *p)
+{
+	return (struct pause_limit){p->set->freeze_timeout_ms, "the freeze",
+				    "freeze_timeout in [pause] of lamina.conf"};
+}
+
+static struct pause_limit collapse_limit(const struct pause_pipeline *p)
+{
+	return (struct pause_limit){p->set->collapse_timeout_ms, "the collapse",
+				    "collapse_timeout in [pause] of lamina.conf"};
+}
+
+static struct pause_limit reclaim_limit(const struct pause_pipeline *p)
+{
+	return (struct pause_limit){p->set->reclaim_ms + RECLAIM_SLACK_MS, "the reclaim",
+				    "its caps, of which that is the sum and 2 s"};
+}
+
+static struct pause_limit drain_limit(const struct pause_pipeline *p)
+{
+	return (struct pause_limit){p->set->drain_ms + DRAIN_SLACK_MS,
+				    "the end of the drain", "--drain"};
+}
 
 /* ---- the agent ---- */
 
@@ -36,7 +72,8 @@ int pause_ask_agent(struct pause_pipeline *p, struct err *err)
 	if (!to.address)
 		return err_set(err, -ENOTSUP, "the guest has no agent");
 	if (!p->agent && p->agent_code == 0)
-		p->agent_code = agent_open(&to, &p->agent, &p->agent_err);
+		p->agent_code = pause_step_late(agent_open(&to, &p->agent, &p->agent_err),
+						&p->agent_err);
 	if (p->agent)
 		note_compaction(p);
 	else if (err)
@@ -86,11 +123,32 @@ static int freeze(struct pause_pipeline *p, struct pause_step *step, struct err 
 	if (rc < 0)
 		return rc;
 	p->may_be_frozen = true;
-	pause_step_limit(p->set->freeze_timeout_ms);
+	pause_step_limit(freeze_limit(p));
 	rc = ask_freeze(p, err);
 	if (rc == 0)
 		rc = json_array_append_new(p->report->frozen, json_string(p->set->freeze));
 	return rc;
+}
+
+/* What no guest can mean: it goes into sums that are kept. */
+static int check_windows(const struct pause_pipeline *p, const json_t *answer, struct err *err)
+{
+	static const char *const keys[] = {"collapsed", "already_huge", "skipped"};
+	const json_int_t most = (json_int_t)(p->seen.memory / WINDOW_BYTES);
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const json_t *value = json_object_get(answer, keys[i]);
+		json_int_t n = json_integer_value(value);
+
+		if (!json_is_integer(value) || n < 0)
+			return err_set(err, -EPROTO, "the agent's '%s' is no number of windows",
+				       keys[i]);
+		/* Processes may share what was huge before, and have no memory where it is not. */
+		if (n > (i == 0 ? most : WINDOWS_MAX))
+			return err_set(err, -EPROTO, "the agent's '%s' is %lld windows of 2 MiB, "
+				       "more than the guest can have", keys[i], (long long)n);
+	}
+	return 0;
 }
 
 static int collapse(struct pause_pipeline *p, struct pause_step *step, struct err *err)
@@ -99,40 +157,61 @@ static int collapse(struct pause_pipeline *p, struct pause_step *step, struct er
 	struct agent_ask what = {"/collapse", body, p->set->collapse_timeout_ms};
 	int rc = pause_ask_feature(p, "collapse", err);
 
-	pause_step_limit(what.timeout_ms);
-	if (rc == 0)
+	if (rc == 0) {
+		pause_step_limit(collapse_limit(p));
 		rc = pause_ask_for(p, step, &what, err);
+	}
+	if (rc == 0)
+		rc = check_windows(p, step->detail, err);
+	if (rc < 0) {
+		json_decref(step->detail);
+		step->detail = NULL;
+	}
 	json_decref(body);
 	return rc;
 }
 
-/* Of the parts of a reclaim the worst. */
-static void grade(struct pause_step *step)
+static void name_part(struct pause_step *step, const char *name, const char *result, int cap_ms)
+{
+	size_t len = strlen(step->error);
+
+	(void)snprintf(step->error + len, sizeof(step->error) - len,
+		       !strcmp(result, "killed") && cap_ms > 0 ? "%s%s %s at its cap of %d ms" :
+		       "%s%s %s", len ? ", " : "", name, result, cap_ms);
+}
+
+/* Of the parts of a reclaim the worst, and which were not done. */
+static void grade(struct pause_step *step, const json_t *caps)
 {
 	const json_t *part;
-	const char *result;
+	const char *result, *name;
 	size_t i;
 
 	json_array_foreach(json_object_get(step->detail, "steps"), i, part) {
 		result = json_string_value(json_object_get(part, "result"));
-		if (result && !strcmp(result, "killed"))
+		name = json_string_value(json_object_get(part, "step"));
+		if (!result || !strcmp(result, "done"))
+			continue;
+		if (!strcmp(result, "killed"))
 			step->outcome = PAUSE_KILLED;
-		else if (result && strcmp(result, "done") != 0 && step->outcome != PAUSE_KILLED)
+		else if (step->outcome != PAUSE_KILLED)
 			step->outcome = PAUSE_FAILED;
+		name_part(step, name ? name : "a step", result,
+			  (int)json_integer_value(name ? json_object_get(caps, name) : NULL));
 	}
 }
 
 static int reclaim(struct pause_pipeline *p, struct pause_step *step, struct err *err)
 {
-	struct agent_ask what = {"/reclaim", p->set->reclaim,
-				 p->set->reclaim_ms + RECLAIM_SLACK_MS};
+	struct agent_ask what = {"/reclaim", p->set->reclaim, reclaim_limit(p).ms};
 	int rc = pause_ask_feature(p, "reclaim", err);
 
-	pause_step_limit(what.timeout_ms);
-	if (rc == 0)
+	if (rc == 0) {
+		pause_step_limit(reclaim_limit(p));
 		rc = pause_ask_for(p, step, &what, err);
+	}
 	if (rc == 0)
-		grade(step);
+		grade(step, p->set->reclaim);
 	return rc;
 }
 
@@ -160,10 +239,10 @@ int pause_ask_all(struct pause_pipeline *p, struct err *err)
 		bool asked;
 		struct pause_work step;
 	} all[] = {
-		{s->freeze, {PAUSE_FREEZE, freeze, s->agent_timeout_ms}},
-		{s->collapse, {PAUSE_COLLAPSE, collapse, s->agent_timeout_ms}},
-		{s->reclaim, {PAUSE_RECLAIM, reclaim, s->agent_timeout_ms}},
-		{s->drain_ms > 0, {PAUSE_DRAIN, drain, s->drain_ms + DRAIN_SLACK_MS}},
+		{s->freeze, {PAUSE_FREEZE, freeze, pause_ask_limit(p)}},
+		{s->collapse, {PAUSE_COLLAPSE, collapse, pause_ask_limit(p)}},
+		{s->reclaim, {PAUSE_RECLAIM, reclaim, pause_ask_limit(p)}},
+		{s->drain_ms > 0, {PAUSE_DRAIN, drain, drain_limit(p)}},
 	};
 	int rc = 0;
 

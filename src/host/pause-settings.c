@@ -11,6 +11,8 @@
 #define TIMEOUT_MAX_MS (24u * 3600 * 1000)
 
 static const char *const steps[] = {"fstrim", "sync", "drop_caches", "compact_memory"};
+/* Of a reclaim that is to be made and of which no more is said. */
+static const int default_caps[] = {500, 500, 200, 1000};
 #define NSTEPS (sizeof(steps) / sizeof(steps[0]))
 
 static int no_memory(struct err *err)
@@ -238,10 +240,15 @@ static int get_reclaim(const struct source *from, struct pause_settings *s)
 {
 	bool on = false;
 	json_t *asked = json_object();
+	bool none;
 	int rc = asked ? get_switch(from, "reclaim", &on) : no_memory(from->err);
 
 	if (rc == 0)
 		rc = get_caps(from, asked);
+	none = json_object_size(asked) == 0;
+	for (size_t i = 0; i < NSTEPS && rc == 0 && none; i++)
+		rc = json_object_set_new(asked, steps[i], json_integer(default_caps[i])) < 0 ?
+			no_memory(from->err) : 0;
 	if (rc == 0)
 		rc = get_order(from, asked);
 	if (rc == 0 && on)

@@ -24,9 +24,26 @@ struct work {
 	const char *dir;
 	struct file file[PAUSE_SYNC_FILES_MAX];
 	size_t n;
+	struct pause_sync_seen seen;
+};
+
+/* What the child says. */
+struct said {
+	int rc;
+	struct pause_sync_seen seen;
 };
 
 /* ---- the child ---- */
+
+static void note(struct work *w, const char *name, const struct stat *st)
+{
+	if (!strcmp(name, "state")) {
+		w->seen.state = true;
+	} else if (!strcmp(name, "memfile")) {
+		w->seen.memfile = true;
+		w->seen.memory = (uint64_t)st->st_size;
+	}
+}
 
 static int open_file(struct work *w, int dirfd, const char *name)
 {
@@ -37,6 +54,7 @@ static int open_file(struct work *w, int dirfd, const char *name)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISREG(st.st_mode))
 		return 0;
+	note(w, name, &st);
 	if (w->n == PAUSE_SYNC_FILES_MAX)
 		return -E2BIG;
 	fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -89,54 +107,84 @@ static int flush_all(struct work *w)
 	return rc;
 }
 
+static bool say(int fd, const struct work *w, int rc)
+{
+	struct said said;
+
+	memset(&said, 0, sizeof(said));
+	said.rc = rc;
+	said.seen = w->seen;
+	return send(fd, &said, sizeof(said), MSG_NOSIGNAL) == sizeof(said);
+}
+
 static void run(int fd, void *arg)
 {
 	struct work *w = arg;
 	int rc = open_files(w);
 	char go;
 
-	if (send(fd, &rc, sizeof(rc), MSG_NOSIGNAL) < 0 || rc < 0 || recv(fd, &go, 1, 0) != 1)
+	if (!say(fd, w, rc) || rc < 0 || recv(fd, &go, 1, 0) != 1)
 		return;
-	rc = flush_all(w);
-	(void)send(fd, &rc, sizeof(rc), MSG_NOSIGNAL);
+	(void)say(fd, w, flush_all(w));
 }
 
 /* ---- we ---- */
 
-static int hear(const struct aside *aside, uint64_t end_ms, bool (*stopped)(void))
+static int hear(const struct aside *aside, uint64_t end_ms, bool (*stopped)(void),
+		struct said *ret)
 {
-	int said, rc = aside_await(aside, &said, sizeof(said), end_ms, stopped);
+	int rc = aside_await(aside, ret, sizeof(*ret), end_ms, stopped);
 
-	return rc < 0 ? rc : said;
+	return rc < 0 ? rc : ret->rc;
+}
+
+/* Ctrl-C ends the child, too. */
+static int died(const struct aside *aside, bool (*stopped)(void), struct err *err)
+{
+	char fate[ASIDE_FATE_LEN];
+
+	if (stopped && stopped())
+		return err_set(err, -ECANCELED, "stopped");
+	return err_set(err, -EIO, "the child process that has the files of the live image open %s",
+		       aside_fate(aside, fate));
 }
 
 int pause_sync_begin(const char *dir, uint64_t end_ms, bool (*stopped)(void), struct aside *ret,
-		     struct err *err)
+		     struct pause_sync_seen *ret_seen, struct err *err)
 {
 	struct work w = {.dir = dir};
 	struct aside aside;
+	struct said said;
 	int rc = aside_begin(&(struct aside_work){.fn = run, .arg = &w}, &aside);
 
 	if (rc < 0)
 		return err_sys(err, rc, "cannot look at the live image");
-	rc = hear(&aside, end_ms, stopped);
+	rc = hear(&aside, end_ms, stopped, &said);
 	if (rc == 0) {
 		*ret = aside;
+		*ret_seen = said.seen;
 		return 0;
 	}
+	if (rc == -EPIPE)
+		rc = died(&aside, stopped, err);
+	else if (rc == -ETIMEDOUT)
+		err_set(err, rc, "the mount of '%s' does not answer", dir);
+	else
+		err_sys(err, rc, "cannot open the files of '%s'", dir);
 	aside_end(&aside);
-	if (rc == -ETIMEDOUT)
-		return err_set(err, rc, "the mount of '%s' does not answer", dir);
-	return err_sys(err, rc, "cannot open the files of '%s'", dir);
+	return rc;
 }
 
 int pause_sync_run(const struct aside *aside, uint64_t end_ms, bool (*stopped)(void),
 		   struct err *err)
 {
 	int rc = send(aside->fd, "", 1, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	struct said said;
 
 	if (rc == 0)
-		rc = hear(aside, end_ms, stopped);
+		rc = hear(aside, end_ms, stopped, &said);
+	if (rc == -EPIPE)
+		return died(aside, stopped, err);
 	if (rc == -ETIMEDOUT)
 		return err_set(err, rc, "the mount of the live image does not answer");
 	return rc < 0 ? err_sys(err, rc, "cannot write out the live image") : 0;

@@ -12,6 +12,7 @@
 #ifndef LAMINA_HOST_PAUSE_SYNC_H
 #define LAMINA_HOST_PAUSE_SYNC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "store/base/aside.h"
@@ -20,11 +21,16 @@
 #define PAUSE_SYNC_FILES_MAX 64u
 
 /*
- * Opens the files of `dir`.  `end_ms` is clock_ms()'s; `stopped` (or NULL) as aside.h.
- * -ENOENT: there is no such directory; -ETIMEDOUT: the mount does not answer.
+ * Opens the files of `dir`, and tells what a snapshot finds there.  `end_ms` is clock_ms()'s;
+ * `stopped` (or NULL) as aside.h.  -ENOENT: there is no such directory; -ETIMEDOUT: the mount does
+ * not answer.
  */
+struct pause_sync_seen {
+	bool memfile, state;	/* there are files of these names */
+	uint64_t memory;	/* bytes of memfile */
+};
 int pause_sync_begin(const char *dir, uint64_t end_ms, bool (*stopped)(void), struct aside *ret,
-		     struct err *err);
+		     struct pause_sync_seen *ret_seen, struct err *err);
 /* Once; then aside_end(). */
 int pause_sync_run(const struct aside *aside, uint64_t end_ms, bool (*stopped)(void),
 		   struct err *err);

@@ -11,13 +11,15 @@
 #include <string.h>
 
 #include "src/host/pause-private.h"
-#include "src/host/pause-sync.h"
 #include "store/base/clock.h"
 
 static double seconds_since(uint64_t began_us)
 {
 	return (double)(clock_us() - began_us) / 1e6;
 }
+
+#define SNAPSHOT_KEY "snapshot_timeout in [pause] of lamina.conf"
+#define HYPERVISOR_ANSWER {PAUSE_UNDO_MS, "the hypervisor's answer", NULL}
 
 /* ---- the pause, and what is made of it ---- */
 
@@ -69,7 +71,7 @@ static int commit(struct pause_pipeline *p, struct pause_step *step, struct err 
 
 static int make_layer(struct pause_pipeline *p, struct err *err)
 {
-	const struct pause_work step = {PAUSE_COMMIT, commit, 0};
+	const struct pause_work step = {.id = PAUSE_COMMIT, .run = commit};
 
 	pause_step_heed(true);
 	return pause_step_told() ? -ECANCELED : pause_step_run(p, &step, err);
@@ -78,10 +80,12 @@ static int make_layer(struct pause_pipeline *p, struct err *err)
 static int make(struct pause_pipeline *p, struct err *err)
 {
 	const struct pause_work all[] = {
-		{PAUSE_PAUSE, suspend, PAUSE_UNDO_MS},
-		{PAUSE_SNAPSHOT, snapshot, p->set->snapshot_timeout_ms},
-		{PAUSE_SYNC, sync_files, p->set->snapshot_timeout_ms},
-		{PAUSE_SEAL, seal, 0},
+		{PAUSE_PAUSE, suspend, HYPERVISOR_ANSWER},
+		{PAUSE_SNAPSHOT, snapshot,
+		 {p->set->snapshot_timeout_ms, "the hypervisor's snapshot", SNAPSHOT_KEY}},
+		{PAUSE_SYNC, sync_files,
+		 {p->set->snapshot_timeout_ms, "the mount of the live image", SNAPSHOT_KEY}},
+		{.id = PAUSE_SEAL, .run = seal},
 	};
 	int rc = 0;
 
@@ -97,14 +101,19 @@ static int make(struct pause_pipeline *p, struct err *err)
 
 static int resume(struct pause_pipeline *p, struct pause_step *step, struct err *err)
 {
+	const int tries = pause_step_told() ? 1 : PAUSE_UNDO_TRIES;
 	int rc = -EIO;
 
 	(void)step;
+	pause_step_limit((struct pause_limit){tries * PAUSE_UNDO_MS, "the hypervisor's answer",
+					      NULL});
 	for (int i = 0; i < PAUSE_UNDO_TRIES && rc < 0; i++) {
-		pause_step_limit(PAUSE_UNDO_MS);
 		rc = p->hyper->ops->resume(p->hyper, err);
 		if (rc == -ECONNREFUSED || rc == -ENOENT)
 			break;		/* the hypervisor has ended */
+		if (pause_step_given_up() || pause_step_spent() ||
+		    (pause_step_told() && rc == -ETIMEDOUT))
+			break;
 	}
 	return rc;
 }
@@ -116,7 +125,7 @@ static int tell_resumed(struct pause_pipeline *p, struct pause_step *step, struc
 
 	if (rc < 0)
 		return rc;
-	pause_step_limit(p->set->agent_timeout_ms);
+	pause_step_limit(pause_ask_limit(p));
 	return agent_resumed(p->agent, p->set->agent_timeout_ms, &step->detail, err);
 }
 
@@ -135,8 +144,8 @@ static int thaw(struct pause_pipeline *p, struct pause_step *step, struct err *e
 
 static void end_freeze(struct pause_pipeline *p, bool went_on)
 {
-	const struct pause_work told = {PAUSE_RESUMED, tell_resumed, p->set->agent_timeout_ms};
-	const struct pause_work thawed = {PAUSE_RESUMED, thaw, p->set->agent_timeout_ms};
+	const struct pause_work told = {PAUSE_RESUMED, tell_resumed, pause_ask_limit(p)};
+	const struct pause_work thawed = {PAUSE_RESUMED, thaw, pause_ask_limit(p)};
 	int rc = 0;
 
 	if (went_on && p->plan->agent && p->agent_code == 0)
@@ -153,7 +162,7 @@ static void end_freeze(struct pause_pipeline *p, bool went_on)
 /* `rc`: of all before.  Nobody stops it. */
 static int finish(struct pause_pipeline *p, int rc, struct err *err)
 {
-	const struct pause_work last = {PAUSE_RESUME, resume, PAUSE_UNDO_TRIES * PAUSE_UNDO_MS};
+	const struct pause_work last = {PAUSE_RESUME, resume, HYPERVISOR_ANSWER};
 	bool leave = rc == 0 ? p->set->leave : p->report->was_paused;
 	bool went_on = false;
 	struct err why = {""};
@@ -166,9 +175,12 @@ static int finish(struct pause_pipeline *p, int rc, struct err *err)
 		last_rc = pause_step_run(p, &last, &why);
 		went_on = last_rc == 0;
 		p->report->state = went_on ? PAUSE_STATE_RUNNING : PAUSE_STATE_UNKNOWN;
-		if (rc == 0 && last_rc < 0)
+		if ((rc == 0 || rc == -ECANCELED) && last_rc < 0) {
 			*err = why;
-		rc = rc ? rc : last_rc;
+			rc = rc == 0 ? last_rc :
+				err_wrap(err, last_rc, "interrupted, and the guest could not be "
+					 "told to go on");
+		}
 	}
 	if (p->may_be_paused)
 		p->report->paused_seconds = seconds_since(p->paused_us);
@@ -191,8 +203,8 @@ static int init(struct pause_pipeline *p, struct err *err)
 {
 	const struct pause_plan *plan = p->plan;
 
-	pause_step_init(plan->stopped);
-	pause_step_limit(PAUSE_UNDO_MS);
+	pause_step_init(plan);
+	pause_step_limit((struct pause_limit)HYPERVISOR_ANSWER);
 	p->to = (struct hyper_target){.socket = plan->socket, .chroot = plan->chroot,
 				      .stopped = pause_step_over};
 	if (plan->dir &&
@@ -202,21 +214,38 @@ static int init(struct pause_pipeline *p, struct err *err)
 	return 0;
 }
 
-/* -ECANCELED that is none. */
-static int settle(int rc, struct err *err)
-{
-	if (rc != -ECANCELED || pause_step_told())
-		return rc;
-	return err_set(err, -ETIMEDOUT, "the hypervisor does not answer");
-}
-
 static int open_hyper(struct pause_pipeline *p, struct err *err)
 {
 	int rc = hyper_open(p->plan->hypervisor, &p->to, &p->hyper, err);
 
 	if (rc == 0)
 		rc = p->hyper->ops->facts(p->hyper, &p->facts, err);
-	return settle(rc, err);
+	return pause_step_late(rc, err);
+}
+
+static int lacks(const struct pause_pipeline *p, const char *image, const char *size,
+		 struct err *err)
+{
+	const char *slash = strrchr(p->plan->dir, '/');
+
+	return err_set(err, -ENOENT, "live image '%s' has no '%s', which the snapshot is written "
+		       "to: start the guest on one that 'lamina live create NAME --from LAYER "
+		       "--size %s=%s' makes", slash ? slash + 1 : p->plan->dir, image, image, size);
+}
+
+/* What a hypervisor would find missing when the guest is paused already. */
+static int look_at_files(struct pause_pipeline *p, struct err *err)
+{
+	int rc;
+
+	pause_step_limit((struct pause_limit){PAUSE_FILES_MS, "the mount of the live image", NULL});
+	rc = pause_sync_begin(p->plan->dir, pause_step_end(), pause_step_over, &p->files, &p->seen,
+			      err);
+	if (pause_step_late(rc, err) == -ETIMEDOUT)
+		return err_wrap(err, -ETIMEDOUT, "'%s'", p->plan->dir);
+	if (rc == 0 && !p->seen.memfile)
+		return lacks(p, "memfile", "SIZE", err);
+	return rc == 0 && !p->seen.state ? lacks(p, "state", "0", err) : rc;
 }
 
 static int look(struct pause_pipeline *p, struct err *err)
@@ -231,10 +260,7 @@ static int look(struct pause_pipeline *p, struct err *err)
 	p->report->was_paused = p->facts.state == HYPER_PAUSED;
 	if (!p->report->was_paused)
 		p->report->state = PAUSE_STATE_RUNNING;
-	pause_step_limit(PAUSE_FILES_MS);
-	rc = pause_sync_begin(p->plan->dir, pause_step_end(), pause_step_over, &p->files, err);
-	return rc == -ECANCELED && !pause_step_told() ?
-		err_set(err, -ETIMEDOUT, "the mount of '%s' does not answer", p->plan->dir) : rc;
+	return look_at_files(p, err);
 }
 
 /* ---- a dry run ---- */
@@ -247,9 +273,9 @@ static void plan_step(struct pause_pipeline *p, enum pause_id id, bool asked, co
 
 	if (!asked)
 		return;
-	pause_step_limit(p->set->agent_timeout_ms);
+	pause_step_limit(pause_ask_limit(p));
 	if (feature)
-		rc = pause_ask_feature(p, feature, &why);
+		rc = pause_step_late(pause_ask_feature(p, feature, &why), &why);
 	else if (id == PAUSE_DRAIN && !p->facts.hinting)
 		rc = err_set(&why, -ENOTSUP, "the hypervisor has no hinting that can be started");
 	step->outcome = rc < 0 ? pause_step_outcome(rc) : PAUSE_PLANNED;

@@ -11,7 +11,7 @@
  * What the agent and the hypervisor can do is asked anew each time.  Whatever happens after the
  * pause was asked for, the guest is told to go on, but if it was paused when we came; whatever
  * happens after a freeze, what is frozen is thawed.  Being told to stop ends the steps, not
- * these two.
+ * these two; but these are waited for no longer when we are told so once more after `waits`.
  *
  * One at a time in a process; one thread.
  */
@@ -28,7 +28,8 @@
 
 #define PAUSE_FILES_MS 10000		/* for opening the files of the live image */
 #define PAUSE_UNDO_MS 30000		/* for each try at letting the guest go on */
-#define PAUSE_UNDO_TRIES 3
+#define PAUSE_UNDO_TRIES 3		/* 1 for who was told to stop */
+#define PAUSE_UNDO_QUIET_MS 1000	/* of which nothing is said */
 
 enum pause_id {
 	PAUSE_FREEZE,
@@ -74,7 +75,9 @@ struct pause_plan {
 	 */
 	int (*commit)(void *ctx, const char *frozen, json_t **ret, struct err *err);
 	void (*begins)(void *ctx, enum pause_id id);	/* or NULL; a step does */
-	bool (*stopped)(void);				/* or NULL; asked ten times a second */
+	unsigned (*stopped)(void);	/* or NULL: how often we were told to; asked often */
+	/* or NULL: `id`, which may not be left out, is awaited, for `ms` more */
+	void (*waits)(void *ctx, enum pause_id id, int ms);
 	void *ctx;
 };
 
@@ -108,8 +111,8 @@ const char *pause_state_name(enum pause_state state);
 
 /*
  * `ret` is filled in any case, for pause_report_fini().  The error is that of the first step
- * that ended it: -ECANCELED: we were told to stop; -ETIMEDOUT; and if all went well that of the
- * resume, with the guest not running.
+ * that ended it: -ECANCELED: we were told to stop; -ETIMEDOUT; and if all went well, or we were
+ * told to stop, that of the resume, with the guest not running.
  */
 int pause_run(const struct pause_plan *plan, struct pause_report *ret, struct err *err);
 void pause_report_fini(struct pause_report *report);

@@ -4,14 +4,19 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store/base/clock.h"
 
 #define ASK_STOPPED_MS 200	/* how often */
+#define FATE_TURN_MS 10
+#define FATE_TURNS 50		/* of these */
 
 /* The lowest descriptor from `fd` on that is kept, or UINT_MAX. */
 static unsigned next_kept(const struct aside_work *work, unsigned own, unsigned fd)
@@ -100,6 +105,34 @@ int aside_await(const struct aside *aside, void *message, size_t len, uint64_t e
 	if (rc <= 0)
 		return rc ? rc : -ETIMEDOUT;
 	return recv(aside->fd, message, len, MSG_DONTWAIT) == (ssize_t)len ? 0 : -EPIPE;
+}
+
+/* It is left to be reaped by aside_end(), which kills it by its pid. */
+static bool has_ended(const struct aside *aside, siginfo_t *info)
+{
+	info->si_pid = 0;
+	return waitid(P_PID, (id_t)aside->pid, info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       info->si_pid != 0;
+}
+
+const char *aside_fate(const struct aside *aside, char out[ASIDE_FATE_LEN])
+{
+	static const struct timespec turn = {.tv_nsec = FATE_TURN_MS * 1000000L};
+	siginfo_t info;
+	bool ended = has_ended(aside, &info);
+
+	for (int i = 0; !ended && i < FATE_TURNS; i++) {
+		(void)nanosleep(&turn, NULL);
+		ended = has_ended(aside, &info);
+	}
+	if (!ended)
+		(void)snprintf(out, ASIDE_FATE_LEN, "said what nobody asked for");
+	else if (info.si_code == CLD_EXITED)
+		(void)snprintf(out, ASIDE_FATE_LEN, "ended with status %d", info.si_status);
+	else
+		(void)snprintf(out, ASIDE_FATE_LEN, "was killed by signal %d (%s)", info.si_status,
+			       sigdescr_np(info.si_status) ? sigdescr_np(info.si_status) : "?");
+	return out;
 }
 
 void aside_end(struct aside *aside)

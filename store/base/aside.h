@@ -45,6 +45,13 @@ int aside_await(const struct aside *aside, void *message, size_t len, uint64_t e
 /* Waits likewise for any of several.  1: there is something; 0: it is end_ms; -ECANCELED, ... */
 int aside_poll(struct pollfd *fds, size_t n, uint64_t end_ms, bool (*stopped)(void));
 
+/*
+ * After -EPIPE: how the child ended, for a sentence: "was killed by signal 9 (Killed)".  It is
+ * waited for a moment only.
+ */
+#define ASIDE_FATE_LEN 80
+const char *aside_fate(const struct aside *aside, char out[ASIDE_FATE_LEN]);
+
 /* One that is none is fine. */
 void aside_end(struct aside *aside);
 

@@ -9,7 +9,7 @@ while IFS='|' read -r arguments message; do
 	# shellcheck disable=SC2086
 	exits "lamina $arguments" 2 lamina $arguments
 	is "says" "$(head -1 err)" "lamina: $message"
-	like "and where to read" "$(sed -n 2p err)" "^Try 'lamina [a-z ]*--help'\.$"
+	like "and where to read" "$(sed -n 2p err)" "^Try 'lamina [a-z -]*--help'\.$"
 	is "in two lines" "$(wc -l <err)" 2
 	is "nothing on stdout" "$(cat out)" ""
 done <<'END'
@@ -38,11 +38,23 @@ commit --image =y|--image: '' is no name for an image
 commit --memfile x --meta k|--meta: 'k' is not KEY=VALUE with 1 to 64 of a-z 0-9 . _ - in KEY
 commit --memfile x --meta K=v|--meta: 'K=v' is not KEY=VALUE with 1 to 64 of a-z 0-9 . _ - in KEY
 commit --memfile x --meta lamina.k=v|--meta: 'lamina.k': keys that begin with 'lamina.' are commit's own
-commit --memfile x --threads many|--threads: 'many' is not a number
+commit --memfile x --threads many|--threads: 'many' is not a number above 0
+commit --memfile x --threads 0|--threads: '0' is not a number above 0
+live commit x --threads 0|--threads: '0' is not a number above 0
+pause x --threads 0|--threads: '0' is not a number above 0
+measure-dirtying x --cycles 0|--cycles: '0' is not a number above 0
 commit --memfile x --tag .t|--tag: '.t' is no name for a tag
 completion zsh|there is completion for bash, not for 'zsh'
 help nosuch|there is no command 'nosuch'
 END
+
+# What somebody else wrote moves no cursor.
+esc=$'a\e[2Jb\nc\302\233d'
+exits "words with escapes" 2 lamina ls "$esc"
+exits "in another place" 2 lamina --store "$esc" "$esc"
+is "are shown without" "$(head -1 err)" "lamina: there is no command 'a?[2Jb?c??d'"
+exits "in the sentence of a failure" 1 lamina --store "$esc" ls
+like "too" "$(cat err)" "^lamina: cannot list layers: .*'a\?\[2Jb\?c\?\?d"
 
 # Every command and the program itself.
 commands=$(lamina --help | awk '/^Commands:/ {on = 1; next} /^$/ {on = 0} on && /^  [a-z]/ {print $1}')

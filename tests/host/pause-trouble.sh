@@ -65,6 +65,11 @@ fails_at() { # WHAT TROUBLE STEP
 
 fails_at "a pause that is refused" 'PATCH /vm=refuse:no' pause
 fails_at "a snapshot that is refused" 'PUT /snapshot/create=refuse:no' snapshot
+fc web trouble $'PATCH /vm=refuse:a\e[2Jb' >/dev/null
+exits "a hypervisor that answers with escapes" 1 lamina pause web
+is "moves no cursor" "$(grep -c $'\e' out err | tr '\n' ' ')" "out:0 err:0 "
+like "and is quoted" "$(cat err)" 'a\?\[2Jb'
+goes_on "escapes"
 fc web trouble 'PUT /snapshot/create=slow:4000' >/dev/null
 exits "a snapshot that takes too long" 1 lamina pause web --json
 is "is given up" "$(result out snapshot) $(result out resume)" "timeout done"

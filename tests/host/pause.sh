@@ -70,16 +70,17 @@ value() { # NAME{LABELS}
 
 is "metrics are there for everybody to read" "$(stat -c %a m.prom)" 644
 is "one pause" "$(value 'lamina_pause_step_seconds_count{step="pause",success="true"}')" 1
-is "what collapse did" "$(value 'lamina_collapse_chunks_total{result="collapsed"}')" 5
+is "what collapse did" "$(value 'lamina_collapse_chunks_total{result="collapsed"}')" 3
 is "the difference" "$(value 'lamina_snapshot_diff_bytes_count{image="memfile"}')" 1
 ok "another pause" lamina pause web --collapse --metrics-file m.prom
 is "is added: two pauses" "$(value 'lamina_pause_step_seconds_count{step="pause",success="true"}')" 2
-is "and its windows" "$(value 'lamina_collapse_chunks_total{result="collapsed"}')" 10
+is "and its windows" "$(value 'lamina_collapse_chunks_total{result="collapsed"}')" 6
 is "the largest bucket counts all" \
 	"$(value 'lamina_snapshot_diff_ratio_bucket{image="rootfs",le="+Inf"}')" 2
 echo hello >foreign
 ok "a file that is none of ours" lamina pause web --metrics-file foreign
-like "is told" "$(cat err)" "no metrics were written: 'foreign' holds no metrics of lamina"
+like "is told" "$(cat err)" "this pause is not counted, and the metrics are as they were: 'foreign': \
+line 1 is none of lamina's metrics: another file, or none, lets it count from the beginning"
 is "and left" "$(cat foreign)" hello
 
 # --- lamina.conf ---
@@ -133,6 +134,23 @@ ok "a dry run" lamina pause web --dry-run --json --collapse --drain 10 --freeze 
 is "plans" "$(results out)" "freeze=planned collapse=planned drain=planned pause=planned \
 snapshot=planned sync=planned seal=planned resume=planned resumed=planned commit=planned"
 is "and does nothing" "$(lamina ls -q | wc -l) $(state)" "$n Running"
+
+# --- a live image that lacks what a snapshot needs ---
+
+lacks() { # IMAGE --size...
+	lamina -q live create "no-$1" "${@:2}" || bail "no live image"
+	fc web log >log.before
+	exits "a live image without $1" 1 lamina pause web --live "no-$1"
+	like "is told, with what makes one" "$(cat err)" \
+		"live image 'no-$1' has no '$1', .*'lamina live create NAME --from LAYER --size $1="
+	exits "a dry run plans nothing with it" 1 lamina pause web --live "no-$1" --dry-run
+	fc web log >log.after
+	is "nothing was asked but how it is" \
+		"$(cut -c "$(wc -c <log.before)-" log.after | grep -o 'PATCH\|PUT')" ""
+}
+
+lacks state --size memfile=8M
+lacks memfile --size state=0
 
 # --- words ---
 

@@ -57,6 +57,34 @@ static void test_answers(void)
 	aside_end(&a);
 }
 
+static void fall(int fd, void *arg)
+{
+	(void)fd;
+	if (*(int *)arg)
+		(void)raise(*(int *)arg);
+	_exit(3);
+}
+
+static void is_fate(int signal, const char *want)
+{
+	struct aside_work work = {.fn = fall, .arg = &signal};
+	char fate[ASIDE_FATE_LEN], got;
+	struct aside a;
+
+	is_int(aside_begin(&work, &a), 0, "one that ends");
+	is_int(aside_await(&a, &got, 1, soon(LONG_MS), NULL), -EPIPE, "without a word");
+	is_str(aside_fate(&a, fate), want, "%s", want);
+	is_str(aside_fate(&a, fate), want, "as often as one asks");
+	aside_end(&a);
+}
+
+static void test_fates(void)
+{
+	is_fate(SIGKILL, "was killed by signal 9 (Killed)");
+	is_fate(SIGTERM, "was killed by signal 15 (Terminated)");
+	is_fate(0, "ended with status 3");
+}
+
 static bool always(void)
 {
 	return true;
@@ -122,6 +150,7 @@ static void test_descriptors(void)
 int main(void)
 {
 	test_answers();
+	test_fates();
 	test_hangs();
 	test_descriptors();
 	return tap_done();

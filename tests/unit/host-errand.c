@@ -108,7 +108,7 @@ static void test_ends(void)
 	is_err(errand(refuse, PATIENT_MS, &e), &err, -EROFS, "it is like 'that'");
 	is_int(e.count[0], 0, "nothing is counted of work that failed");
 	is_err(errand(die, PATIENT_MS, &e), &err, -EIO,
-	       "the process that works on 'a-file' has died");
+	       "the process that works on 'a-file' was killed by signal 9 (Killed)");
 	is_int(errand(plod, 2000, &e), 0, "who tells that he is alive is not given up");
 	is_int(e.count[1], 1, "and comes to the end");
 }

@@ -19,7 +19,7 @@ static const struct metrics_image images[] = {
 
 static int add(void)
 {
-	return metrics_add(path, &report, images, 2, &err);
+	return metrics_add(path, &(struct metrics_pause){&report, true, images, 2}, &err);
 }
 
 /* The value of a line; < 0: it is not there. */
@@ -82,6 +82,8 @@ static void test_more(void)
 	is_value(PAUSED "\"0.05\"}", 1);
 	is_value("lamina_collapse_chunks_total{result=\"collapsed\"}", 10);
 	is_value("lamina_snapshot_diff_bytes_count{image=\"state\"}", 2);
+	is_value("lamina_pauses_total{success=\"true\"}", 2);
+	is_value("lamina_pauses_total{success=\"false\"}", 0);
 }
 
 /* Many guests are paused at once, and one file has the sums. */
@@ -119,6 +121,8 @@ static void is_refused(const char *text, const char *what)
 
 static void test_bad(void)
 {
+	const struct metrics_pause nothing = {&report, false, NULL, 0};
+
 	is_refused("hello\n", "no metrics");
 	is_refused("node_load1 1\n", "another one's");
 	is_refused("lamina_collapse_chunks_total{result=\"collapsed\"} many\n", "no number");
@@ -132,8 +136,8 @@ static void test_bad(void)
 	(void)mkfifo(path, 0600);
 	is_int(add(), -EBADMSG, "a FIFO");
 	(void)unlink(path);
-	is_int(metrics_add("/nonexistent/x", &report, images, 2, &err), -ENOENT, "no directory");
-	is_int(metrics_add("/tmp/", &report, images, 2, &err), -EINVAL, "no name");
+	is_int(metrics_add("/nonexistent/x", &nothing, &err), -ENOENT, "no directory");
+	is_int(metrics_add("/tmp/", &nothing, &err), -EINVAL, "no name");
 }
 
 int main(void)

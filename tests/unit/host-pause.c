@@ -21,7 +21,10 @@ static struct {
 	int code;		/* with what */
 	bool takes;		/* what fails is done nevertheless */
 	int stop_at;		/* a call at which we are told to stop, or -1 */
-	bool stopped;
+	unsigned stopped;	/* how often we were told to */
+	bool hangs;		/* the resume, for as long as it is waited for */
+	bool impatient;		/* we are told once more when we are told that it is */
+	int waits;
 	int calls[NCALLS];
 	char frozen[64];
 	enum hyper_state at_commit;
@@ -31,7 +34,7 @@ static int call(enum call what, struct err *err)
 {
 	fake.calls[what]++;
 	if (fake.stop_at == (int)what)
-		fake.stopped = true;
+		fake.stopped = 2;	/* by somebody who presses Ctrl-C twice */
 	if (fake.fail[what] > 0) {
 		fake.fail[what]--;
 		return err_set(err, fake.code, "call %d fails", what);
@@ -74,7 +77,11 @@ static int fake_resume(struct hyper *h, struct err *err)
 {
 	int rc = call(RESUME, err);
 
-	(void)h;
+	while (fake.hangs && !(fake.waits && !fake.impatient)) {
+		if (h->to->stopped())
+			return -ECANCELED;
+		(void)usleep(10000);
+	}
 	if (rc == 0)
 		fake.state = HYPER_RUNNING;
 	return rc;
@@ -106,9 +113,16 @@ const struct hyper_ops qemu_ops = {.name = "qemu", .open = fake_open};
 
 /* ---- what the pipeline asks of us ---- */
 
-static bool stopped(void)
+static unsigned stopped(void)
 {
 	return fake.stopped;
+}
+
+static void waits(void *ctx, enum pause_id id, int ms)
+{
+	(void)ctx;
+	fake.waits += id == PAUSE_RESUME && ms > 0;
+	fake.stopped += fake.impatient;
 }
 
 static int seal(void *ctx, struct err *err)
@@ -152,7 +166,7 @@ static int run(void)
 {
 	struct pause_plan plan = {
 		.settings = &settings, .hypervisor = "firecracker", .socket = "s", .dir = dir,
-		.seal = seal, .commit = commit, .stopped = stopped,
+		.seal = seal, .commit = commit, .stopped = stopped, .waits = waits,
 	};
 
 	return pause_run(&plan, &report, &err);
@@ -264,6 +278,31 @@ static void test_resume(void)
 	is_int(report.state, PAUSE_STATE_UNKNOWN, "of two failures the first is the error");
 }
 
+static void test_impatient(void)
+{
+	reset();
+	fake.stop_at = SNAPSHOT;
+	fake.hangs = true;
+	is_int(run(), -ECANCELED, "one that goes on late");
+	is_int(fake.waits, 1, "is told of");
+	ok(fake.state == HYPER_RUNNING && report.state == PAUSE_STATE_RUNNING, "and awaited");
+
+	reset();
+	fake.stop_at = SNAPSHOT;
+	fake.hangs = fake.impatient = true;
+	is_int(run(), -EINTR, "unless we are told to stop again");
+	ok(!strcmp(err.text, "interrupted, and the guest could not be told to go on: "
+		   "the hypervisor's answer is waited for no longer"), "is told: %s",
+	   err.text);
+	is_int(fake.calls[RESUME], 1, "it is not asked again");
+	is_int(report.state, PAUSE_STATE_UNKNOWN, "nobody says that it runs");
+
+	reset();
+	fake.hangs = fake.impatient = true;
+	is_int(run(), -EINTR, "also where nobody told us before");
+	is_int(report.state, PAUSE_STATE_UNKNOWN, "nobody says that it runs");
+}
+
 static void test_paused(void)
 {
 	reset();
@@ -316,14 +355,37 @@ static void test_best_effort(void)
 	is_str(fake.frozen, "", "nothing is said to be frozen");
 }
 
+static void make_file(const char *name)
+{
+	char path[PATH_MAX + 10];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+}
+
+static void remove_file(const char *name)
+{
+	char path[PATH_MAX + 10];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	(void)unlink(path);
+}
+
 static void test_files(void)
 {
-	char file[PATH_MAX + 10], before[PATH_MAX];
+	static const char *const names[] = {"memfile", "state"};
+	char before[PATH_MAX];
 
-	(void)snprintf(file, sizeof(file), "%s/memfile", dir);
-	close(open(file, O_CREAT | O_WRONLY, 0600));
-	reset();
-	is_int(run(), 0, "with a file");
+	for (size_t i = 0; i < 2; i++) {
+		remove_file(names[i]);
+		reset();
+		is_int(run(), -ENOENT, "without a %s", names[i]);
+		ok(strstr(err.text, names[i]) && strstr(err.text, "lamina live create"),
+		   "which is told, with what makes one: %s", err.text);
+		is_int(fake.calls[PAUSE], 0, "nothing is paused");
+		is_int(report.state, PAUSE_STATE_RUNNING, "it runs");
+		make_file(names[i]);
+	}
 	strcpy(before, dir);
 	strcat(dir, "/nothing");
 	reset();
@@ -349,10 +411,13 @@ static void test_dry_run(void)
 int main(void)
 {
 	(void)snprintf(dir, sizeof(dir), "%s", tap_tmpdir());
+	make_file("memfile");
+	make_file("state");
 	test_good();
 	test_failures();
 	test_stopped();
 	test_resume();
+	test_impatient();
 	test_paused();
 	test_best_effort();
 	test_files();

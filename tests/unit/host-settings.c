@@ -47,6 +47,13 @@ static void test_defaults(void)
 	is_int(s.snapshot_timeout_ms, 300000, "snapshot_timeout");
 	is_int(load("[reclaim]\nsync = 500\n", "web", &none), 0, "[reclaim] alone");
 	ok(!s.reclaim, "asks for nothing");
+	is_int(load("[pause]\nreclaim = true\n", "web", &none), 0, "a reclaim, and no caps");
+	is_reclaim("{\"compact_memory\":1000,\"drop_caches\":200,\"fstrim\":500,\"sync\":500}",
+		   "has its own");
+	is_int(s.reclaim_ms, 2200, "the sum");
+	is_int(load("[pause]\nreclaim = true\n[reclaim]\nsync = 0\n", "web", &none), 0,
+	       "with what is to be left out");
+	ok(!s.reclaim, "there is nothing");
 }
 
 static void test_values(void)

@@ -130,10 +130,11 @@ static void bad(void)
 	is_err(PARSE("-s"), &err, -EINVAL, "option '--store' wants DIR");
 	is_err(PARSE("--flag=yes"), &err, -EINVAL, "option '--flag' takes no argument");
 	is_err(PARSE("--json=yes"), &err, -EINVAL, "option '--json' takes no argument");
-	is_err(PARSE("--count", "x"), &err, -EINVAL, "--count: 'x' is not a number");
-	is_err(PARSE("--count", "-1"), &err, -EINVAL, "--count: '-1' is not a number");
+	is_err(PARSE("--count", "x"), &err, -EINVAL, "--count: 'x' is not a number above 0");
+	is_err(PARSE("--count", "0"), &err, -EINVAL, "--count: '0' is not a number above 0");
+	is_err(PARSE("--count", "-1"), &err, -EINVAL, "--count: '-1' is not a number above 0");
 	is_err(PARSE("--count", "4294967296"), &err, -EINVAL,
-	       "--count: '4294967296' is not a number");
+	       "--count: '4294967296' is not a number above 0");
 	for (size_t i = 0; i < 6; i++) {
 		const char *const texts[] = {"0", "1.01", "-0.5", "nan", "0.5x", ""};
 

@@ -58,6 +58,8 @@ static void strangers(void)
 {
 	struct table t = TABLE(cols);
 	char words[] = "a\tb\033[1mc\177d";
+	char wide[] = "\xc3\xbc\xc2\x9b" "2J\xe2\x82\xac\xf0\x9f\x98\x80";
+	char bytes[] = "\x9b" "2J\xff\xc3(\xe2\x82", end[] = "a\xc2";
 
 	row(&t, "\xc3\xbc\xc3\xa4", 1, "two letters");
 	row(&t, "abc", 2, "three\nlines\r");
@@ -66,9 +68,10 @@ static void strangers(void)
 		     "\xc3\xbc\xc3\xa4       1  two letters\n"
 		     "abc      2  three?lines?\n", "letters are counted, control bytes shown as ?");
 	is_str(table_clean(words), "a?b?[1mc?d", "escapes too");
-	(void)snprintf(words, sizeof(words), "a\xc2\x9b" "31m\xc2\xa0\xc3\xa9");
-	is_str(table_clean(words), "a??31m\xc2\xa0\xc3\xa9",
-	       "and those of Unicode, but no other letters");
+	is_str(table_clean(wide), "\xc3\xbc??2J\xe2\x82\xac\xf0\x9f\x98\x80",
+	       "control characters of two bytes too, and no others");
+	is_str(table_clean(bytes), "?2J?" "?(??", "and what is no character");
+	is_str(table_clean(end), "a?", "nor has an end");
 }
 
 static void no_memory(void)
