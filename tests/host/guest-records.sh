@@ -112,6 +112,8 @@ if has lamina-agent; then
 	within 20 test -S agent
 	lamina guest add a -H firecracker -S a.sock -A "unix:$T/agent" --mount "$T" -L disk
 	mkdir -p live/disk
+	: >live/disk/memfile
+	: >live/disk/state
 	ok "lamina-agent is asked" lamina pause a --dry-run --json --collapse --freeze x --reclaim '{"sync":1}'
 	is "and has all that is wanted" "$(jq -r '[.steps[] | select(.result == "planned") | .step] | join(" ")' out)" \
 		"freeze collapse reclaim pause snapshot sync seal resume resumed commit"

@@ -59,7 +59,7 @@ is "the last one counts on" "$count" "$next"
 hyper pause
 stop "$fuse_pid"
 exits "a mount that hangs is given up" 1 hyper --timeout 1000 snapshot "$live/memfile" "$live/state"
-like "with a sentence" "$(cat err)" "memfile' hangs: does the daemon of its mount run\\? \[ETIMEDOUT\]"
+like "with a sentence" "$(cat err)" "memfile' hangs, for 1.0 s now: does the daemon of its mount run\\? \[ETIMEDOUT\]"
 exits "Ctrl-C does not wait for it" 1 hyper --stop 1000 snapshot "$live/memfile" "$live/state"
 like "either" "$(cat err)" "stopped while '.*memfile' was worked on \[ECANCELED\]"
 is "QEMU answers meanwhile" "$(fact state)" paused

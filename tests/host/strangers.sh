@@ -11,7 +11,9 @@ mkdir -p mnt/live/x
 lamina init >/dev/null
 mkimage mem 10 0-9:data=1
 cp mem state
-lamina commit --memfile mem --state state --tag one >/dev/null
+layer=$(lamina commit -q --memfile mem --state state --tag one)
+mkdir -p "mnt/layers/$layer"
+cp mem "mnt/layers/$layer/memfile"
 lamina live create x --from one >/dev/null
 
 cat >stranger.py <<'END'
