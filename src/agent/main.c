@@ -65,9 +65,22 @@ static void on_held_long(int fd, void *arg)
 	(void)fd;
 	freeze_expire(freeze, thawed);
 	json_array_foreach(thawed, i, name)
-		logs_add(LOGS_WARNING, "cgroup '%s' was thawed: nobody had in %d min",
-			 json_string_value(name), FREEZE_HOLD_MS / 60000);
+		logs_add(LOGS_WARNING, "cgroup '%s' was thawed: nobody had in time",
+			 json_string_value(name));
 	json_decref(thawed);
+}
+
+/* Not before the sockets are ours: an agent that only could not start thaws nothing of another's. */
+static void adopt(struct freeze *freeze)
+{
+	json_t *frozen = json_array(), *name;
+	size_t i;
+
+	freeze_adopt(freeze, frozen);
+	json_array_foreach(frozen, i, name)
+		logs_add(LOGS_WARNING, "cgroup '%s' was frozen by an agent that did not thaw it",
+			 json_string_value(name));
+	json_decref(frozen);
 }
 
 static int watch(struct agent *agent)
@@ -86,7 +99,7 @@ static int open_all(struct agent *agent, const struct args *args, struct err *er
 	int rc = agent->signal_fd = block_signals(err);
 
 	if (rc >= 0)
-		rc = freeze_new(0, 0, &api->freeze, err);
+		rc = freeze_new(0, (int)args->thaw_after_s * 1000, &api->freeze, err);
 	if (rc == 0)
 		rc = front_open(&agent->front, args, api_routes, api, err);
 	if (rc == 0)
@@ -96,6 +109,8 @@ static int open_all(struct agent *agent, const struct args *args, struct err *er
 	api->front = &agent->front;
 	if (rc == 0 && watch(agent) < 0)
 		rc = err_set(err, -ENOMEM, "out of memory");
+	if (rc == 0)
+		adopt(api->freeze);
 	return rc;
 }
 
