@@ -13,14 +13,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "src/agent/collapse.h"
 #include "src/agent/logs.h"
 #include "src/rpc/relay.h"
 
 #define UNIX_MODE 0600
 #define BACKLOG 64
-#define MAX_CONNS 32		/* of the server */
+#define MAX_CONNS 24		/* of the server */
 #define MAX_RELAYED 16		/* of each relay */
-#define MAX_BODY 65536
+#define MAX_BODY 16384
+#define MAX_HEADERS 2048	/* a short one is 20 times as large when it is parsed */
+#define MAX_VALUES (COLLAPSE_MAX_PIDS + 16)
 
 /* ---- the socket of the relays ---- */
 
@@ -152,7 +155,9 @@ int front_open(struct front *f, const struct args *args, const struct httpd_rout
 	if (rc < 0)
 		return rc;
 	httpd_set_limits(f->httpd, &(struct httpd_limits){.max_conns = MAX_CONNS,
-							  .max_body = MAX_BODY});
+							  .max_body = MAX_BODY,
+							  .max_headers = MAX_HEADERS,
+							  .max_values = MAX_VALUES});
 	return start_relays(f, &inner, err);
 }
 

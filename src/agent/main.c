@@ -20,6 +20,7 @@
 #include "store/base/notify.h"
 
 #define EXIT_USAGE 2
+#define TRIM_MIN 131072		/* bytes of the heap that nobody uses */
 
 struct agent {
 	struct front front;
@@ -83,11 +84,20 @@ static void adopt(struct freeze *freeze)
 	json_decref(frozen);
 }
 
+/* What a burst of requests has left on the heap is the guest's again. */
+static void on_ended(void *arg)
+{
+	(void)arg;
+	if (mallinfo2().fordblks >= TRIM_MIN)
+		(void)malloc_trim(0);
+}
+
 static int watch(struct agent *agent)
 {
 	struct httpd *h = agent->front.httpd;
 	int rc = httpd_watch(h, agent->signal_fd, on_signal, agent);
 
+	httpd_on_ended(h, on_ended, NULL);
 	if (rc == 0)
 		rc = httpd_watch(h, freeze_fd(agent->api.freeze), on_held_long, agent->api.freeze);
 	return rc;
