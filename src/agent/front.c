@@ -161,16 +161,21 @@ int front_open(struct front *f, const struct args *args, const struct httpd_rout
 	return start_relays(f, &inner, err);
 }
 
+void front_unlink(struct front *f)
+{
+	for (unsigned i = 0; i < f->nfds && i < f->args->nlisten; i++)
+		if (f->args->listen[i].kind == ADDRESS_UNIX)
+			(void)unlink(f->args->listen[i].path);
+}
+
 void front_close(struct front *f)
 {
 	for (unsigned i = 0; i < f->nrelays; i++)
 		relay_free(f->relays[i]);
 	httpd_free(f->httpd);
-	for (unsigned i = 0; i < f->nfds; i++) {
+	for (unsigned i = 0; i < f->nfds; i++)
 		close(f->fds[i]);
-		if (i < f->args->nlisten && f->args->listen[i].kind == ADDRESS_UNIX)
-			(void)unlink(f->args->listen[i].path);
-	}
+	front_unlink(f);
 	token_fini(&f->token);
 }
 

@@ -132,8 +132,10 @@ static void close_all(struct agent *agent)
 
 	if (works && api->freeze)
 		(void)freeze_end(api->freeze, NULL, NULL, NULL);
-	if (works)
+	if (works) {
+		front_unlink(&agent->front);
 		_exit(EXIT_SUCCESS);
+	}
 	front_close(&agent->front);
 	follow_free(api->follow);
 	job_free(api->jobs);

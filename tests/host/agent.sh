@@ -173,5 +173,6 @@ ask /freeze '{"cgroup":"web.slice"}'
 ok "a freeze waits" within 30 is_frozen web.slice
 end_agent TERM
 is "the end does not wait for it" "$agent_status" 0
+ok "its socket is gone then, too" test ! -e agent.sock
 exits "and thaws" 1 is_frozen web.slice
 done_testing
