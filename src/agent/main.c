@@ -71,7 +71,7 @@ static void on_held_long(int fd, void *arg)
 	json_decref(thawed);
 }
 
-/* Not before the sockets are ours: an agent that only could not start thaws nothing of another's. */
+/* Not before the sockets are ours: one that could not start thaws nothing of another's. */
 static void adopt(struct freeze *freeze)
 {
 	json_t *frozen = json_array(), *name;

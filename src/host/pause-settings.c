@@ -81,8 +81,11 @@ static int use_reclaim(struct pause_settings *s, const json_t *asked, struct err
 	json_decref(s->reclaim);
 	s->reclaim = to;
 	s->reclaim_ms = 0;
-	for (size_t i = 0; i < NSTEPS; i++)
-		s->reclaim_ms += (int)json_integer_value(json_object_get(to, reclaim_order_steps[i]));
+	for (size_t i = 0; i < NSTEPS; i++) {
+		const json_t *ms = json_object_get(to, reclaim_order_steps[i]);
+
+		s->reclaim_ms += (int)json_integer_value(ms);
+	}
 	s->compacts = json_object_get(to, "compact_memory") != NULL;
 	return 0;
 }
@@ -177,15 +180,16 @@ static int get_drain(const struct source *from, int *to)
 static int get_caps(const struct source *from, json_t *to)
 {
 	for (size_t i = 0; i < NSTEPS; i++) {
-		const char *text = get(from, "reclaim", reclaim_order_steps[i]);
+		const char *step = reclaim_order_steps[i];
+		const char *text = get(from, "reclaim", step);
 		uint64_t ms;
 
 		if (!text)
 			continue;
 		if (fmt_parse_u64(text, &ms) < 0 || ms > PAUSE_RECLAIM_MAX_MS)
-			return refuse(from, "reclaim", reclaim_order_steps[i],
+			return refuse(from, "reclaim", step,
 				      "a number of milliseconds from 0 to 600000");
-		if (json_object_set_new(to, reclaim_order_steps[i], json_integer((json_int_t)ms)) < 0)
+		if (json_object_set_new(to, step, json_integer((json_int_t)ms)) < 0)
 			return no_memory(from->err);
 	}
 	return 0;

@@ -146,7 +146,8 @@ static void test_bad_order(void)
 	is_no_order("{\"sync\":5,\"order\":7}", "'order' is no array of steps");
 	is_no_order("{\"order\":\"sync\"}", "'order' is no array of steps");
 	is_no_order("{\"sync\":5,\"order\":[\"sync\",\"sync\"]}", "'order' has 'sync' twice");
-	(void)snprintf(sentence, sizeof(sentence), "'order' has what is no step: \"other\"%s", there);
+	(void)snprintf(sentence, sizeof(sentence), "'order' has what is no step: \"other\"%s",
+		       there);
 	is_no_order("{\"sync\":5,\"order\":[\"sync\",\"other\"]}", sentence);
 	(void)snprintf(sentence, sizeof(sentence), "'order' has what is no step: 7%s", there);
 	is_no_order("{\"order\":[7]}", sentence);
