@@ -7,11 +7,11 @@ requires curl jq python3
 . "$srcroot/tests/host/agent-lib.sh"
 start_agent
 
-hostile() { # WHAT [ARG...]
-	"$srcroot/tests/host/agent-hostile" "$T/agent.sock" "$@"
+rude() { # WHAT [ARG...]
+	"$srcroot/tests/host/agent-rude" "$T/agent.sock" "$@"
 }
 raw() { # REQUEST: the status
-	hostile raw "$1"
+	rude raw "$1"
 }
 
 # --- HTTP ---
@@ -27,12 +27,12 @@ is "in a parameter" "$(raw "GET /logs?since=%00 HTTP/1.1\r\n$end")" 400
 is "a path that is no UTF-8" "$(raw "GET /\xff\xfe HTTP/1.1\r\n$end")" 404
 is "a negative length" "$(raw "POST /thaw HTTP/1.1\r\nContent-Length: -1\r\n$end")" 400
 is "a chunk that is none" "$(raw "POST /thaw HTTP/1.1\r\nTransfer-Encoding: chunked\r\n${end}zz\r\n")" 413
-is "garbage" "$(hostile garbage)" 400
-is "several requests at once are all answered" "$(hostile pipeline)" 5
-is "many headers" "$(hostile headers 300)" 200
-is "too many" "$(hostile headers 600)" 400
-is "many values" "$(hostile values 2060)" 200
-is "too many" "$(hostile values 2065)" 400
+is "garbage" "$(rude garbage)" 400
+is "several requests at once are all answered" "$(rude pipeline)" 5
+is "many headers" "$(rude headers 300)" 200
+is "too many" "$(rude headers 600)" 400
+is "many values" "$(rude values 2060)" 200
+is "too many" "$(rude values 2065)" 400
 
 # --- what is no such thing ---
 
@@ -73,7 +73,7 @@ peak() { # KiB
 	awk '/^VmHWM/ {print $2}' "/proc/$agent_pid/status"
 }
 crowd() { # NAME WHAT WANT [ARG...]
-	is "$1" "$(hostile "$2" "${@:4}")" "$3"
+	is "$1" "$(rude "$2" "${@:4}")" "$3"
 	diag "at most $(peak) KiB so far"
 }
 crowd "1000 connections with half a request" many 200 1000
