@@ -27,7 +27,7 @@ int cgroup_open(const char *name, struct err *err);
 /* `name` as cgroup_open() would have it, without superfluous slashes.  -EINVAL. */
 int cgroup_name(const char *name, char ret[CGROUP_NAME_SIZE], struct err *err);
 
-/* Calls fn() for each cgroup that cgroup_open() has, with its name and a descriptor, both borrowed. */
+/* fn() for each cgroup that cgroup_open() has, with its name and a descriptor, both borrowed. */
 void cgroup_each(void (*fn)(const char *name, int dirfd, void *arg), void *arg);
 
 /* Whether the process itself is in it, or in one below. */
