@@ -5,8 +5,11 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "src/agent/freeze.h"
 #include "store/base/fmt.h"
 #include "store/base/option.h"
+
+#define THAW_AFTER_MAX_S 86400
 
 static const char help[] =
 "Usage: lamina-agent [OPTION]...\n"
@@ -23,6 +26,8 @@ static const char help[] =
 "                           error (default: debug)\n"
 "  -p, --vsock-peer CID     who may come by vsock (default: 2, the host)\n"
 "  -t, --token-file FILE    the secret of those who come by TCP\n"
+"  -T, --thaw-after SECONDS what was frozen, and nobody has thawed, runs again\n"
+"                           after so long, 1 to 86400 (default: 600)\n"
 "  -h, --help               print this help\n"
 "  -V, --version            print the version\n"
 "\n"
@@ -34,6 +39,7 @@ static const struct option long_options[] = {
 	{"kmsg", required_argument, NULL, 'k'},
 	{"listen", required_argument, NULL, 'l'},
 	{"log-level", required_argument, NULL, 'L'},
+	{"thaw-after", required_argument, NULL, 'T'},
 	{"token-file", required_argument, NULL, 't'},
 	{"version", no_argument, NULL, 'V'},
 	{"vsock-peer", required_argument, NULL, 'p'},
@@ -69,6 +75,17 @@ static int take_level(struct args *a, const char *text, struct err *err)
 	return err_set(err, -EINVAL, "'%s' is no level: debug, info, warning or error", text);
 }
 
+static int take_thaw_after(struct args *a, const char *text, struct err *err)
+{
+	uint64_t seconds;
+
+	if (fmt_parse_u64(text, &seconds) < 0 || seconds < 1 || seconds > THAW_AFTER_MAX_S)
+		return err_set(err, -EINVAL, "--thaw-after: '%s' is no number of seconds from 1 "
+			       "to %d", text, THAW_AFTER_MAX_S);
+	a->thaw_after_s = (unsigned)seconds;
+	return 0;
+}
+
 static int take_option(struct args *a, int letter, struct err *err)
 {
 	switch (letter) {
@@ -84,6 +101,8 @@ static int take_option(struct args *a, int letter, struct err *err)
 		return take_level(a, optarg, err);
 	case 'p':
 		return take_peer(a, optarg, err);
+	case 'T':
+		return take_thaw_after(a, optarg, err);
 	case 't':
 		a->token_file = optarg;
 		return 0;
@@ -119,10 +138,15 @@ int args_parse(struct args *a, int argc, char **argv, struct err *err)
 {
 	int letter, rc;
 
-	*a = (struct args){.peer = ADDRESS_CID_HOST, .kmsg = "/dev/kmsg", .level = LOGS_DEBUG};
+	*a = (struct args){
+		.peer = ADDRESS_CID_HOST,
+		.kmsg = "/dev/kmsg",
+		.level = LOGS_DEBUG,
+		.thaw_after_s = FREEZE_HOLD_MS / 1000,
+	};
 	optind = 0;
 	opterr = 0;
-	while ((letter = getopt_long(argc, argv, ":c:hk:l:L:p:t:V", long_options, NULL)) != -1) {
+	while ((letter = getopt_long(argc, argv, ":c:hk:l:L:p:t:T:V", long_options, NULL)) != -1) {
 		if (letter == ':' || letter == '?')
 			return option_bad(argv, letter, err);
 		rc = take_option(a, letter, err);

@@ -20,6 +20,7 @@ struct args {
 	const char *cgroup_root;
 	const char *kmsg;	/* NULL: none */
 	enum logs_level level;
+	unsigned thaw_after_s;
 };
 
 /* Strings are borrowed from argv.  -EINVAL. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/agent/cgroup.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "store/base/io.h"
 
 #define MAX_PROC_CGROUP 65536
+#define OPEN_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 static const char *root;
 
@@ -72,7 +74,7 @@ int cgroup_open(const char *name, struct err *err)
 		return rc;
 	if (asprintf(&path, "%s/%s", find_root(), plain) < 0)
 		return err_sys(err, -ENOMEM, "cannot open cgroup '%s'", plain);
-	fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = open(path, OPEN_FLAGS);
 	rc = errno;
 	free(path);
 	if (fd >= 0)
@@ -80,6 +82,54 @@ int cgroup_open(const char *name, struct err *err)
 	if (rc == ENOENT || rc == ENOTDIR)
 		return err_set(err, -ENOENT, "there is no cgroup '%s'", plain);
 	return err_sys(err, -rc, "cannot open cgroup '%s'", plain);
+}
+
+/* ---- all of them ---- */
+
+struct visit {
+	void (*fn)(const char *name, int dirfd, void *arg);
+	void *arg;
+	char name[CGROUP_NAME_SIZE];
+};
+
+static void visit_below(struct visit *v, int dirfd, size_t len);
+
+static void visit_one(struct visit *v, DIR *above, const char *part, size_t len)
+{
+	int n = snprintf(v->name + len, sizeof(v->name) - len, "%s%s", len ? "/" : "", part), fd;
+
+	if ((size_t)n >= sizeof(v->name) - len)
+		return;
+	fd = openat(dirfd(above), part, OPEN_FLAGS);
+	if (fd < 0)
+		return;
+	v->fn(v->name, fd, v->arg);
+	visit_below(v, fd, len + (size_t)n);
+}
+
+/* Takes `fd`.  How deep it goes is limited by the length of a name. */
+static void visit_below(struct visit *v, int fd, size_t len)
+{
+	DIR *dir = fdopendir(fd);
+	const struct dirent *entry;
+
+	if (!dir) {
+		close(fd);
+		return;
+	}
+	while ((entry = readdir(dir)))
+		if (entry->d_type == DT_DIR && !is_bad(entry->d_name, strlen(entry->d_name)))
+			visit_one(v, dir, entry->d_name, len);
+	(void)closedir(dir);
+}
+
+void cgroup_each(void (*fn)(const char *name, int dirfd, void *arg), void *arg)
+{
+	struct visit visit = {fn, arg, ""};
+	int fd = open(find_root(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0)
+		visit_below(&visit, fd, 0);
 }
 
 /* ---- ourselves ---- */

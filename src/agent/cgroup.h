@@ -19,13 +19,16 @@
 void cgroup_set_root(const char *dir);
 
 /*
- * A directory's descriptor (O_PATH), the caller's to close.  -EINVAL: `name` is empty,
+ * A directory's descriptor, to be read, the caller's to close.  -EINVAL: `name` is empty,
  * absolute, too long, or has a component "." or ".."; -ENOENT: there is no such cgroup.
  */
 int cgroup_open(const char *name, struct err *err);
 
 /* `name` as cgroup_open() would have it, without superfluous slashes.  -EINVAL. */
 int cgroup_name(const char *name, char ret[CGROUP_NAME_SIZE], struct err *err);
+
+/* fn() for each cgroup that cgroup_open() has, with its name and a descriptor, both borrowed. */
+void cgroup_each(void (*fn)(const char *name, int dirfd, void *arg), void *arg);
 
 /* Whether the process itself is in it, or in one below. */
 bool cgroup_has_self(const char *name);

@@ -23,7 +23,7 @@
 
 #include "store/base/err.h"
 
-#define COLLAPSE_MAX_PIDS 4096
+#define COLLAPSE_MAX_PIDS 2048
 
 /*
  * Blocks as long as it takes (some ms a window), but for *cancelled (or NULL), which is looked at

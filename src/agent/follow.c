@@ -1,90 +1,110 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Whoever follows has the number of the line that was sent last.  After a line was added, by
- * any thread, all of them are sent what is behind theirs; one for whom there is no room stays
- * where it is until it has taken what waits, and may have lost lines by then, which it is told.
+ * The ring is the queue of all of them: each has the number of the line that was sent last, and
+ * at most one batch of lines that it has not yet taken, whatever it is too slow for.  When it has
+ * taken that it is sent what is behind, and may have lost lines by then, which it is told.  Who
+ * does not follow has a line at which it ends, and is one of these until then.
  */
 #include "src/agent/follow.h"
 
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 
 #include "src/agent/logs.h"
+#include "store/base/buf.h"
 
-#define LIMIT (128u << 10)	/* bytes that one may leave waiting */
+#define BATCH 8192u		/* bytes; no line begins behind it */
+#define LIMIT (BATCH * 4)	/* more than the headers and one batch */
 
 struct follower {
 	LIST_ENTRY(follower) link;
 	struct follow *all;
 	struct httpd_call *call;
 	uint64_t seq;
+	uint64_t until;		/* UINT64_MAX: without end */
+	bool waits;		/* for the batch to be taken */
 };
 
 struct follow {
 	struct httpd *h;
 	LIST_HEAD(, follower) list;
-	unsigned n;
+	unsigned n, n_ending;	/* without end, and not */
 	atomic_bool posted;
 };
 
 /* ---- lines ---- */
 
-/* -ENOBUFS, -EPIPE, -ENOMEM. */
-static int send_json(struct httpd_call *call, json_t *takes)
+static void put(struct buf *batch, json_t *takes)
 {
-	char *text = takes ? json_dumps(takes, JSON_COMPACT) : NULL, *line = NULL;
-	int rc = -ENOMEM, n;
+	char *text = takes ? json_dumps(takes, JSON_COMPACT) : NULL;
 
 	json_decref(takes);
-	if (text && (n = asprintf(&line, "%s\n", text)) >= 0) {
-		rc = httpd_stream_send(call, line, (size_t)n);
-		free(line);
-	}
+	if (text)
+		buf_printf(batch, "%s\n", text);
+	else
+		batch->error = -ENOMEM;
 	free(text);
-	return rc;
 }
 
-/* What was lost is told with the line behind it, or not yet. */
-static int send_next(struct follower *f, const struct logs_line *line, uint64_t lost)
+static bool has_all(const struct follower *f)
 {
-	int rc;
-
-	if (lost) {
-		rc = send_json(f->call, json_pack("{s:I}", "lost", (json_int_t)lost));
-		if (rc < 0)
-			return rc;
-		f->seq = line->seq - 1;
-	}
-	rc = send_json(f->call, logs_json(line));
-	if (rc == 0)
-		f->seq = line->seq;
-	return rc;
+	return f->seq >= f->until;
 }
 
-static int flush(struct follower *f)
+static bool put_next(struct follower *f, struct buf *batch)
 {
 	struct logs_line line;
 	uint64_t lost;
-	int rc = 0;
 
-	while (rc == 0 && logs_next(f->seq, &line, &lost))
-		rc = send_next(f, &line, lost);
+	if (has_all(f) || !logs_next(f->seq, &line, &lost))
+		return false;
+	if (lost)
+		put(batch, json_pack("{s:I}", "lost", (json_int_t)lost));
+	put(batch, logs_json(&line));
+	f->seq = line.seq;
+	return true;
+}
+
+/* -ENOBUFS, -EPIPE, -ENOMEM: it cannot go on. */
+static int flush(struct follower *f)
+{
+	struct buf batch = {0};
+	int rc;
+
+	while (!f->waits && batch.len < BATCH && put_next(f, &batch))
+		;
+	rc = buf_error(&batch);
+	if (rc == 0 && batch.len) {
+		rc = httpd_stream_send(f->call, (const char *)batch.data, batch.len);
+		f->waits = true;
+	}
+	buf_fini(&batch);
 	return rc;
 }
 
 /* ---- those who follow ---- */
 
+static unsigned *count_of(struct follow *all, uint64_t until)
+{
+	return until == UINT64_MAX ? &all->n : &all->n_ending;
+}
+
 static void end(struct follower *f)
 {
 	LIST_REMOVE(f, link);
-	f->all->n--;
+	--*count_of(f->all, f->until);
 	httpd_on_hangup(f->call, NULL, NULL);
 	httpd_stream_on_taken(f->call, NULL, NULL);
 	httpd_stream_end(f->call);
 	free(f);
+}
+
+static void go_on(struct follower *f)
+{
+	if (httpd_gone(f->call) || flush(f) < 0 || has_all(f))
+		end(f);
 }
 
 static void flush_all(void *arg)
@@ -95,8 +115,7 @@ static void flush_all(void *arg)
 	atomic_store(&all->posted, false);
 	for (f = LIST_FIRST(&all->list); f; f = next) {
 		next = LIST_NEXT(f, link);
-		if (httpd_gone(f->call) || flush(f) == -EPIPE)
-			end(f);
+		go_on(f);
 	}
 }
 
@@ -111,7 +130,10 @@ static void on_added(void *arg)
 
 static void on_taken(void *arg)
 {
-	(void)flush(arg);
+	struct follower *f = arg;
+
+	f->waits = false;
+	go_on(f);
 }
 
 /* The call may not be ended in here. */
@@ -120,7 +142,7 @@ static void on_hangup(void *arg)
 	on_added(((struct follower *)arg)->all);
 }
 
-static void go_on_with(struct follow *all, const struct follower *first)
+static void keep(const struct follower *first)
 {
 	struct follower *f = malloc(sizeof(*f));
 
@@ -129,35 +151,32 @@ static void go_on_with(struct follow *all, const struct follower *first)
 		return;
 	}
 	*f = *first;
-	LIST_INSERT_HEAD(&all->list, f, link);
-	all->n++;
+	LIST_INSERT_HEAD(&f->all->list, f, link);
+	++*count_of(f->all, f->until);
 	httpd_on_hangup(f->call, on_hangup, f);
 	httpd_stream_on_taken(f->call, on_taken, f);
 }
 
-/* All that there is: LOGS_LINES, each as long as it can be. */
-static size_t whole_limit(void)
+void follow_start(struct follow *all, struct httpd_call *call, uint64_t seq, bool follow)
 {
-	return (size_t)LOGS_LINES * (LOGS_TEXT * 6 + 128);
-}
+	uint64_t last = logs_last();
+	struct follower f = {.all = all, .call = call, .seq = seq > last ? 0 : seq};
+	bool body = strcmp(httpd_method(call), "HEAD") != 0;
 
-void follow_start(struct follow *all, struct httpd_call *call, uint64_t seq, bool go_on)
-{
-	struct follower f = {.all = all, .call = call, .seq = seq};
-
-	if (go_on && all->n == FOLLOW_MAX) {
-		httpd_fail(call, 503, "%d follow the log: no more at a time", FOLLOW_MAX);
+	f.until = follow ? UINT64_MAX : last;
+	if (*count_of(all, f.until) == FOLLOW_MAX) {
+		httpd_fail(call, 503, "%d %s the log: no more at a time", FOLLOW_MAX,
+			   follow ? "follow" : "read");
 		return;
 	}
-	if (httpd_stream_begin(call, FOLLOW_TYPE, go_on ? LIMIT : whole_limit()) < 0) {
+	if (httpd_stream_begin(call, FOLLOW_TYPE, LIMIT) < 0) {
 		httpd_fail(call, 500, "out of memory");
 		return;
 	}
-	(void)flush(&f);
-	if (go_on)
-		go_on_with(all, &f);
-	else
+	if (!body || flush(&f) < 0 || has_all(&f))
 		httpd_stream_end(call);
+	else
+		keep(&f);
 }
 
 int follow_new(struct httpd *h, struct follow **ret, struct err *err)

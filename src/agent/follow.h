@@ -16,7 +16,7 @@ int follow_new(struct httpd *h, struct follow **ret, struct err *err);
 /* Before or after the server is freed, but not while its loop runs.  NULL is fine. */
 void follow_free(struct follow *f);
 
-/* Answers the call: with the lines behind `seq`, and with those to come if it is to go on. */
-void follow_start(struct follow *f, struct httpd_call *call, uint64_t seq, bool go_on);
+/* Answers the call: with the lines behind `seq`, and with those to come if it is to follow. */
+void follow_start(struct follow *f, struct httpd_call *call, uint64_t seq, bool follow);
 
 #endif

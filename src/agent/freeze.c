@@ -8,6 +8,9 @@
  * An entry that somebody ends while it is FREEZING is taken out of the table; whoever waits for
  * it finds that out by its number, thaws, and says that it was cancelled.  The timer is set for
  * the entry that is held longest, and is not set without one: an idle agent sleeps.
+ *
+ * A cgroup has its mark from before it is to freeze until after it is to run, so that an agent that
+ * is killed leaves nothing frozen without one; the next agent puts those with one into its table.
  */
 #include "src/agent/freeze.h"
 
@@ -22,6 +25,7 @@
 #include <unistd.h>
 
 #include "src/agent/cgroup.h"
+#include "src/agent/mark.h"
 #include "store/base/clock.h"
 #include "store/base/io.h"
 
@@ -73,13 +77,22 @@ static int is_frozen(int dirfd)
 	return rc;
 }
 
+static int let_go(int dirfd)
+{
+	int rc = write_freeze(dirfd, "0");
+
+	if (rc == 0)
+		mark_clear(dirfd);
+	return rc;
+}
+
 static int thaw(const char *name, struct err *err)
 {
 	int fd = cgroup_open(name, err), rc;
 
 	if (fd < 0)
 		return fd;
-	rc = write_freeze(fd, "0");
+	rc = let_go(fd);
 	close(fd);
 	return rc < 0 ? err_sys(err, rc, "cannot thaw cgroup '%s'", name) : 0;
 }
@@ -188,15 +201,19 @@ static int await(const struct wait *w, int dirfd, struct err *err)
 
 static int freeze_and_wait(const struct wait *w, int dirfd, struct err *err)
 {
-	int rc = write_freeze(dirfd, "1");
+	int rc;
 
+	(void)mark_set(dirfd, clock_ms() + w->f->hold_ms);
+	rc = write_freeze(dirfd, "1");
+	if (rc < 0)
+		mark_clear(dirfd);
 	if (rc == -ENOTSUP)
 		return err_set(err, rc, "cgroup '%s' has no freezer", w->name);
 	if (rc < 0)
 		return err_sys(err, rc, "cannot freeze cgroup '%s'", w->name);
 	rc = await(w, dirfd, err);
 	if (rc < 0)
-		(void)write_freeze(dirfd, "0");
+		(void)let_go(dirfd);
 	return rc;
 }
 
@@ -228,7 +245,7 @@ static int begin(const struct wait *w, struct err *err)
 	}
 	rc = freeze_and_wait(w, fd, err);
 	if (!settle(w->f, w->name, w->number, rc == 0) && rc == 0) {
-		(void)write_freeze(fd, "0");
+		(void)let_go(fd);
 		rc = err_set(err, -ECANCELED, "freezing cgroup '%s' was cancelled", w->name);
 	}
 	close(fd);
@@ -359,6 +376,56 @@ void freeze_expire(struct freeze *f, json_t *ret)
 	(void)!read(f->timer_fd, &times, sizeof(times));
 	pthread_mutex_lock(&f->lock);
 	(void)end_all(f, clock_ms(), ret, NULL);
+	pthread_mutex_unlock(&f->lock);
+}
+
+/* ---- what an agent before this one froze ---- */
+
+struct adoption {
+	struct freeze *f;
+	json_t *ret;
+};
+
+/* What it is to be, which it perhaps is not yet. */
+static bool is_to_be_frozen(int dirfd)
+{
+	size_t len;
+	char *text;
+	bool is;
+
+	if (io_read_file(dirfd, "cgroup.freeze", MAX_EVENTS, &text, &len) < 0)
+		return false;
+	is = *text == '1';
+	free(text);
+	return is;
+}
+
+/* One for which there is no room, which is another program's doing, runs. */
+static void adopt(const char *name, int dirfd, void *arg)
+{
+	const struct adoption *a = arg;
+	struct entry *e = find_free(a->f);
+	uint64_t end_ms, latest = clock_ms() + a->f->hold_ms;
+
+	if (mark_get(dirfd, &end_ms) < 0 || find(a->f, name))
+		return;
+	if (!e || !is_to_be_frozen(dirfd)) {
+		(void)let_go(dirfd);
+		return;
+	}
+	*e = (struct entry){.number = ++a->f->last_number};
+	(void)snprintf(e->name, sizeof(e->name), "%s", name);
+	e->end_ms = end_ms == 0 ? 1 : end_ms > latest ? latest : end_ms;
+	(void)json_array_append_new(a->ret, json_string(name));
+}
+
+void freeze_adopt(struct freeze *f, json_t *ret)
+{
+	struct adoption adoption = {f, ret};
+
+	pthread_mutex_lock(&f->lock);
+	cgroup_each(adopt, &adoption);
+	set_timer(f);
 	pthread_mutex_unlock(&f->lock);
 }
 

@@ -19,6 +19,12 @@ struct freeze;
 /* How long in ms; 0: as above. */
 int freeze_new(int wait_ms, int hold_ms, struct freeze **ret, struct err *err);
 
+/*
+ * Takes up what an agent before this one froze and, as it was killed, did not thaw: it is held
+ * for as long as it would have been.  Appends the names to the array `ret`.
+ */
+void freeze_adopt(struct freeze *f, json_t *ret);
+
 /* Lets go of what is frozen.  NULL is fine. */
 void freeze_free(struct freeze *f);
 

@@ -13,14 +13,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "src/agent/collapse.h"
 #include "src/agent/logs.h"
 #include "src/rpc/relay.h"
 
 #define UNIX_MODE 0600
 #define BACKLOG 64
-#define MAX_CONNS 32		/* of the server */
+#define MAX_CONNS 24		/* of the server */
 #define MAX_RELAYED 16		/* of each relay */
-#define MAX_BODY 65536
+#define MAX_BODY 16384
+#define MAX_HEADERS 2048	/* a short one is 20 times as large when it is parsed */
+#define MAX_VALUES (COLLAPSE_MAX_PIDS + 16)
 
 /* ---- the socket of the relays ---- */
 
@@ -152,8 +155,17 @@ int front_open(struct front *f, const struct args *args, const struct httpd_rout
 	if (rc < 0)
 		return rc;
 	httpd_set_limits(f->httpd, &(struct httpd_limits){.max_conns = MAX_CONNS,
-							  .max_body = MAX_BODY});
+							  .max_body = MAX_BODY,
+							  .max_headers = MAX_HEADERS,
+							  .max_values = MAX_VALUES});
 	return start_relays(f, &inner, err);
+}
+
+void front_unlink(struct front *f)
+{
+	for (unsigned i = 0; i < f->nfds && i < f->args->nlisten; i++)
+		if (f->args->listen[i].kind == ADDRESS_UNIX)
+			(void)unlink(f->args->listen[i].path);
 }
 
 void front_close(struct front *f)
@@ -161,11 +173,9 @@ void front_close(struct front *f)
 	for (unsigned i = 0; i < f->nrelays; i++)
 		relay_free(f->relays[i]);
 	httpd_free(f->httpd);
-	for (unsigned i = 0; i < f->nfds; i++) {
+	for (unsigned i = 0; i < f->nfds; i++)
 		close(f->fds[i]);
-		if (i < f->args->nlisten && f->args->listen[i].kind == ADDRESS_UNIX)
-			(void)unlink(f->args->listen[i].path);
-	}
+	front_unlink(f);
 	token_fini(&f->token);
 }
 

@@ -30,6 +30,9 @@ int front_open(struct front *f, const struct args *args, const struct httpd_rout
 	       void *ctx, struct err *err);
 void front_close(struct front *f);
 
+/* The part of it that the kernel does not do when the process ends. */
+void front_unlink(struct front *f);
+
 /* Whether the caller may ask at all; if not, the call is answered.  On the loop's thread. */
 bool front_admits(struct front *f, struct httpd_call *call);
 

@@ -131,6 +131,16 @@ bool logs_next(uint64_t seq, struct logs_line *ret, uint64_t *ret_lost)
 	return has;
 }
 
+uint64_t logs_last(void)
+{
+	uint64_t last;
+
+	pthread_mutex_lock(&ring.lock);
+	last = ring.last;
+	pthread_mutex_unlock(&ring.lock);
+	return last;
+}
+
 /* A file's name may be no UTF-8, and a line cut off in the middle of a character. */
 static json_t *make_string(const char *text)
 {

@@ -49,6 +49,9 @@ struct logs_line {
  */
 bool logs_next(uint64_t seq, struct logs_line *ret, uint64_t *ret_lost);
 
+/* The number of the newest line; 0: there is none yet. */
+uint64_t logs_last(void);
+
 /* {"seq":N,"time":F,"level":"info","text":"..."}; NULL: no memory. */
 json_t *logs_json(const struct logs_line *line);
 

@@ -20,6 +20,7 @@
 #include "store/base/notify.h"
 
 #define EXIT_USAGE 2
+#define TRIM_MIN 131072		/* bytes of the heap that nobody uses */
 
 struct agent {
 	struct front front;
@@ -65,9 +66,30 @@ static void on_held_long(int fd, void *arg)
 	(void)fd;
 	freeze_expire(freeze, thawed);
 	json_array_foreach(thawed, i, name)
-		logs_add(LOGS_WARNING, "cgroup '%s' was thawed: nobody had in %d min",
-			 json_string_value(name), FREEZE_HOLD_MS / 60000);
+		logs_add(LOGS_WARNING, "cgroup '%s' was thawed: nobody had in time",
+			 json_string_value(name));
 	json_decref(thawed);
+}
+
+/* Not before the sockets are ours: one that could not start thaws nothing of another's. */
+static void adopt(struct freeze *freeze)
+{
+	json_t *frozen = json_array(), *name;
+	size_t i;
+
+	freeze_adopt(freeze, frozen);
+	json_array_foreach(frozen, i, name)
+		logs_add(LOGS_WARNING, "cgroup '%s' was frozen by an agent that did not thaw it",
+			 json_string_value(name));
+	json_decref(frozen);
+}
+
+/* What a burst of requests has left on the heap is the guest's again. */
+static void on_ended(void *arg)
+{
+	(void)arg;
+	if (mallinfo2().fordblks >= TRIM_MIN)
+		(void)malloc_trim(0);
 }
 
 static int watch(struct agent *agent)
@@ -75,6 +97,7 @@ static int watch(struct agent *agent)
 	struct httpd *h = agent->front.httpd;
 	int rc = httpd_watch(h, agent->signal_fd, on_signal, agent);
 
+	httpd_on_ended(h, on_ended, NULL);
 	if (rc == 0)
 		rc = httpd_watch(h, freeze_fd(agent->api.freeze), on_held_long, agent->api.freeze);
 	return rc;
@@ -86,7 +109,7 @@ static int open_all(struct agent *agent, const struct args *args, struct err *er
 	int rc = agent->signal_fd = block_signals(err);
 
 	if (rc >= 0)
-		rc = freeze_new(0, 0, &api->freeze, err);
+		rc = freeze_new(0, (int)args->thaw_after_s * 1000, &api->freeze, err);
 	if (rc == 0)
 		rc = front_open(&agent->front, args, api_routes, api, err);
 	if (rc == 0)
@@ -96,6 +119,8 @@ static int open_all(struct agent *agent, const struct args *args, struct err *er
 	api->front = &agent->front;
 	if (rc == 0 && watch(agent) < 0)
 		rc = err_set(err, -ENOMEM, "out of memory");
+	if (rc == 0)
+		adopt(api->freeze);
 	return rc;
 }
 
@@ -107,8 +132,10 @@ static void close_all(struct agent *agent)
 
 	if (works && api->freeze)
 		(void)freeze_end(api->freeze, NULL, NULL, NULL);
-	if (works)
+	if (works) {
+		front_unlink(&agent->front);
 		_exit(EXIT_SUCCESS);
+	}
 	front_close(&agent->front);
 	follow_free(api->follow);
 	job_free(api->jobs);

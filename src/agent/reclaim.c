@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/agent/reclaim.h"
 
-#include <stdbool.h>
-#include <string.h>
-
 #include "src/agent/trim.h"
 #include "store/base/clock.h"
 
@@ -12,7 +9,6 @@ static int run_trim(const struct step *step, struct err *err)
 	return trim_all(step->path, err);
 }
 
-/* Trimmed first: what sync writes then goes to where nothing is left to trim. */
 const struct step reclaim_steps[RECLAIM_NSTEPS] = {
 	{"fstrim", run_trim, TRIM_MOUNTINFO, NULL},
 	{"sync", step_sync, NULL, NULL},
@@ -29,41 +25,6 @@ static unsigned cap_of(const json_t *body, const char *name)
 	if (!(ms >= 1))
 		return 0;
 	return ms > RECLAIM_MAX_MS ? RECLAIM_MAX_MS : (unsigned)ms;
-}
-
-static int find_step(const struct step *steps, const char *name)
-{
-	for (int i = 0; name && i < RECLAIM_NSTEPS; i++)
-		if (!strcmp(steps[i].name, name))
-			return i;
-	return -1;
-}
-
-/* The steps as they are to run: those that are named, then the others. */
-static int make_order(const struct step *steps, const json_t *order, int ret[RECLAIM_NSTEPS],
-		      struct err *err)
-{
-	bool named[RECLAIM_NSTEPS] = {false};
-	int n = 0;
-
-	if (order && !json_is_array(order))
-		return err_set(err, -EINVAL, "'order' is not an array");
-	for (size_t i = 0; i < json_array_size(order); i++) {
-		const char *name = json_string_value(json_array_get(order, i));
-		int step = find_step(steps, name);
-
-		if (step < 0)
-			return err_set(err, -EINVAL, "'order' has what is no step: '%.64s'",
-				       name ? name : "?");
-		if (named[step])
-			return err_set(err, -EINVAL, "'order' has '%s' twice", name);
-		named[step] = true;
-		ret[n++] = step;
-	}
-	for (int i = 0; i < RECLAIM_NSTEPS; i++)
-		if (!named[i])
-			ret[n++] = i;
-	return 0;
 }
 
 static json_t *to_json(const struct step *step, const struct step_outcome *outcome)
@@ -103,7 +64,7 @@ int reclaim_with(const struct step *steps, const json_t *body, const atomic_bool
 
 	if (!json_is_object(body))
 		return err_set(err, -EINVAL, "the body is not an object");
-	rc = make_order(steps, json_object_get(body, "order"), order, err);
+	rc = reclaim_order_parse(json_object_get(body, "order"), order, err);
 	if (rc < 0)
 		return rc;
 	list = json_array();

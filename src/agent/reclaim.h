@@ -21,8 +21,9 @@
 #include <stdatomic.h>
 
 #include "src/agent/step.h"
+#include "src/rpc/reclaim-order.h"
 
-#define RECLAIM_NSTEPS 4
+#define RECLAIM_NSTEPS RECLAIM_ORDER_NSTEPS
 #define RECLAIM_MAX_MS 600000u	/* a cap above it is this */
 
 /*
@@ -32,7 +33,7 @@
  */
 int reclaim_run(const json_t *body, const atomic_bool *cancelled, json_t **ret, struct err *err);
 
-/* The same with other steps: RECLAIM_NSTEPS of them, in the default order. */
+/* The same with other steps: RECLAIM_NSTEPS of them, those of reclaim_order_steps. */
 int reclaim_with(const struct step *steps, const json_t *body, const atomic_bool *cancelled,
 		 json_t **ret, struct err *err);
 

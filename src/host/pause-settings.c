@@ -5,15 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/rpc/reclaim-order.h"
 #include "store/base/conf.h"
 #include "store/base/fmt.h"
 
 #define TIMEOUT_MAX_MS (24u * 3600 * 1000)
 
-static const char *const steps[] = {"fstrim", "sync", "drop_caches", "compact_memory"};
-/* Of a reclaim that is to be made and of which no more is said. */
-static const int default_caps[] = {500, 500, 200, 1000};
-#define NSTEPS (sizeof(steps) / sizeof(steps[0]))
+#define NSTEPS RECLAIM_ORDER_NSTEPS
+/* Of a reclaim that is to be made and of which no more is said; of reclaim_order_steps. */
+static const int default_caps[NSTEPS] = {500, 500, 200, 1000};
 
 static int no_memory(struct err *err)
 {
@@ -22,26 +22,19 @@ static int no_memory(struct err *err)
 
 /* ---- reclaim ---- */
 
-static bool is_step(const char *name)
-{
-	for (size_t i = 0; i < NSTEPS; i++)
-		if (!strcmp(steps[i], name))
-			return true;
-	return false;
-}
-
 static int check_members(const json_t *asked, struct err *err)
 {
+	int order[NSTEPS];
 	const char *key;
 	json_t *value;
 
 	if (!json_is_object(asked))
 		return err_set(err, -EINVAL, "what is to be reclaimed is no JSON object");
 	json_object_foreach((json_t *)asked, key, value)
-		if (!is_step(key) && strcmp(key, "order") != 0)
-			return err_set(err, -EINVAL, "'%s' is no step: there are fstrim, sync, "
-				       "drop_caches and compact_memory, and order", key);
-	return 0;
+		if (reclaim_order_find(key) < 0 && strcmp(key, "order") != 0)
+			return err_set(err, -EINVAL, "'%s' is no step: there are "
+				       RECLAIM_ORDER_WORDS ", and order", key);
+	return reclaim_order_parse(json_object_get(asked, "order"), order, err);
 }
 
 /* Milliseconds; 0: skip it. */
@@ -54,21 +47,6 @@ static int cap_of(const json_t *value)
 	return ms > PAUSE_RECLAIM_MAX_MS ? PAUSE_RECLAIM_MAX_MS : (int)ms;
 }
 
-static int add_order(const json_t *order, json_t *to)
-{
-	json_t *list = json_array(), *word;
-	size_t i;
-	int rc = list ? 0 : -1;
-
-	json_array_foreach(order, i, word)
-		if (json_is_string(word) && is_step(json_string_value(word)))
-			rc |= json_array_append(list, word);
-	if (rc == 0 && json_array_size(list) > 0)
-		rc = json_object_set(to, "order", list);
-	json_decref(list);
-	return rc;
-}
-
 int pause_settings_reclaim(const json_t *asked, json_t **ret, struct err *err)
 {
 	json_t *to;
@@ -78,14 +56,14 @@ int pause_settings_reclaim(const json_t *asked, json_t **ret, struct err *err)
 		return rc;
 	to = json_object();
 	for (size_t i = 0; i < NSTEPS && to && rc == 0; i++) {
-		int ms = cap_of(json_object_get(asked, steps[i]));
+		int ms = cap_of(json_object_get(asked, reclaim_order_steps[i]));
 
 		if (ms > 0)
-			rc = json_object_set_new(to, steps[i], json_integer(ms));
+			rc = json_object_set_new(to, reclaim_order_steps[i], json_integer(ms));
 		n += ms > 0;
 	}
-	if (to && rc == 0 && n > 0)
-		rc = add_order(json_object_get(asked, "order"), to);
+	if (to && rc == 0 && json_array_size(json_object_get(asked, "order")) > 0)
+		rc = json_object_set(to, "order", json_object_get(asked, "order"));
 	if (!to || rc < 0 || n == 0) {
 		json_decref(to);
 		*ret = NULL;
@@ -105,8 +83,11 @@ static int use_reclaim(struct pause_settings *s, const json_t *asked, struct err
 	json_decref(s->reclaim);
 	s->reclaim = to;
 	s->reclaim_ms = 0;
-	for (size_t i = 0; i < NSTEPS; i++)
-		s->reclaim_ms += (int)json_integer_value(json_object_get(to, steps[i]));
+	for (size_t i = 0; i < NSTEPS; i++) {
+		const json_t *ms = json_object_get(to, reclaim_order_steps[i]);
+
+		s->reclaim_ms += (int)json_integer_value(ms);
+	}
 	s->compacts = json_object_get(to, "compact_memory") != NULL;
 	return 0;
 }
@@ -201,37 +182,53 @@ static int get_drain(const struct source *from, int *to)
 static int get_caps(const struct source *from, json_t *to)
 {
 	for (size_t i = 0; i < NSTEPS; i++) {
-		const char *text = get(from, "reclaim", steps[i]);
+		const char *step = reclaim_order_steps[i];
+		const char *text = get(from, "reclaim", step);
 		uint64_t ms;
 
 		if (!text)
 			continue;
 		if (fmt_parse_u64(text, &ms) < 0 || ms > PAUSE_RECLAIM_MAX_MS)
-			return refuse(from, "reclaim", steps[i],
+			return refuse(from, "reclaim", step,
 				      "a number of milliseconds from 0 to 600000");
-		if (json_object_set_new(to, steps[i], json_integer((json_int_t)ms)) < 0)
+		if (json_object_set_new(to, step, json_integer((json_int_t)ms)) < 0)
 			return no_memory(from->err);
 	}
 	return 0;
 }
 
+static int put_default_caps(const struct source *from, json_t *to)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < NSTEPS && rc == 0; i++)
+		rc = json_object_set_new(to, reclaim_order_steps[i], json_integer(default_caps[i]));
+	return rc < 0 ? no_memory(from->err) : 0;
+}
+
+/* NULL: there is no memory for it. */
+static json_t *words_of(const char *text)
+{
+	char *words = strdup(text), *save = NULL;
+	json_t *list = words ? json_array() : NULL;
+
+	for (char *w = words ? strtok_r(words, " \t,", &save) : NULL; w;
+	     w = strtok_r(NULL, " \t,", &save))
+		(void)json_array_append_new(list, json_string(w));
+	free(words);
+	return list;
+}
+
 static int get_order(const struct source *from, json_t *to)
 {
 	const char *text = get(from, "reclaim", "order");
-	json_t *list = text ? json_array() : NULL;
-	char *words = text ? strdup(text) : NULL, *save = NULL;
-	bool good = true;
+	json_t *list = text ? words_of(text) : NULL;
+	int order[NSTEPS];
 
-	for (char *w = words ? strtok_r(words, " \t,", &save) : NULL; w;
-	     w = strtok_r(NULL, " \t,", &save)) {
-		good = good && is_step(w);
-		(void)json_array_append_new(list, json_string(w));
-	}
-	free(words);
-	if (text && !good) {
+	if (text && list && reclaim_order_parse(list, order, NULL) < 0) {
 		json_decref(list);
 		return refuse(from, "reclaim", "order",
-			      "words of fstrim, sync, drop_caches and compact_memory");
+			      "words of " RECLAIM_ORDER_WORDS ", each at most once");
 	}
 	return text && json_object_set_new(to, "order", list) < 0 ? no_memory(from->err) : 0;
 }
@@ -240,15 +237,12 @@ static int get_reclaim(const struct source *from, struct pause_settings *s)
 {
 	bool on = false;
 	json_t *asked = json_object();
-	bool none;
 	int rc = asked ? get_switch(from, "reclaim", &on) : no_memory(from->err);
 
 	if (rc == 0)
 		rc = get_caps(from, asked);
-	none = json_object_size(asked) == 0;
-	for (size_t i = 0; i < NSTEPS && rc == 0 && none; i++)
-		rc = json_object_set_new(asked, steps[i], json_integer(default_caps[i])) < 0 ?
-			no_memory(from->err) : 0;
+	if (rc == 0 && json_object_size(asked) == 0)
+		rc = put_default_caps(from, asked);
 	if (rc == 0)
 		rc = get_order(from, asked);
 	if (rc == 0 && on)

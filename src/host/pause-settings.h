@@ -54,7 +54,7 @@ void pause_settings_fini(struct pause_settings *s);
 /*
  * Of what was asked for that which is to be done: steps whose value is a number of at least 1, at
  * most PAUSE_RECLAIM_MAX_MS, and the order.  0 and NULL: nothing is.  -EINVAL: it is no object,
- * or has a member that is not known.
+ * or has a member that is not known, or an order as reclaim-order.h refuses it.
  */
 int pause_settings_reclaim(const json_t *asked, json_t **ret, struct err *err);
 

@@ -131,12 +131,16 @@ static void drop(struct httpd_conn *conn)
 
 static void reap(struct httpd_conns *c)
 {
+	unsigned had = c->n;
+
 	for (unsigned i = 0; c->n && i < c->limits.max_conns; i++) {
 		if (!c->slots[i].bev || !is_dead(&c->slots[i]))
 			continue;
 		drop(&c->slots[i]);
 		c->n--;
 	}
+	if (c->n < had && c->ended && running == c)
+		c->ended(c->ended_arg);
 }
 
 static int allowed_ms(const struct httpd_conns *c, enum httpd_phase phase)

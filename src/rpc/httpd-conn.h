@@ -40,6 +40,8 @@ struct httpd_conns {
 	struct httpd_limits limits;	/* none is zero */
 	struct httpd_conn *slots;	/* limits.max_conns of them, once it runs */
 	atomic_uint n;			/* read by any thread */
+	void (*ended)(void *arg);	/* NULL, or after some were freed */
+	void *ended_arg;
 	bool paused;			/* the listeners: no slot, or no descriptor */
 };
 

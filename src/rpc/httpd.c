@@ -275,6 +275,12 @@ int httpd_run(struct httpd *h, struct err *err)
 	return rc < 0 ? err_set(err, -EIO, "the event loop failed") : 0;
 }
 
+void httpd_on_ended(struct httpd *h, void (*fn)(void *arg), void *arg)
+{
+	h->site.conns.ended = fn;
+	h->site.conns.ended_arg = arg;
+}
+
 unsigned httpd_conns(const struct httpd *h)
 {
 	return h->site.conns.n;
@@ -290,6 +296,7 @@ void httpd_set_limits(struct httpd *h, const struct httpd_limits *limits)
 	l->max_conns = l->max_conns ? l->max_conns : 256;
 	l->max_body = l->max_body ? l->max_body : 1 << 20;
 	l->max_headers = l->max_headers ? l->max_headers : 16 << 10;
+	l->max_values = l->max_values ? l->max_values : l->max_body;
 	l->idle_ms = l->idle_ms > 0 ? l->idle_ms : 60000;
 	l->request_ms = l->request_ms > 0 ? l->request_ms : 20000;
 	evhttp_set_max_body_size(h->http, (ev_ssize_t)l->max_body);

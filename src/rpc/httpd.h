@@ -60,6 +60,7 @@ struct httpd_limits {
 				   make room */
 	size_t max_body;	/* bytes of a request's body [1 MiB] */
 	size_t max_headers;	/* bytes of a request's headers [16 KiB] */
+	size_t max_values;	/* of a JSON body, about as many [no limit but max_body] */
 	int idle_ms;		/* without a request, or an answer not taken [60 s] */
 	int request_ms;		/* from a request's first byte to its last [20 s] */
 };
@@ -106,6 +107,12 @@ int httpd_every(struct httpd *h, int ms, void (*fn)(void *arg), void *arg);
 int httpd_watch(struct httpd *h, int fd, void (*fn)(int fd, void *arg), void *arg);
 void httpd_unwatch(struct httpd *h, int fd);
 
+/*
+ * fn(arg) on the loop's thread soon after connections have ended, and what they needed was freed.
+ * Before httpd_run().
+ */
+void httpd_on_ended(struct httpd *h, void (*fn)(void *arg), void *arg);
+
 /* Connections that are open.  From any thread. */
 unsigned httpd_conns(const struct httpd *h);
 
@@ -131,8 +138,8 @@ const char *httpd_header(const struct httpd_call *call, const char *name);
 
 /*
  * The body, a JSON object; {} if it is empty.  Borrowed from the call until it
- * is answered.  NULL: it was none (malformed, not an object, a key twice), and
- * the call is answered with a 400 that says so: return.
+ * is answered.  NULL: it was none (malformed, not an object, a key twice, more
+ * than max_values), and the call is answered with a 400 that says so: return.
  */
 json_t *httpd_body(struct httpd_call *call);
 

@@ -147,6 +147,8 @@ static int scan(struct pagemap *pm, const struct pagemap_query *query, struct si
 	uint64_t at = query->start;
 	int rc = 0, got;
 
+	/* valgrind does not know that the kernel fills it in. */
+	memset(vec, 0, max * sizeof(*vec));
 	while (rc == 0 && at < query->end) {
 		got = scan_some(pm, query, &at, vec, max);
 		if (got < 0)

@@ -4,6 +4,7 @@
 # machine that the tests run on: only what does nothing is asked for here.)
 . "$(dirname "$0")/../lib.sh"
 requires root python3 curl lamina-agent
+[ -z "${LAMINA_VALGRIND:-}" ] || skip_all "valgrind has no pidfd_open()"
 
 heap=$buildroot/tests/guest/heap
 

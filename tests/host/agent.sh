@@ -117,10 +117,14 @@ is "an order that is none" "$(status post /reclaim '{"order":["frob"]}')" 400
 if get /version | jq -e '.features | index("collapse")' >/dev/null; then
 	is "collapse of itself" "$(post /collapse '{"self":true}' |
 		jq -c '.chunks == .collapsed + .already_huge + .skipped')" true
-	sleep 600 &
-	sleeper=$!
-	at_exit "kill $sleeper"
-	is "of another" "$(post /collapse "{\"pids\":[$sleeper]}" | jq -c 'keys | length')" 6
+	if [ -z "${LAMINA_VALGRIND:-}" ]; then
+		sleep 600 &
+		sleeper=$!
+		at_exit "kill $sleeper"
+		is "of another" "$(post /collapse "{\"pids\":[$sleeper]}" | jq -c 'keys | length')" 6
+	else
+		skip "valgrind has no pidfd_open()"
+	fi
 	is "of what is none" "$(status post /collapse '{"pids":"x"}')" 400
 else
 	skip "this kernel cannot collapse" 3
@@ -173,5 +177,6 @@ ask /freeze '{"cgroup":"web.slice"}'
 ok "a freeze waits" within 30 is_frozen web.slice
 end_agent TERM
 is "the end does not wait for it" "$agent_status" 0
+ok "its socket is gone then, too" test ! -e agent.sock
 exits "and thaws" 1 is_frozen web.slice
 done_testing

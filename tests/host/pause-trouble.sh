@@ -89,6 +89,9 @@ goes_on "a locked store"
 kill "$holder"
 wait "$holder" 2>/dev/null
 ok "what was sealed is in the next one" lamina pause web --json
+exits "an order with a step twice" 2 lamina pause web --reclaim '{"sync":5,"order":["sync","sync"]}'
+like "is told" "$(cat err)" "--reclaim: 'order' has 'sync' twice"
+exits "an order of what is no step" 2 lamina pause web --reclaim '{"sync":5,"order":["frob"]}'
 exits "a tag that cannot be" 2 lamina pause web --tag 'a b'
 goes_on "a bad tag"
 

@@ -301,6 +301,41 @@ static void test_held(void)
 	freeze_free(NULL);
 }
 
+static const char *adopted(void)
+{
+	json_t *list = json_array();
+
+	freeze_adopt(freeze, list);
+	return names(list);
+}
+
+/* One that is never asked to end anything is as good as killed. */
+static void test_adopted(void)
+{
+	struct pollfd p = {.events = POLLIN};
+	struct freeze *killed;
+
+	begin(0, 200);
+	is_int(freeze_begin(freeze, "web.slice/a", NULL, &err), 0, "one is frozen");
+	killed = freeze;
+	begin(0, 0);
+	is_str(adopted(), "[\"web.slice/a\"]", "and taken up");
+	is_str(adopted(), "[]", "once");
+	p.fd = freeze_fd(freeze);
+	is_int(poll(&p, 1, 60000), 1, "for as long as it would have been held");
+	freeze_expire(freeze, NULL);
+	is_int(get("web.slice/a"), '0', "it runs");
+	is_str(adopted(), "[]", "and is not taken up again");
+	freeze_free(freeze);
+	freeze_free(killed);
+	put("web.slice", "cgroup.freeze", "1");
+	begin(0, 0);
+	is_str(adopted(), "[]", "what another program has frozen is not ours");
+	freeze_free(freeze);
+	is_int(get("web.slice"), '1', "and stays so");
+	put("web.slice", "cgroup.freeze", "0");
+}
+
 /* More than there is room for. */
 static void test_many(void)
 {
@@ -345,6 +380,7 @@ int main(void)
 	begin(300, 0);
 	test_unfreezable();
 	test_held();
+	test_adopted();
 	test_many();
 	atomic_store(&ends, true);
 	pthread_join(kernel, NULL);

@@ -141,9 +141,12 @@ static void test_refused(void)
 {
 	refused("[]", "the body is not an object");
 	refused("5", "the body is not an object");
-	refused("{" ALL ",\"order\":\"sync\"}", "'order' is not an array");
-	refused("{" ALL ",\"order\":[\"sync\",\"rm\"]}", "'order' has what is no step: 'rm'");
-	refused("{" ALL ",\"order\":[7]}", "'order' has what is no step: '?'");
+	refused("{" ALL ",\"order\":\"sync\"}", "'order' is no array of steps");
+	refused("{" ALL ",\"order\":null}", "'order' is no array of steps");
+	refused("{" ALL ",\"order\":[\"sync\",\"rm\"]}", "'order' has what is no step: "
+		"\"rm\": there are fstrim, sync, drop_caches and compact_memory");
+	refused("{\"order\":[7]}", "'order' has what is no step: "
+		"7: there are fstrim, sync, drop_caches and compact_memory");
 	refused("{" ALL ",\"order\":[\"sync\",\"sync\"]}", "'order' has 'sync' twice");
 }
 

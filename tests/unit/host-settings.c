@@ -127,15 +127,42 @@ static void test_json(void)
 	is_asked("{\"sync\":true,\"order\":[\"sync\"]}", NULL);
 	is_asked("{\"sync\":1.9,\"fstrim\":[1]}", "{\"sync\":1}");
 	is_asked("{\"sync\":1e300}", "{\"sync\":600000}");
-	is_asked("{\"sync\":5,\"order\":[\"sync\",7,\"other\"]}",
-		 "{\"order\":[\"sync\"],\"sync\":5}");
-	is_asked("{\"sync\":5,\"order\":7}", "{\"sync\":5}");
+	is_asked("{\"sync\":5,\"order\":[\"sync\",\"fstrim\"]}",
+		 "{\"order\":[\"sync\",\"fstrim\"],\"sync\":5}");
+	is_asked("{\"sync\":5,\"order\":[]}", "{\"sync\":5}");
 }
 
 static void is_refused(const char *text, const char *sentence)
 {
 	is_int(load(text, "web", &none), -EINVAL, "%s", text);
 	ok(strstr(err.text, sentence), "is told: %s", err.text);
+}
+
+static void is_no_order(const char *json, const char *sentence)
+{
+	const struct pause_wishes wishes = {.reclaim = json};
+
+	is_err(load("", "web", &wishes), &err, -EINVAL, "--reclaim: %s", sentence);
+}
+
+static void test_bad_order(void)
+{
+	const char *there = ": there are fstrim, sync, drop_caches and compact_memory";
+	char sentence[128];
+
+	is_no_order("{\"sync\":5,\"order\":7}", "'order' is no array of steps");
+	is_no_order("{\"order\":\"sync\"}", "'order' is no array of steps");
+	is_no_order("{\"sync\":5,\"order\":[\"sync\",\"sync\"]}", "'order' has 'sync' twice");
+	(void)snprintf(sentence, sizeof(sentence), "'order' has what is no step: \"other\"%s",
+		       there);
+	is_no_order("{\"sync\":5,\"order\":[\"sync\",\"other\"]}", sentence);
+	(void)snprintf(sentence, sizeof(sentence), "'order' has what is no step: 7%s", there);
+	is_no_order("{\"order\":[7]}", sentence);
+	is_refused("[reclaim]\norder = sync later\n", ":2: order in section [reclaim]: "
+		   "'sync later' is not words of");
+	is_refused("[reclaim]\norder = sync fstrim sync\n", ":2: order in section [reclaim]: "
+		   "'sync fstrim sync' is not words of fstrim, sync, drop_caches and "
+		   "compact_memory, each at most once");
 }
 
 static void test_bad(void)
@@ -148,7 +175,6 @@ static void test_bad(void)
 	is_refused("[guest web]\ncollapse = maybe\n", ":2: collapse in section [guest web]: ");
 	is_refused("[guest w*]\nsync = x\n", "sync in section [guest w*]: 'x' is not a number");
 	is_refused("[reclaim]\nsync = 600001\n", "'600001' is not");
-	is_refused("[reclaim]\norder = sync later\n", "'sync later' is not words of");
 	is_refused("[pause]\nagent_timeout = 0\n", "'0' is not a duration above 0");
 	is_refused("[pause]\ndrain = soon\n", "'soon' is not");
 	is_refused("[pause]\ndrian = 1\n", "unknown key 'drian'");
@@ -170,6 +196,7 @@ int main(void)
 	test_wishes();
 	test_json();
 	test_bad();
+	test_bad_order();
 	pause_settings_fini(&s);
 	return tap_done();
 }
