@@ -25,6 +25,7 @@
 #include "fuse/server.h"
 #include "fuse/watch.h"
 #include "store/base/log.h"
+#include "store/base/thread.h"
 #include "store/digest.h"
 #include "store/lease.h"
 
@@ -295,6 +296,7 @@ static int run(const struct options *o)
 	raise_file_limit();
 	tame_malloc();
 	never_wait_for_ourselves();
+	thread_be_prompt();
 	rc = daemonize_begin(&d, o->foreground, o->pidfile, &err);
 	if (rc == 0)
 		rc = open_and_serve(o, &d, &err);

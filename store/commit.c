@@ -133,7 +133,7 @@ static int in_snapshot(struct commit *c, int (*fn)(struct commit *c, struct err 
 
 static unsigned threads(const struct commit *c)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	long cores = sysconf(_SC_NPROCESSORS_ONLN) - (long)c->opts->spare;
 	unsigned n = c->opts->threads;
 
 	if (n == 0)

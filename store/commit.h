@@ -49,7 +49,8 @@ struct commit_opts {
 	const struct attrs *attrs;	/* or NULL */
 	struct attrs *old_attrs;	/* or NULL; out: what `attrs` were added to, if anything */
 	bool dry_run;			/* counts, writes nothing */
-	unsigned threads;		/* 0: as many as cores, at most 8 */
+	unsigned threads;		/* 0: as many as cores, but `spare`; 1 to 8 */
+	unsigned spare;			/* cores that are somebody else's */
 	uint64_t lock_wait_ms;
 	const struct commit_also *also;	/* or NULL */
 	struct progress progress;

@@ -37,7 +37,7 @@ struct live_commit_opts {
 	const char *tag;		/* these as in commit.h */
 	const struct attrs *attrs;
 	bool dry_run;
-	unsigned threads;
+	unsigned threads;		/* 0: one core is left to who goes on writing */
 	uint64_t lock_wait_ms;
 	struct progress progress;
 };

@@ -37,7 +37,7 @@ static const struct opt opts[] = {
 	{OPT_FLAG, "dry-run", 'n', OPT_TO(struct args, dry_run), NULL, NULL,
 	 "commit: count, and write no layer"},
 	{OPT_COUNT, "threads", 0, OPT_TO(struct args, threads), "N", NULL,
-	 "commit: threads that hash and compress (default: one a core, at most 8)"},
+	 "commit: threads that hash and compress (default: one a core but one, at most 8)"},
 	CLI_OPT_WAIT(struct args),
 	OPT_TABLE_END
 };

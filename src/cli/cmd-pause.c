@@ -53,7 +53,7 @@ static const struct opt opts[] = {
 	{OPT_FLAG, "dry-run", 'n', TO(dry_run), NULL, NULL,
 	 "ask the guest's agent and hypervisor, tell what would be done, and do nothing"},
 	{OPT_COUNT, "threads", 0, TO(threads), "N", NULL,
-	 "threads that hash and compress (default: one a core, at most 8)"},
+	 "threads that hash and compress (default: one a core but one, at most 8)"},
 	GUEST_ARGS_OPTS(struct args, ""),
 	CLI_OPT_WAIT(struct args),
 	OPT_TABLE_END

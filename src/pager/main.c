@@ -31,6 +31,7 @@
 #include "store/base/detach.h"
 #include "store/base/io.h"
 #include "store/base/log.h"
+#include "store/base/thread.h"
 
 #define EXIT_USAGE 2
 #define EXIT_BUSY 4
@@ -274,6 +275,7 @@ static int run(const struct args *args)
 	int rc = 0;
 
 	log_init("lamina-pager", LOG_LEVEL_INFO);
+	thread_be_prompt();
 	s.stored = notify_take(&s.bags) > 0;
 	if (!args->foreground)
 		s.ready_fd = rc = detach_begin("lamina-pager", &err);

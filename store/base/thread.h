@@ -11,4 +11,12 @@ int thread_detached(void *(*fn)(void *), void *arg);
 /* One whose pthread_cond_timedwait() goes by CLOCK_MONOTONIC. */
 void thread_cond_init(pthread_cond_t *cond);
 
+/*
+ * The calling thread, and those that it or a child of it starts from now on, are to run soon and
+ * need little: one that wakes need not wait until a busy thread's turn of some milliseconds is
+ * over, and has itself turns of a tenth of one.  Does nothing before Linux 6.12, and nothing to
+ * a thread that somebody gave another policy (chrt(1)).
+ */
+void thread_be_prompt(void);
+
 #endif

@@ -42,7 +42,7 @@ commit --memfile x --threads many|--threads: 'many' is not a number above 0
 commit --memfile x --threads 0|--threads: '0' is not a number above 0
 live commit x --threads 0|--threads: '0' is not a number above 0
 pause x --threads 0|--threads: '0' is not a number above 0
-measure-dirtying x --cycles 0|--cycles: '0' is not a number above 0
+measure-dirtying x --cycles 0|--cycles: '0' is not a number from 1 to 1000
 commit --memfile x --tag .t|--tag: '.t' is no name for a tag
 completion zsh|there is completion for bash, not for 'zsh'
 help nosuch|there is no command 'nosuch'

@@ -2,6 +2,8 @@
 #include "store/base/thread.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "tests/tap.h"
@@ -83,11 +85,43 @@ static void test_none(void)
 	is_int(thread_detached(nothing, NULL), 0, "others can");
 }
 
+/* What the kernel made of it is seen in tests/fuse/prompt.sh. */
+static void *be_prompt(void *arg)
+{
+	struct sched_param none = {0};
+	int *policy = arg;
+
+	if (*policy != SCHED_OTHER && sched_setscheduler(0, *policy, &none) < 0)
+		bail("sched_setscheduler");
+	if (setpriority(PRIO_PROCESS, 0, 3) < 0)
+		bail("setpriority");
+	thread_be_prompt();
+	*policy = sched_getscheduler(0);
+	is_int(getpriority(PRIO_PROCESS, 0), 3, "niceness is as it was");
+	return NULL;
+}
+
+static void test_prompt(void)
+{
+	static const int policies[] = {SCHED_OTHER, SCHED_BATCH};
+
+	for (unsigned i = 0; i < 2; i++) {
+		int policy = policies[i];
+		pthread_t thread;
+
+		if (pthread_create(&thread, NULL, be_prompt, &policy))
+			bail("pthread_create");
+		pthread_join(thread, NULL);
+		is_int(policy, policies[i], "the policy, too");
+	}
+}
+
 int main(void)
 {
 	thread_cond_init(&changed);
 	test_detached();
 	test_clock();
 	test_none();
+	test_prompt();
 	return tap_done();
 }
