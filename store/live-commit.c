@@ -287,7 +287,8 @@ static int commit_once(struct take *t, const struct digest *parent, struct commi
 	const struct commit_opts opts = {
 		.images = t->image, .nimages = t->row.nimages, .parent = parent,
 		.tag = t->opts->tag, .attrs = &t->attrs, .dry_run = t->opts->dry_run,
-		.threads = t->opts->threads, .spare = 1, .also = &also, .progress = t->opts->progress,
+		.threads = t->opts->threads, .spare = 1, .also = &also,
+		.progress = t->opts->progress,
 	};
 
 	return commit_run(t->store, &opts, ret, err);
