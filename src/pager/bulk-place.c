@@ -47,7 +47,6 @@ static void look(struct bulk *b, const struct region *r)
 	}
 	b->run_hole = run.hole;
 	b->run_end = b->pos + run.len;
-	pthread_cond_broadcast(&b->changed);
 }
 
 /* ---- pace ---- */
@@ -74,7 +73,6 @@ static bool ask_guard(struct bulk *b)
 	rc = guard_check(&b->limits.guard, &err);
 	pthread_mutex_lock(&b->lock);
 	b->asking = false;
-	pthread_cond_broadcast(&b->changed);
 	if (rc == 0)
 		b->held_ns = 0;
 	else if (!b->held_ns)
@@ -169,6 +167,14 @@ static void take(struct bulk *b, const struct region *r, struct bulk_block *bloc
 	b->pos += len;
 }
 
+/* Under lock: whoever has one lets the next thread look for more, if there is a core for it. */
+static struct bulk_block *claimed(struct bulk *b, struct bulk_block *block)
+{
+	if (b->copying + 1 < b->cores)
+		bulk_wake_one(b);
+	return block;
+}
+
 /* Under lock, which it may leave meanwhile: what is to be read next; NULL: nothing any more. */
 struct bulk_block *bulk_place_claim(struct bulk *b)
 {
@@ -179,13 +185,13 @@ struct bulk_block *bulk_place_claim(struct bulk *b)
 
 		if (block) {
 			block->step = STEP_READING;
-			return block;
+			return claimed(b, block);
 		}
 		r = bulk_region(b);
 		if (!r && !b->owner_reads)
 			break;
 		if (!r || b->looking || b->asking || b->copying >= b->cores) {
-			bulk_wait_until(b, 0);
+			bulk_wait_work(b);
 		} else if (b->pos >= r->size) {
 			next_region(b, r);
 		} else if (b->pos >= b->run_end) {
@@ -193,12 +199,13 @@ struct bulk_block *bulk_place_claim(struct bulk *b)
 		} else if (skip_hole(b, r)) {
 			continue;
 		} else if (!(block = bulk_place_block(b, STEP_FREE))) {
-			bulk_wait_until(b, 0);
+			bulk_wait_work(b);
 		} else if (ask_guard(b) && in_time(b)) {
 			take(b, r, block);
-			return block;
+			return claimed(b, block);
 		}
 	}
+	bulk_wake_idle(b);
 	return NULL;
 }
 

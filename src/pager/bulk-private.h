@@ -20,9 +20,11 @@ struct bulk {
 	_Atomic unsigned refs;
 
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
+	pthread_cond_t ending;		/* of those that wait for a time */
+	pthread_cond_t work;		/* of those that found nothing to read */
 	/* All below under lock. */
 	bool stop;
+	unsigned idle;			/* threads that wait for `work` */
 	unsigned copying;		/* threads that need a core; at most `cores` */
 	bool owner_reads;		/* a block, which he may leave to the threads */
 	bool asking;			/* one thread asks the guard */
@@ -57,10 +59,17 @@ static inline bool bulk_is_ending(const struct bulk *b)
 	return b->stop || b->code;
 }
 
-/* For a change, at most until `ns`; 0: however long. */
+/* Until `ns`, or the end. */
 void bulk_wait_until(struct bulk *b, uint64_t ns);
 /* So long, unless it is to stop. */
 void bulk_wait_ms(struct bulk *b, uint64_t ms);
+/*
+ * Until somebody wakes this thread: one that finds more than it takes wakes the next, so that no
+ * thread is woken in vain, and none is forgotten.
+ */
+void bulk_wait_work(struct bulk *b);
+void bulk_wake_one(struct bulk *b);
+void bulk_wake_idle(struct bulk *b);	/* all of them */
 /* The first failure counts. */
 void bulk_fail(struct bulk *b, int code, const struct err *err);
 

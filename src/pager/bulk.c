@@ -34,21 +34,43 @@
 
 #define READERS 4		/* threads: most of them wait for what is not cached */
 #define JOIN_PAGES 8		/* a gap of so few pages is read too */
+#define WAKE_FREE (BULK_BLOCKS / 2)	/* for fewer blocks no thread is woken */
 #define TRIES 3			/* of a read that fails */
 #define TRY_MS 200
 #define NICE 10			/* of the threads: whoever serves faults comes first */
 
 /* ---- waiting ---- */
 
-/* Under lock: for a change, at most until `ns`; 0: however long. */
+/* Under lock, as all of these. */
 void bulk_wait_until(struct bulk *b, uint64_t ns)
 {
 	struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
 
-	if (ns)
-		(void)pthread_cond_timedwait(&b->changed, &b->lock, &t);
-	else
-		(void)pthread_cond_wait(&b->changed, &b->lock);
+	(void)pthread_cond_timedwait(&b->ending, &b->lock, &t);
+}
+
+void bulk_wait_work(struct bulk *b)
+{
+	b->idle++;
+	(void)pthread_cond_wait(&b->work, &b->lock);
+	b->idle--;
+}
+
+void bulk_wake_one(struct bulk *b)
+{
+	if (b->idle)
+		(void)pthread_cond_signal(&b->work);
+}
+
+void bulk_wake_idle(struct bulk *b)
+{
+	(void)pthread_cond_broadcast(&b->work);
+}
+
+static void wake_all(struct bulk *b)
+{
+	(void)pthread_cond_broadcast(&b->ending);
+	bulk_wake_idle(b);
 }
 
 void bulk_wait_ms(struct bulk *b, uint64_t ms)
@@ -71,7 +93,7 @@ void bulk_fail(struct bulk *b, int code, const struct err *err)
 		b->code = code;
 		b->err = *err;
 	}
-	pthread_cond_broadcast(&b->changed);
+	wake_all(b);
 	tell_owner(b);
 }
 
@@ -227,7 +249,8 @@ static void bulk_unref(struct bulk *b)
 	if (b->block[0].buf)
 		(void)munmap(b->block[0].buf, BULK_BLOCKS * b->buf_len);
 	session_unref(b->s);
-	pthread_cond_destroy(&b->changed);
+	pthread_cond_destroy(&b->ending);
+	pthread_cond_destroy(&b->work);
 	pthread_mutex_destroy(&b->lock);
 	free(b);
 }
@@ -242,7 +265,8 @@ static int copy_block(struct bulk *b, struct bulk_block *block)
 	rc = try_block(b, block);
 	pthread_mutex_lock(&b->lock);
 	b->copying--;
-	pthread_cond_broadcast(&b->changed);
+	if (rc < 0)
+		bulk_wake_one(b);	/* this thread is going to sleep: another may copy */
 	return rc;
 }
 
@@ -351,7 +375,8 @@ int bulk_new(struct session *s, const struct bulk_limits *limits, struct bulk **
 	b->limits = *limits;
 	b->cores = cores();
 	pthread_mutex_init(&b->lock, NULL);
-	thread_cond_init(&b->changed);
+	thread_cond_init(&b->ending);
+	pthread_cond_init(&b->work, NULL);
 	rc = make_blocks(b, err);
 	if (rc == 0)
 		rc = start_threads(b, err);
@@ -369,7 +394,7 @@ void bulk_free(struct bulk *b)
 		return;
 	pthread_mutex_lock(&b->lock);
 	b->stop = true;
-	pthread_cond_broadcast(&b->changed);
+	wake_all(b);
 	pthread_mutex_unlock(&b->lock);
 	bulk_unref(b);
 }
@@ -413,7 +438,10 @@ static struct bulk_block *read_now(struct bulk *b)
 	else
 		block->step = STEP_LEFT;
 	b->owner_reads = false;
-	pthread_cond_broadcast(&b->changed);
+	if (!bulk_region(b))
+		bulk_wake_idle(b);	/* they have waited for what he might leave */
+	else if (rc < 0)
+		bulk_wake_one(b);
 	pthread_mutex_unlock(&b->lock);
 	return rc == 0 ? block : NULL;
 }
@@ -445,11 +473,22 @@ enum bulk_state bulk_next(struct bulk *b, struct bulk_block **ret)
 	return state;
 }
 
+static unsigned count_free(const struct bulk *b)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < BULK_BLOCKS; i++)
+		n += b->block[i].step == STEP_FREE;
+	return n;
+}
+
+/* Who copies comes to look for a free block itself. */
 void bulk_done(struct bulk *b, struct bulk_block *block)
 {
 	pthread_mutex_lock(&b->lock);
 	block->step = STEP_FREE;
-	pthread_cond_broadcast(&b->changed);
+	if (b->copying < b->cores && count_free(b) >= WAKE_FREE)
+		bulk_wake_one(b);
 	pthread_mutex_unlock(&b->lock);
 }
 
