@@ -47,6 +47,7 @@ static void look(struct bulk *b, const struct region *r)
 	}
 	b->run_hole = run.hole;
 	b->run_end = b->pos + run.len;
+	session_work_later(b->s);	/* the owner may read it himself */
 }
 
 /* ---- pace ---- */
@@ -54,6 +55,11 @@ static void look(struct bulk *b, const struct region *r)
 static bool has_guard(const struct bulk *b)
 {
 	return b->limits.guard.min_available || b->limits.guard.max_pressure > 0;
+}
+
+bool bulk_has_pace(const struct bulk *b)
+{
+	return b->limits.rate || has_guard(b);
 }
 
 /* Under lock.  False: it has left the lock meanwhile. */
@@ -170,7 +176,7 @@ static void take(struct bulk *b, const struct region *r, struct bulk_block *bloc
 /* Under lock: whoever has one lets the next thread look for more, if there is a core for it. */
 static struct bulk_block *claimed(struct bulk *b, struct bulk_block *block)
 {
-	if (b->copying + 1 < b->cores)
+	if (bulk_may_copy(b, b->copying + 1))
 		bulk_wake_one(b);
 	return block;
 }
@@ -190,7 +196,7 @@ struct bulk_block *bulk_place_claim(struct bulk *b)
 		r = bulk_region(b);
 		if (!r && !b->owner_reads)
 			break;
-		if (!r || b->looking || b->asking || b->copying >= b->cores) {
+		if (!r || b->looking || b->asking) {
 			bulk_wait_work(b);
 		} else if (b->pos >= r->size) {
 			next_region(b, r);
@@ -198,7 +204,8 @@ struct bulk_block *bulk_place_claim(struct bulk *b)
 			look(b, r);
 		} else if (skip_hole(b, r)) {
 			continue;
-		} else if (!(block = bulk_place_block(b, STEP_FREE))) {
+		} else if (!bulk_may_copy(b, b->copying) ||
+			   !(block = bulk_place_block(b, STEP_FREE))) {
 			bulk_wait_work(b);
 		} else if (ask_guard(b) && in_time(b)) {
 			take(b, r, block);
@@ -216,7 +223,7 @@ struct bulk_block *bulk_place_claim_now(struct bulk *b)
 	struct bulk_block *block = bulk_place_block(b, STEP_FREE);
 
 	if (!r || !block || bulk_is_ending(b) || b->looking || b->run_hole || b->pos >= r->size ||
-	    b->pos >= b->run_end || b->limits.rate || has_guard(b))
+	    b->pos >= b->run_end || bulk_has_pace(b))
 		return NULL;
 	take(b, r, block);
 	return block;

@@ -16,7 +16,7 @@ struct bulk {
 	struct source *source;
 	struct bulk_limits limits;
 	uint64_t buf_len;
-	unsigned cores;
+	unsigned cores;			/* this process may use */
 	_Atomic unsigned refs;
 
 	pthread_mutex_t lock;
@@ -25,7 +25,8 @@ struct bulk {
 	/* All below under lock. */
 	bool stop;
 	unsigned idle;			/* threads that wait for `work` */
-	unsigned copying;		/* threads that need a core; at most `cores` */
+	bool cold;			/* what was tried last is not cached */
+	unsigned copying;		/* threads that need a core: bulk_may_copy() */
 	bool owner_reads;		/* a block, which he may leave to the threads */
 	bool asking;			/* one thread asks the guard */
 	bool looking;			/* one thread asks the file for the next run */
@@ -52,7 +53,13 @@ static inline const struct region *bulk_region(const struct bulk *b)
 	return b->region < head->nregions ? &head->regions[b->region] : NULL;
 }
 
+/* Whether there is a limit to its pace: then the owner takes none of the reading himself. */
+bool bulk_has_pace(const struct bulk *b);
+
 /* Under lock from here on. */
+
+/* Whether a thread may copy what is cached, where so many do. */
+bool bulk_may_copy(const struct bulk *b, unsigned copying);
 
 static inline bool bulk_is_ending(const struct bulk *b)
 {

@@ -49,6 +49,22 @@ void bulk_wait_until(struct bulk *b, uint64_t ns)
 	(void)pthread_cond_timedwait(&b->ending, &b->lock, &t);
 }
 
+static _Atomic unsigned bulks;	/* in this process */
+
+/*
+ * Each owner has a core, and the threads share those that are left.  With none, each owner
+ * reads what is cached himself, and finds it in his core's cache; but one thread may have to.
+ */
+bool bulk_may_copy(const struct bulk *b, unsigned copying)
+{
+	unsigned n = atomic_load(&bulks), left = n < b->cores ? b->cores - n : 0;
+	unsigned max = n ? (left + n - 1) / n : 0;
+
+	if (!max && (b->cold || bulk_has_pace(b)))
+		max = 1;
+	return copying < max;
+}
+
 void bulk_wait_work(struct bulk *b)
 {
 	b->idle++;
@@ -265,6 +281,7 @@ static int copy_block(struct bulk *b, struct bulk_block *block)
 	rc = try_block(b, block);
 	pthread_mutex_lock(&b->lock);
 	b->copying--;
+	b->cold = rc < 0;
 	if (rc < 0)
 		bulk_wake_one(b);	/* this thread is going to sleep: another may copy */
 	return rc;
@@ -324,13 +341,11 @@ static int start_thread(struct bulk *b)
 	return rc;
 }
 
-/* But the owner's. */
 static unsigned cores(void)
 {
 	cpu_set_t set;
-	int n = sched_getaffinity(0, sizeof(set), &set) < 0 ? 2 : CPU_COUNT(&set);
 
-	return n > 2 ? (unsigned)n - 1 : 1;
+	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 2 : (unsigned)CPU_COUNT(&set);
 }
 
 static int start_threads(struct bulk *b, struct err *err)
@@ -384,6 +399,7 @@ int bulk_new(struct session *s, const struct bulk_limits *limits, struct bulk **
 		bulk_unref(b);
 		return rc;
 	}
+	atomic_fetch_add(&bulks, 1);
 	*ret = b;
 	return 0;
 }
@@ -396,6 +412,7 @@ void bulk_free(struct bulk *b)
 	b->stop = true;
 	wake_all(b);
 	pthread_mutex_unlock(&b->lock);
+	atomic_fetch_sub(&bulks, 1);
 	bulk_unref(b);
 }
 
@@ -428,6 +445,8 @@ static struct bulk_block *read_now(struct bulk *b)
 	pthread_mutex_lock(&b->lock);
 	block = bulk_place_claim_now(b);
 	b->owner_reads = block;
+	if (!block)
+		bulk_wake_one(b);	/* it may take a thread to find out what comes next */
 	pthread_mutex_unlock(&b->lock);
 	if (!block)
 		return NULL;
@@ -437,6 +456,7 @@ static struct bulk_block *read_now(struct bulk *b)
 		ready(b, block);
 	else
 		block->step = STEP_LEFT;
+	b->cold = rc < 0;
 	b->owner_reads = false;
 	if (!bulk_region(b))
 		bulk_wake_idle(b);	/* they have waited for what he might leave */
@@ -487,7 +507,7 @@ void bulk_done(struct bulk *b, struct bulk_block *block)
 {
 	pthread_mutex_lock(&b->lock);
 	block->step = STEP_FREE;
-	if (b->copying < b->cores && count_free(b) >= WAKE_FREE)
+	if (bulk_may_copy(b, b->copying) && count_free(b) >= WAKE_FREE)
 		bulk_wake_one(b);
 	pthread_mutex_unlock(&b->lock);
 }

@@ -11,6 +11,8 @@
 static struct rig rig;
 static struct err err;
 static unsigned seen[NPAGES];		/* how often each came as data or zeros */
+static struct bulk *others[64];		/* that are at work in this process */
+static unsigned nothers;
 
 static void begin(void)
 {
@@ -37,12 +39,14 @@ static void end(struct bulk *b)
 {
 	session_enter(&rig.s);
 	bulk_free(b);
+	for (unsigned i = 0; i < nothers; i++)
+		bulk_free(others[i]);
 	session_leave(&rig.s);
 	ok(is_alone(), "its threads go");
 	rig_close(&rig);
 }
 
-static struct bulk *start(const struct bulk_limits *limits)
+static struct bulk *start_one(const struct bulk_limits *limits)
 {
 	struct bulk *b = NULL;
 	int rc;
@@ -53,6 +57,15 @@ static struct bulk *start(const struct bulk_limits *limits)
 	if (rc < 0)
 		bail("bulk: %s", err.text);
 	return b;
+}
+
+static struct bulk *start(const struct bulk_limits *limits)
+{
+	static const struct bulk_limits any;
+
+	for (unsigned i = 0; i < nothers; i++)
+		others[i] = start_one(&any);
+	return start_one(limits);
 }
 
 static bool is_right(const struct bulk_block *block, uint64_t i)
@@ -289,15 +302,44 @@ static void test_free(void)
 	end(b);
 }
 
-int main(void)
+/* Many runs: each has to be found before it is read. */
+static void test_runs(void)
+{
+	static const struct bulk_limits any;
+	bool right = true;
+	struct bulk *b;
+
+	begin();
+	for (uint64_t page = 0; page < NPAGES; page += 128)
+		punch(page, page + 64);
+	b = start(&any);
+	is_int(run(b, &right), BULK_OVER, "with many holes");
+	for (uint64_t page = 0; page < NPAGES; page += 128)
+		right = right && count(page + 64, page + 128, 1) == 64;
+	ok(right, "all that is data comes");
+	end(b);
+}
+
+static void test_everything(void)
 {
 	test_free();
 	test_all();
 	test_settled();
 	test_holes();
+	test_runs();
 	test_cold_end();
 	test_cut();
 	test_first_bad();
 	test_limits();
+}
+
+/* With more of them than cores the threads leave the copying to the owners. */
+int main(void)
+{
+	test_everything();
+	nothers = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+	if (nothers > sizeof(others) / sizeof(*others))
+		nothers = sizeof(others) / sizeof(*others);
+	test_everything();
 	return tap_done();
 }
