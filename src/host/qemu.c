@@ -134,12 +134,13 @@ static int ask_balloon(struct hyper *h, bool *ret, struct err *err)
 }
 
 /* What cannot be found out is not so. */
-static int ask_dirty(struct hyper *h, bool *ret, struct err *err)
+static int ask_memory(struct hyper *h, struct hyper_facts *ret, struct err *err)
 {
 	struct qemu_memory memory;
 	int rc = qemu_memory_find(qmp_of(h), &memory, err);
 
-	*ret = rc >= 0 && written_is_told(qmp_pid(qmp_of(h)), memory.addr, memory.len, NULL) > 0;
+	ret->memory = rc >= 0 ? memory.len : 0;
+	ret->dirty = rc >= 0 && written_is_told(qmp_pid(qmp_of(h)), memory.addr, memory.len, NULL) > 0;
 	return rc == -ENOTSUP || rc == -EREMOTEIO ? 0 : rc;
 }
 
@@ -155,7 +156,7 @@ static int qemu_facts(struct hyper *h, struct hyper_facts *ret, struct err *err)
 	(void)snprintf(facts.version, sizeof(facts.version), "%s", qmp_version(qmp_of(h)));
 	rc = ask_balloon(h, &facts.balloon, err);
 	if (rc >= 0)
-		rc = ask_dirty(h, &facts.dirty, err);
+		rc = ask_memory(h, &facts, err);
 	if (rc >= 0)
 		*ret = facts;
 	return rc < 0 ? rc : 0;

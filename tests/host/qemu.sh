@@ -45,6 +45,7 @@ is "the version is QEMU's" "$(fact version)" \
 	"$(qemu-system-x86_64 --version | sed -n 's/.*version \([0-9.]*\).*/\1/p')"
 is "the process is known" "$(fact pid)" "$guest"
 is "there is no balloon" "$(fact balloon)" no
+is "its memory is known" "$(fact memory)" "$bytes"
 is "what anonymous memory was written to cannot be told" "$(fact dirty)" no
 save_and_load "anonymous memory"
 is "a private mapping can be told" "$(fact dirty)" yes
