@@ -23,7 +23,7 @@
 
 #define QMP_TIMEOUT_MS 30000
 #define QMP_GREETING_MS 5000	/* a QEMU that nobody else speaks to greets at once */
-#define QMP_MAX_LINE (4u << 20)	/* bytes of one answer or event: -EPROTO above */
+#define QMP_MAX_OBJECT (4u << 20)	/* bytes of one answer or event: -EPROTO above */
 
 struct qmp;
 
