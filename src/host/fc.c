@@ -154,14 +154,14 @@ static int ask(const struct hyper_target *to, const struct call *call, json_t **
 
 /* ---- what it is ---- */
 
-static pid_t peer_of(int fd)
+static void learn_peer(int fd, struct hyper_facts *ret)
 {
-	struct ucred peer;
+	struct ucred peer = {.uid = (uid_t)-1};
 	socklen_t len = sizeof(peer);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return 0;
-	return peer.pid > 0 ? peer.pid : 0;
+	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	ret->pid = peer.pid > 0 ? peer.pid : 0;
+	ret->uid = peer.uid;
 }
 
 /* By a connection of which the peer is known. */
@@ -172,7 +172,7 @@ static int ask_instance_by(const struct hyper_target *to, int fd, struct instanc
 	json_t *json = NULL;
 	int rc = ask(to, &call, &json, err);
 
-	ret->facts.pid = peer_of(fd);
+	learn_peer(fd, &ret->facts);
 	if (rc == 0 && fc_parse_instance(json, &ret->facts) < 0)
 		rc = not_firecracker(to, &call, err);
 	if (rc == 0)

@@ -146,7 +146,7 @@ static int ask_memory(struct hyper *h, struct hyper_facts *ret, struct err *err)
 
 static int qemu_facts(struct hyper *h, struct hyper_facts *ret, struct err *err)
 {
-	struct hyper_facts facts = {.pid = qmp_pid(qmp_of(h))};
+	struct hyper_facts facts = {.pid = qmp_pid(qmp_of(h)), .uid = qmp_uid(qmp_of(h))};
 	char status[MAX_STATUS];
 	int rc = ask_status(h, status, err);
 

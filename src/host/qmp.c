@@ -37,7 +37,7 @@ struct scan {
 struct qmp {
 	const struct hyper_target *to;
 	int fd;
-	pid_t pid;
+	struct ucred peer;
 	json_int_t id;		/* of the last command */
 	bool undoing;		/* to->stopped is not asked */
 	char version[64];
@@ -439,13 +439,12 @@ static int make_connection(struct qmp *q, uint64_t end, struct err *err)
 	}
 }
 
-static void learn_pid(struct qmp *q)
+static void learn_peer(struct qmp *q)
 {
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
+	socklen_t len = sizeof(q->peer);
 
-	if (getsockopt(q->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
-		q->pid = peer.pid;
+	q->peer = (struct ucred){.uid = (uid_t)-1};
+	(void)getsockopt(q->fd, SOL_SOCKET, SO_PEERCRED, &q->peer, &len);
 }
 
 static int read_version(struct qmp *q, json_t *greeting)
@@ -480,7 +479,7 @@ static int begin(struct qmp *q, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	learn_pid(q);
+	learn_peer(q);
 	return be_greeted(q, end, err);
 }
 
@@ -523,5 +522,10 @@ const char *qmp_version(const struct qmp *q)
 
 pid_t qmp_pid(const struct qmp *q)
 {
-	return q->pid;
+	return q->peer.pid;
+}
+
+uid_t qmp_uid(const struct qmp *q)
+{
+	return q->peer.uid;
 }
