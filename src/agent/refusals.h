@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * refusals: what the log tells of callers who were turned away.  Anybody can be one as often as he
- * likes: of a window of time the first few have their line, the others are counted, and told of as a
- * number when it is over and somebody else is refused, or reads the log.  From any thread.
+ * refusals: what the log tells of callers who were turned away.  Anybody can be one as often as
+ * he likes: of a window of time the first few have their line, the others are counted, and told
+ * of as a number when it is over and somebody else is refused, or reads the log.  From any thread.
  */
 #ifndef LAMINA_AGENT_REFUSALS_H
 #define LAMINA_AGENT_REFUSALS_H

@@ -57,8 +57,9 @@ struct hyper_facts {
 
 /*
  * Where a snapshot goes.  Both files exist; that of memory has the guest's size (a live image's
- * has; Firecracker merges a diff only then), or where facts say `fills` none.  After success all of guest memory is in `memfile`,
- * as far as it differs from what was there, and neither file is synced yet.
+ * has; Firecracker merges a diff only then), or none where facts say `fills`.  After success all
+ * of guest memory is in `memfile`, as far as it differs from what was there, and neither file is
+ * synced yet.
  */
 struct hyper_snapshot {
 	const char *memfile;

@@ -136,17 +136,18 @@ static int ask_balloon(struct hyper *h, bool *ret, struct err *err)
 /* What cannot be found out is not so. */
 static int ask_memory(struct hyper *h, struct hyper_facts *ret, struct err *err)
 {
-	struct qemu_memory memory;
+	struct qemu_memory memory = {.len = 0};
 	int rc = qemu_memory_find(qmp_of(h), &memory, err);
 
-	ret->memory = rc >= 0 ? memory.len : 0;
-	ret->dirty = rc >= 0 && written_is_told(qmp_pid(qmp_of(h)), memory.addr, memory.len, NULL) > 0;
+	ret->memory = memory.len;
+	ret->dirty = rc >= 0 && written_is_told(ret->pid, memory.addr, memory.len, NULL) > 0;
 	return rc == -ENOTSUP || rc == -EREMOTEIO ? 0 : rc;
 }
 
 static int qemu_facts(struct hyper *h, struct hyper_facts *ret, struct err *err)
 {
-	struct hyper_facts facts = {.pid = qmp_pid(qmp_of(h)), .uid = qmp_uid(qmp_of(h))};
+	const struct qmp *q = qmp_of(h);
+	struct hyper_facts facts = {.pid = qmp_pid(q), .uid = qmp_uid(q)};
 	char status[MAX_STATUS];
 	int rc = ask_status(h, status, err);
 

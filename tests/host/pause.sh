@@ -167,7 +167,7 @@ start_agent
 ok "and so does a pause" lamina pause web --live larger --json --collapse --tag whole
 is "which asks for all" "$(jq -c '.steps[] | select(.step == "snapshot") | .detail | [.memory_bytes, .diff]' out)" \
 	"[8388608,false]"
-is "what the agent says of the guest's memory is believed" "$(result out collapse)" done
+is "what the agent says of the guest's memory is believed" "$(result out collapse)" "done"
 fc web dump m >/dev/null
 lamina export whole --memfile whole >/dev/null
 same "and has all" whole m

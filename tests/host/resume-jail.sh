@@ -10,7 +10,7 @@ requires fuse root python3 jq curl userfaultfd setpriv
 
 user=1234
 # A userfaultfd is for those who may trace, or open /dev/userfaultfd, as a jailer lets it.
-as=(setpriv --reuid $user --regid $user --clear-groups --inh-caps +sys_ptrace --ambient-caps +sys_ptrace)
+as=(setpriv --reuid "$user" --regid "$user" --clear-groups --inh-caps +sys_ptrace --ambient-caps +sys_ptrace)
 chmod 755 "$T"
 for dir in "$T" "$T"/.. "$T"/../.. "$T"/../../.. "$srcroot/tests/host/firecracker"; do
 	"${as[@]}" test -x "$dir" || skip_all "others cannot reach $dir"
