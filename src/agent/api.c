@@ -89,6 +89,7 @@ static void get_logs(struct httpd_call *call, void *ctx)
 
 	if (!enter(ctx, call))
 		return;
+	front_tell_refused(((struct api *)ctx)->front);
 	if (other)
 		httpd_fail(call, 400, "there is no parameter '%s'", other);
 	else if (go_on < 0)

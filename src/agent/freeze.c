@@ -10,7 +10,8 @@
  * the entry that is held longest, and is not set without one: an idle agent sleeps.
  *
  * A cgroup has its mark from before it is to freeze until after it is to run, so that an agent that
- * is killed leaves nothing frozen without one; the next agent puts those with one into its table.
+ * is killed leaves nothing frozen without one; the next agent puts those with one into its table,
+ * and its own mark on them.  What an agent has marked that lives is that one's.
  */
 #include "src/agent/freeze.h"
 
@@ -416,6 +417,7 @@ static void adopt(const char *name, int dirfd, void *arg)
 	*e = (struct entry){.number = ++a->f->last_number};
 	(void)snprintf(e->name, sizeof(e->name), "%s", name);
 	e->end_ms = end_ms == 0 ? 1 : end_ms > latest ? latest : end_ms;
+	(void)mark_set(dirfd, e->end_ms);
 	(void)json_array_append_new(a->ret, json_string(name));
 }
 

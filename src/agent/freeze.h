@@ -21,7 +21,8 @@ int freeze_new(int wait_ms, int hold_ms, struct freeze **ret, struct err *err);
 
 /*
  * Takes up what an agent before this one froze and, as it was killed, did not thaw: it is held
- * for as long as it would have been.  Appends the names to the array `ret`.
+ * for as long as it would have been.  What another one has frozen that lives is left.  Appends
+ * the names to the array `ret`.
  */
 void freeze_adopt(struct freeze *f, json_t *ret);
 

@@ -52,8 +52,9 @@ static int listen_inside(struct inner *ret, struct err *err)
 
 static void on_refused(uint32_t cid, void *ctx)
 {
-	(void)ctx;
-	logs_add(LOGS_WARNING, "a connection by vsock of CID %u was refused", cid);
+	struct front *f = ctx;
+
+	refusals_add(&f->by_vsock, "a connection by vsock of CID %u was refused", cid);
 }
 
 static int add_relay(struct front *f, int fd, const struct inner *inner, struct err *err)
@@ -64,6 +65,7 @@ static int add_relay(struct front *f, int fd, const struct inner *inner, struct 
 		.cid = f->args->peer,
 		.max_conns = MAX_RELAYED,
 		.refused = on_refused,
+		.ctx = f,
 	};
 	int rc = relay_new(&config, &f->relays[f->nrelays], err);
 
@@ -146,6 +148,9 @@ int front_open(struct front *f, const struct args *args, const struct httpd_rout
 	int rc;
 
 	*f = (struct front){.args = args};
+	refusals_init(&f->by_tcp, "by TCP");
+	refusals_init(&f->by_vsock, "by vsock");
+	refusals_init(&f->by_relays, "by the socket of the relays");
 	rc = args->token_file ? token_open(&f->token, args->token_file, err) : 0;
 	if (rc == 0)
 		rc = open_sockets(f, &inner, err);
@@ -187,14 +192,14 @@ static bool knows_token(struct front *f, struct httpd_call *call)
 
 	if (token_check(&f->token, httpd_header(call, "Authorization"), &err))
 		return true;
-	logs_add(LOGS_WARNING, "a request by TCP without the token was refused%s%s",
-		 *err.text ? ": " : "", err.text);
+	refusals_add(&f->by_tcp, "a request by TCP without the token was refused%s%s",
+		     *err.text ? ": " : "", err.text);
 	(void)httpd_set_header(call, "WWW-Authenticate", "Bearer");
 	httpd_fail(call, 401, "this needs the token");
 	return false;
 }
 
-static bool is_ours(struct httpd_call *call, const struct sockaddr_un *local)
+static bool is_ours(struct front *f, struct httpd_call *call, const struct sockaddr_un *local)
 {
 	struct ucred peer;
 
@@ -202,7 +207,7 @@ static bool is_ours(struct httpd_call *call, const struct sockaddr_un *local)
 		return true;
 	if (httpd_peer(call, &peer) == 0 && peer.pid == getpid())
 		return true;
-	logs_add(LOGS_WARNING, "a request by the socket of the relays was refused");
+	refusals_add(&f->by_relays, "a request by the socket of the relays was refused");
 	httpd_fail(call, 401, "this socket is for vsock's relays");
 	return false;
 }
@@ -216,6 +221,13 @@ bool front_admits(struct front *f, struct httpd_call *call)
 		return false;
 	}
 	if (local.ss_family == AF_UNIX)
-		return is_ours(call, (const struct sockaddr_un *)&local);
+		return is_ours(f, call, (const struct sockaddr_un *)&local);
 	return knows_token(f, call);
+}
+
+void front_tell_refused(struct front *f)
+{
+	refusals_tell(&f->by_tcp);
+	refusals_tell(&f->by_vsock);
+	refusals_tell(&f->by_relays);
 }

@@ -10,6 +10,7 @@
 #define LAMINA_AGENT_FRONT_H
 
 #include "src/agent/args.h"
+#include "src/agent/refusals.h"
 #include "src/agent/token.h"
 #include "src/rpc/httpd.h"
 
@@ -23,6 +24,7 @@ struct front {
 	unsigned nrelays;
 	const struct args *args;
 	struct token token;
+	struct refusals by_tcp, by_vsock, by_relays;
 };
 
 /* After a failure, too, front_close() is to be called.  `args` is borrowed until then. */
@@ -35,5 +37,8 @@ void front_unlink(struct front *f);
 
 /* Whether the caller may ask at all; if not, the call is answered.  On the loop's thread. */
 bool front_admits(struct front *f, struct httpd_call *call);
+
+/* Has the log tell of those who were refused and have no line in it. */
+void front_tell_refused(struct front *f);
 
 #endif

@@ -32,6 +32,15 @@ static int no_memory(struct cli *cli)
 	return err_set(&cli->err, -ENOMEM, "out of memory");
 }
 
+/* What a record does not say, but what it says is looked for. */
+static int set_ended(struct cli *cli, json_t *record)
+{
+	bool known = json_integer_value(json_object_get(record, "pid")) > 0;
+	json_t *ended = known ? json_boolean(!guest_pid(record)) : json_null();
+
+	return json_object_set_new(record, "ended", ended) < 0 ? no_memory(cli) : 0;
+}
+
 /* ---- ls ---- */
 
 struct list {
@@ -80,6 +89,8 @@ static int list_one(void *ctx, const struct guest_seen *seen)
 		list->rc = list->rc ? list->rc : seen->code;
 		return 0;
 	}
+	if (cli->json && set_ended(cli, seen->record) < 0)
+		return -ENOMEM;
 	if (cli->json)
 		return out_array_add(list->json, json_incref(seen->record), &cli->err);
 	add_row(list, seen->record);
@@ -117,12 +128,19 @@ static int run_ls(struct cli *cli, int argc, char **argv)
 
 /* ---- show ---- */
 
+static void add_pid(struct table *t, const json_t *record)
+{
+	bool ended = json_is_true(json_object_get(record, "ended"));
+
+	table_cell(t, "pid");
+	table_cell(t, ended ? "%lld, which has ended" : "%lld",
+		   (long long)json_integer_value(json_object_get(record, "pid")));
+}
+
 static void add_field(struct table *t, const char *name, const json_t *value)
 {
 	char *text;
 
-	if (json_is_null(value))
-		return;
 	text = json_is_string(value) ? strdup(json_string_value(value))
 				     : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
 	table_cell(t, "%s", name);
@@ -138,8 +156,14 @@ static int print_record(struct cli *cli, json_t *record)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(record, key, value)
-		add_field(&t, key, value);
+	json_object_foreach(record, key, value) {
+		if (json_is_null(value) || !strcmp(key, "ended"))
+			continue;
+		if (!strcmp(key, "pid"))
+			add_pid(&t, record);
+		else
+			add_field(&t, key, value);
+	}
 	return table_print(&t, stdout) < 0 ? no_memory(cli) : 0;
 }
 
@@ -152,11 +176,11 @@ static int run_show(struct cli *cli, int argc, char **argv)
 	(void)argc;
 	if (rc == 0)
 		rc = guest_load(rundir, argv[0], &record, &cli->err);
-	if (rc < 0)
-		return rc;
-	if (cli->json)
+	if (rc == 0)
+		rc = set_ended(cli, record);
+	if (rc == 0 && cli->json)
 		return out_json(record, &cli->err);
-	if (!cli->quiet)
+	if (rc == 0 && !cli->quiet)
 		rc = print_record(cli, record);
 	json_decref(record);
 	return rc;

@@ -110,6 +110,9 @@ static int commit(void *ctx, const char *frozen, json_t **ret, struct err *err)
 	if (rc < 0)
 		return err_sys(err, rc, "cannot keep what is frozen with the layer");
 	rc = live_layer_commit_sealed(w->cli, w->layer);
+	if (rc == -ENOSPC)
+		return err_set(err, rc, "%s: the file system of the store '%s' is full",
+			       w->cli->err.text, w->cli->store->path);
 	if (rc < 0) {
 		*err = w->cli->err;
 		return rc;
@@ -253,6 +256,8 @@ static void tell_state(struct work *w, int rc)
 		cli_note(w->cli, "guest '%s' goes on", w->name);
 	if (rc < 0 && layer_of(w))
 		cli_note(w->cli, "layer %s is committed", layer_of(w));
+	else if (rc < 0 && rc != -ECANCELED && r->step[PAUSE_SEAL].outcome == PAUSE_DONE)
+		cli_note(w->cli, "what was sealed is kept: the next layer has it");
 }
 
 /* Of these nothing fails the pause, which is done. */

@@ -28,6 +28,7 @@ struct args {
 	const char *backend;
 	const char *pager;
 	const char *listen;
+	const char *peer_uid;
 	bool no_trace;
 	const char *record;
 	const char *wait;
@@ -44,7 +45,10 @@ static const struct opt opts[] = {
 	{OPT_TEXT, "pager", 'P', TO(pager), "PATH", "@file",
 	 "the pager's socket (default: as lamina-pager(1))"},
 	{OPT_TEXT, "listen", 'l', TO(listen), "PATH", "@file",
-	 "the session's socket, for a hypervisor in a jail (default: as lamina-pager(1))"},
+	 "the session's socket (default: NAME.uffd in the jail, without one as lamina-pager(1))"},
+	{OPT_TEXT, "peer-uid", 'u', TO(peer_uid), "USER", NULL,
+	 "who may hand over the guest's memory besides root and the pager's user (default: whom "
+	 "the hypervisor in the jail, or at the socket, runs as; you, of COMMAND without a jail)"},
 	{OPT_FLAG, "no-trace", 0, TO(no_trace), NULL, NULL,
 	 "do not install first what the layer's trace says"},
 	{OPT_TEXT, "record", 'r', TO(record), "FILE", "@file",
@@ -71,6 +75,7 @@ struct work {
 	char memfile[PATH_MAX], state[PATH_MAX], dir[PATH_MAX], rootfs[PATH_MAX];
 	char trace[PATH_MAX], lease[PATH_MAX], log[PATH_MAX];
 	char *pager, *record, *listen;	/* absolute; or NULL */
+	int64_t peer_uid;
 	bool made_live;
 	int hold;
 	struct resume_plan plan;
@@ -119,9 +124,10 @@ static int check_words(struct work *w)
 		return cli_usage(cli, "--backend: '%s' is neither uffd nor file", args->backend);
 	if (!strcmp(args->guest.hypervisor, "qemu") && uses_pager(w))
 		return cli_usage(cli, "--backend: QEMU can have its memory from a file only");
-	if (!uses_pager(w) && (args->pager || args->listen || args->record))
-		return cli_usage(cli, "--pager, --listen and --record are for --backend uffd");
-	return 0;
+	if (!uses_pager(w) && (args->pager || args->listen || args->record || args->peer_uid))
+		return cli_usage(cli, "--pager, --listen, --peer-uid and --record are for "
+				 "--backend uffd");
+	return args->peer_uid ? pager_create_peer(cli, args->peer_uid, &w->peer_uid) : 0;
 }
 
 static int take_wait(struct work *w)
@@ -210,6 +216,20 @@ static int take_path(struct cli *cli, const char *path, char **to)
 {
 	*to = path ? cli_absolute(path) : NULL;
 	return path && !*to ? no_memory(cli) : 0;
+}
+
+/* Where the hypervisor finds it. */
+static int find_listen(struct work *w)
+{
+	const char *jail = guest_text(w->members, "chroot");
+	const struct args *args = w->cli->args;
+
+	if (args->listen || !jail || !uses_pager(w))
+		return take_path(w->cli, args->listen, &w->listen);
+	if (asprintf(&w->listen, "%s/%s.uffd", jail, args->name) >= 0)
+		return 0;
+	w->listen = NULL;
+	return no_memory(w->cli);
 }
 
 static int find_trace(struct work *w)
@@ -436,6 +456,7 @@ static void fill_plan(struct work *w)
 	p->session.trace = *w->trace ? w->trace : NULL;
 	p->session.record = w->record;
 	p->session.listen = w->listen;
+	p->session.peer_uid = args->peer_uid ? &w->peer_uid : NULL;
 	p->session.hold = w->lease;
 	p->stopped = is_stopped;
 	p->begins = show_word;
@@ -483,7 +504,7 @@ static int find_all(struct work *w)
 	if (rc == 0)
 		rc = take_path(w->cli, args->record, &w->record);
 	if (rc == 0)
-		rc = take_path(w->cli, args->listen, &w->listen);
+		rc = find_listen(w);
 	return rc ? rc : make_argv(w);
 }
 

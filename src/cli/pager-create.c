@@ -49,14 +49,11 @@ static int put_holds(json_t *body, const struct opt_words *holds)
 	return rc | json_object_set_new(body, "hold", list);
 }
 
-/* A number, or the name of a user here. */
-static int put_peer(struct cli *cli, json_t *body, const char *user)
+int pager_create_peer(struct cli *cli, const char *user, int64_t *ret)
 {
 	const struct passwd *pw;
 	uint64_t uid;
 
-	if (!user)
-		return 0;
 	if (fmt_parse_u64(user, &uid) < 0) {
 		pw = getpwnam(user);
 		if (!pw)
@@ -66,6 +63,17 @@ static int put_peer(struct cli *cli, json_t *body, const char *user)
 	}
 	if (uid > INT64_MAX)
 		return cli_usage(cli, "--peer-uid: '%s' is too large", user);
+	*ret = (int64_t)uid;
+	return 0;
+}
+
+static int put_peer(struct cli *cli, json_t *body, const char *user)
+{
+	int64_t uid;
+	int rc = user ? pager_create_peer(cli, user, &uid) : 0;
+
+	if (rc || !user)
+		return rc;
 	return json_object_set_new(body, "peer_uid", json_integer((json_int_t)uid)) < 0 ?
 		no_memory(cli) : 0;
 }

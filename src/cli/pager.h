@@ -125,6 +125,8 @@ int pager_report(struct cli *cli, json_t *report, json_t *item, const char *text
 int pager_ls(struct cli *cli, int argc, char **argv);
 int pager_show(struct cli *cli, int argc, char **argv);
 int pager_create(struct cli *cli, int argc, char **argv);
+/* --peer-uid: a number, or the name of a user here.  CLI_USAGE. */
+int pager_create_peer(struct cli *cli, const char *user, int64_t *ret);
 int pager_graduate(struct cli *cli, int argc, char **argv);
 int pager_top(struct cli *cli, int argc, char **argv);
 int pager_upgrade(struct cli *cli, int argc, char **argv);

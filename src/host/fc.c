@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "src/host/errand.h"
 #include "src/rpc/http.h"
-#include "store/base/aside.h"
 #include "store/base/clock.h"
 #include "store/base/fmt.h"
 #include "store/base/io.h"
@@ -154,14 +154,14 @@ static int ask(const struct hyper_target *to, const struct call *call, json_t **
 
 /* ---- what it is ---- */
 
-static pid_t peer_of(int fd)
+static void learn_peer(int fd, struct hyper_facts *ret)
 {
-	struct ucred peer;
+	struct ucred peer = {.uid = (uid_t)-1};
 	socklen_t len = sizeof(peer);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return 0;
-	return peer.pid > 0 ? peer.pid : 0;
+	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	ret->pid = peer.pid > 0 ? peer.pid : 0;
+	ret->uid = peer.uid;
 }
 
 /* By a connection of which the peer is known. */
@@ -172,7 +172,7 @@ static int ask_instance_by(const struct hyper_target *to, int fd, struct instanc
 	json_t *json = NULL;
 	int rc = ask(to, &call, &json, err);
 
-	ret->facts.pid = peer_of(fd);
+	learn_peer(fd, &ret->facts);
 	if (rc == 0 && fc_parse_instance(json, &ret->facts) < 0)
 		rc = not_firecracker(to, &call, err);
 	if (rc == 0)
@@ -241,6 +241,8 @@ static int facts(struct hyper *h, struct hyper_facts *ret, struct err *err)
 	if (rc < 0)
 		return rc;
 	instance.facts.dirty = fc_can_diff(&instance.version, &memory);
+	instance.facts.memory = memory.size;
+	instance.facts.fills = true;
 	*ret = instance.facts;
 	return 0;
 }
@@ -359,64 +361,65 @@ static int drain(struct hyper *h, int ms, struct hyper_drained *ret, struct err 
 
 /* ---- snapshot ---- */
 
-struct sizes {
-	int rc[2];		/* of the memory file, of the state's */
-	uint64_t bytes[2];
-};
-
 /* In a child: the files may be on a mount whose daemon does not answer. */
-static void look_at_files(int fd, void *arg)
+static int look_at_files(struct errand *e, struct err *err)
 {
-	const struct hyper_snapshot *what = arg;
+	const struct hyper_snapshot *what = e->arg;
 	const char *const paths[] = {what->memfile, what->state};
-	struct sizes sizes = {0};
 	struct stat st;
 
 	for (int i = 0; i < 2; i++) {
-		sizes.rc[i] = stat(paths[i], &st) < 0 ? -errno : 0;
-		sizes.bytes[i] = sizes.rc[i] < 0 ? 0 : (uint64_t)st.st_size;
+		if (stat(paths[i], &st) < 0)
+			return err_sys(err, -errno, "cannot look at '%s'", paths[i]);
+		e->count[i] = (uint64_t)st.st_size;
 	}
-	(void)send(fd, &sizes, sizeof(sizes), MSG_NOSIGNAL);
+	return 0;
 }
+
+struct sizes {
+	uint64_t memory;
+	uint64_t state;
+};
 
 static int read_sizes(const struct hyper_target *to, const struct hyper_snapshot *what,
 		      struct sizes *ret, struct err *err)
 {
 	struct hyper_snapshot copy = *what;
-	const struct aside_work work = {.fn = look_at_files, .arg = &copy};
-	int ms = to->timeout_ms ? to->timeout_ms : HTTP_TIMEOUT_MS;
-	struct aside aside = {0};
-	char time[FMT_SIZE_LEN];
-	int rc = aside_begin(&work, &aside);
+	struct errand e = {.fn = look_at_files, .arg = &copy, .path = what->memfile,
+			   .idle_ms = to->timeout_ms, .stopped = to->stopped};
+	int rc = errand_run(&e, err);
 
 	if (rc == 0)
-		rc = aside_await(&aside, ret, sizeof(*ret),
-				 ms < 0 ? UINT64_MAX : clock_ms() + (uint64_t)ms, to->stopped);
-	aside_end(&aside);
-	if (rc == -ETIMEDOUT)
-		return err_set(err, rc, "cannot look at '%s' within %s: does the daemon of its "
-			       "mount run?", what->memfile, fmt_duration(time, ms / 1e3));
-	if (rc < 0)
-		return err_sys(err, rc, "cannot look at '%s'", what->memfile);
-	for (int i = 0; i < 2; i++)
-		if (ret->rc[i] < 0)
-			return err_sys(err, ret->rc[i], "cannot look at '%s'",
-				       i ? what->state : what->memfile);
-	return 0;
+		*ret = (struct sizes){e.count[0], e.count[1]};
+	return rc;
 }
+
+/* How a snapshot is taken. */
+struct plan {
+	struct instance instance;
+	struct fc_memory memory;
+	bool diff;
+	const char *memfile;	/* as they are called in its jail */
+	const char *state;
+};
 
 /* Firecracker empties a memory file of another size: what a diff leaves out would be lost. */
 static int check_size(const struct hyper_target *to, const struct hyper_snapshot *what,
-		      uint64_t memory, struct err *err)
+		      struct plan *plan, struct err *err)
 {
 	struct sizes sizes;
 	int rc = read_sizes(to, what, &sizes, err);
 
-	if (rc < 0 || sizes.bytes[0] == memory)
+	if (rc < 0)
 		return rc;
-	return err_set(err, -EINVAL, "'%s' has %" PRIu64 " bytes and the guest of firecracker on "
-		       "'%s' %" PRIu64 ": its snapshot needs a file of that size", what->memfile,
-		       sizes.bytes[0], to->socket, memory);
+	if (sizes.memory && sizes.memory != plan->memory.size)
+		return err_set(err, -EINVAL, "'%s' has %" PRIu64 " bytes and the guest of "
+			       "firecracker on '%s' %" PRIu64 ": its snapshot needs a file of that "
+			       "size, or an empty one", what->memfile, sizes.memory, to->socket,
+			       plan->memory.size);
+	plan->diff = sizes.memory && !what->full &&
+		     fc_can_diff(&plan->instance.version, &plan->memory);
+	return 0;
 }
 
 /* What the process has handed to write(2) so far; 0: not known. */
@@ -437,15 +440,6 @@ static uint64_t written_by(pid_t pid)
 	return written;
 }
 
-/* How a snapshot is taken. */
-struct plan {
-	struct instance instance;
-	struct fc_memory memory;
-	bool diff;
-	const char *memfile;	/* as they are called in its jail */
-	const char *state;
-};
-
 static int make_plan(const struct hyper_target *to, const struct hyper_snapshot *what,
 		     struct plan *ret, struct err *err)
 {
@@ -457,11 +451,7 @@ static int make_plan(const struct hyper_target *to, const struct hyper_snapshot 
 		rc = ask_instance(to, &ret->instance, err);
 	if (rc == 0)
 		rc = ask_memory(to, &ret->memory, err);
-	if (rc == 0)
-		rc = check_size(to, what, ret->memory.size, err);
-	if (rc == 0)
-		ret->diff = !what->full && fc_can_diff(&ret->instance.version, &ret->memory);
-	return rc;
+	return rc < 0 ? rc : check_size(to, what, ret, err);
 }
 
 static int create_snapshot(const struct hyper_target *to, const struct plan *plan,
@@ -509,8 +499,8 @@ static int snapshot(struct hyper *h, const struct hyper_snapshot *what, struct h
 	if (rc < 0)
 		return rc;
 	*ret = (struct hyper_saved){
-		.memory = data_of(&plan, before, sizes.bytes[1]),
-		.state = sizes.bytes[1],
+		.memory = data_of(&plan, before, sizes.state),
+		.state = sizes.state,
 		.diff = plan.diff,
 	};
 	return 0;

@@ -309,8 +309,10 @@ static int list_names(int dirfd, struct names *names)
 			close(fd);
 		return rc;
 	}
-	while (rc == 0 && (d = readdir(dir)))
+	while (rc == 0 && (errno = 0, d = readdir(dir)))
 		rc = add_name(names, d->d_name);
+	if (rc == 0 && errno)
+		rc = -errno;
 	closedir(dir);
 	if (names->list.n)
 		qsort(names->list.v, names->list.n, sizeof(char *), by_name);

@@ -49,13 +49,17 @@ struct hyper_facts {
 	bool balloon;		/* there is one */
 	bool hinting;		/* and free page hinting can be started by the host */
 	bool dirty;		/* dirty pages are tracked: a diff is a diff */
+	uint64_t memory;	/* bytes that its memory has in a snapshot; 0: not known */
+	bool fills;		/* a memory file that is empty gets all of it */
 	pid_t pid;		/* of the hypervisor (the socket's peer); 0: not known */
+	uid_t uid;		/* whom it ran as when it began to listen; (uid_t)-1: not known */
 };
 
 /*
  * Where a snapshot goes.  Both files exist; that of memory has the guest's size (a live image's
- * has; Firecracker merges a diff only then).  After success all of guest memory is in `memfile`,
- * as far as it differs from what was there, and neither file is synced yet.
+ * has; Firecracker merges a diff only then), or none where facts say `fills`.  After success all
+ * of guest memory is in `memfile`, as far as it differs from what was there, and neither file is
+ * synced yet.
  */
 struct hyper_snapshot {
 	const char *memfile;

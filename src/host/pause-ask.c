@@ -134,7 +134,8 @@ static int freeze(struct pause_pipeline *p, struct pause_step *step, struct err 
 static int check_windows(const struct pause_pipeline *p, const json_t *answer, struct err *err)
 {
 	static const char *const keys[] = {"collapsed", "already_huge", "skipped"};
-	const json_int_t most = (json_int_t)(p->seen.memory / WINDOW_BYTES);
+	uint64_t memory = p->facts.memory ? p->facts.memory : p->seen.memory;
+	const json_int_t most = (json_int_t)(memory / WINDOW_BYTES);
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		const json_t *value = json_object_get(answer, keys[i]);

@@ -70,9 +70,11 @@ static int open_files(struct work *w)
 	struct dirent *d;
 	int rc = dir ? 0 : -errno;
 
-	while (rc == 0 && (d = readdir(dir)))
+	while (rc == 0 && (errno = 0, d = readdir(dir)))
 		if (d->d_name[0] != '.')
 			rc = open_file(w, dirfd(dir), d->d_name);
+	if (rc == 0 && errno)
+		rc = -errno;
 	if (dir)
 		closedir(dir);
 	return rc;

@@ -233,6 +233,27 @@ static int lacks(const struct pause_pipeline *p, const char *image, const char *
 		       "--size %s=%s' makes", slash ? slash + 1 : p->plan->dir, image, image, size);
 }
 
+/* Where an empty file is filled that costs no more than the bytes. */
+static int unfit(const struct pause_pipeline *p, struct err *err)
+{
+	unsigned long long seen = p->seen.memory, own = p->facts.memory;
+
+	if (p->facts.fills)
+		return err_set(err, -EINVAL, "'%s' has %llu bytes and the guest's memory %llu: "
+			       "'truncate -s 0 %s' empties it, and the next snapshot is a full "
+			       "one", p->memfile, seen, own, p->memfile);
+	return err_set(err, -EINVAL, "'%s' has %llu bytes and the guest's memory %llu: start the "
+		       "guest on a live image that 'lamina live create NAME --from LAYER --size "
+		       "memfile=%llu' makes", p->memfile, seen, own, own);
+}
+
+static bool fits(const struct pause_pipeline *p)
+{
+	if (!p->facts.memory || p->seen.memory == p->facts.memory)
+		return true;
+	return p->seen.memory == 0 && p->facts.fills;
+}
+
 /* What a hypervisor would find missing when the guest is paused already. */
 static int look_at_files(struct pause_pipeline *p, struct err *err)
 {
@@ -245,6 +266,8 @@ static int look_at_files(struct pause_pipeline *p, struct err *err)
 		return err_wrap(err, -ETIMEDOUT, "'%s'", p->plan->dir);
 	if (rc == 0 && !p->seen.memfile)
 		return lacks(p, "memfile", "SIZE", err);
+	if (rc == 0 && !fits(p))
+		return unfit(p, err);
 	return rc == 0 && !p->seen.state ? lacks(p, "state", "0", err) : rc;
 }
 

@@ -134,18 +134,20 @@ static int ask_balloon(struct hyper *h, bool *ret, struct err *err)
 }
 
 /* What cannot be found out is not so. */
-static int ask_dirty(struct hyper *h, bool *ret, struct err *err)
+static int ask_memory(struct hyper *h, struct hyper_facts *ret, struct err *err)
 {
-	struct qemu_memory memory;
+	struct qemu_memory memory = {.len = 0};
 	int rc = qemu_memory_find(qmp_of(h), &memory, err);
 
-	*ret = rc >= 0 && written_is_told(qmp_pid(qmp_of(h)), memory.addr, memory.len, NULL) > 0;
+	ret->memory = memory.len;
+	ret->dirty = rc >= 0 && written_is_told(ret->pid, memory.addr, memory.len, NULL) > 0;
 	return rc == -ENOTSUP || rc == -EREMOTEIO ? 0 : rc;
 }
 
 static int qemu_facts(struct hyper *h, struct hyper_facts *ret, struct err *err)
 {
-	struct hyper_facts facts = {.pid = qmp_pid(qmp_of(h))};
+	const struct qmp *q = qmp_of(h);
+	struct hyper_facts facts = {.pid = qmp_pid(q), .uid = qmp_uid(q)};
 	char status[MAX_STATUS];
 	int rc = ask_status(h, status, err);
 
@@ -155,7 +157,7 @@ static int qemu_facts(struct hyper *h, struct hyper_facts *ret, struct err *err)
 	(void)snprintf(facts.version, sizeof(facts.version), "%s", qmp_version(qmp_of(h)));
 	rc = ask_balloon(h, &facts.balloon, err);
 	if (rc >= 0)
-		rc = ask_dirty(h, &facts.dirty, err);
+		rc = ask_memory(h, &facts, err);
 	if (rc >= 0)
 		*ret = facts;
 	return rc < 0 ? rc : 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One JSON text a line, both ways.  What was received and is not yet a whole line stays in
- * `buf` between two calls, so that an answer which comes too late is found by the next call,
+ * Commands are one line each.  An answer is a JSON object, of several lines where the monitor has
+ * pretty=on: it ends where its braces do.  What was received and is not yet a whole object stays
+ * in `buf` between two calls, so that an answer which comes too late is found by the next call,
  * and skipped there by its id.
  */
 #include "src/host/qmp.h"
@@ -22,18 +23,28 @@
 #define CONNECT_SLICE_MS 50
 #define FIRST_BUF 16384
 #define MAX_WHAT 80
+#define MAX_BLANKS 16		/* QEMU has two: the end of a line */
 #define UNDO_MS 2000
+
+/* How far an object was looked at: all bytes once. */
+struct scan {
+	size_t at;
+	unsigned depth;		/* of braces */
+	bool text;		/* in a string */
+	bool escaped;		/* behind its backslash */
+};
 
 struct qmp {
 	const struct hyper_target *to;
 	int fd;
-	pid_t pid;
+	struct ucred peer;
 	json_int_t id;		/* of the last command */
 	bool undoing;		/* to->stopped is not asked */
 	char version[64];
 	char *buf;
 	size_t len, size;
-	size_t looked;		/* bytes of buf that are known to hold no newline */
+	struct scan scan;	/* of what is in buf */
+	size_t blanks;		/* that may come before the next object */
 };
 
 int qmp_timeout_ms(const struct qmp *q)
@@ -111,7 +122,7 @@ static int await(const struct qmp *q, short events, uint64_t end)
 	return rc == 0 ? -ETIMEDOUT : rc;
 }
 
-/* ---- lines ---- */
+/* ---- objects ---- */
 
 static int grow(struct qmp *q)
 {
@@ -120,7 +131,7 @@ static int grow(struct qmp *q)
 
 	if (q->len < q->size)
 		return 0;
-	if (q->len >= QMP_MAX_LINE)
+	if (q->len >= QMP_MAX_OBJECT)
 		return -EPROTO;
 	buf = realloc(q->buf, size);
 	if (!buf)
@@ -154,38 +165,76 @@ static void drop(struct qmp *q, size_t len)
 {
 	q->len -= len;
 	memmove(q->buf, q->buf + len, q->len);
-	q->looked = 0;
+	q->scan = (struct scan){0};
 }
 
-/* What is no object need not end its line for that. */
-static bool is_strange(const struct qmp *q)
+static void skip_blanks(struct qmp *q)
 {
-	return q->len && q->buf[0] != '{';
+	size_t n = 0;
+
+	while (n < q->len && n < q->blanks && memchr(" \t\r\n", q->buf[n], 4))
+		n++;
+	q->blanks -= n;
+	drop(q, n);
+}
+
+static void scan_text(struct scan *s, char c)
+{
+	if (s->escaped)
+		s->escaped = false;
+	else if (c == '\\')
+		s->escaped = true;
+	else if (c == '"')
+		s->text = false;
+}
+
+/* Whether `c` is the end of the object. */
+static bool scan_byte(struct scan *s, char c)
+{
+	if (s->text)
+		scan_text(s, c);
+	else if (c == '"')
+		s->text = true;
+	else if (c == '{')
+		s->depth++;
+	else if (c == '}')
+		return --s->depth == 0;
+	return false;
+}
+
+/* Its length; 0: it is not yet there; -EPROTO: what is there begins no object. */
+static ssize_t find_object(struct qmp *q)
+{
+	if (q->scan.at == 0)
+		skip_blanks(q);
+	if (q->len && q->buf[0] != '{')
+		return -EPROTO;
+	while (q->scan.at < q->len)
+		if (scan_byte(&q->scan, q->buf[q->scan.at++]))
+			return (ssize_t)q->scan.at;
+	return 0;
 }
 
 /* The next message; it is taken out of the buffer. */
 static int next_message(struct qmp *q, uint64_t end, json_t **ret)
 {
-	const char *newline;
+	ssize_t len = find_object(q);
 	json_t *json;
-	size_t len;
 	int rc;
 
-	while (!q->len || !(newline = memchr(q->buf + q->looked, '\n', q->len - q->looked))) {
-		q->looked = q->len;
-		rc = is_strange(q) ? -EPROTO : receive(q, end);
+	while (len == 0) {
+		rc = receive(q, end);
 		if (rc < 0)
 			return rc;
+		len = find_object(q);
 	}
-	len = (size_t)(newline - q->buf);
-	json = json_loadb(q->buf, len, 0, NULL);
-	drop(q, len + 1);
-	if (!json_is_object(json)) {
-		json_decref(json);
-		return -EPROTO;
-	}
+	if (len < 0)
+		return (int)len;
+	json = json_loadb(q->buf, (size_t)len, 0, NULL);
+	drop(q, (size_t)len);
+	q->blanks = MAX_BLANKS;
 	*ret = json;
-	return 0;
+	return json ? 0 : -EPROTO;
 }
 
 static ssize_t send_some(const struct qmp *q, const char *data, size_t len, int fd)
@@ -286,6 +335,11 @@ static int next_answer(struct qmp *q, json_t **ret)
 		if (!json_object_get(message, "event") && is_ours(q, message))
 			break;
 		json_decref(message);
+		/* Events without end are no answer. */
+		if (stopped(q))
+			return -ECANCELED;
+		if (clock_ms() >= end)
+			return -ETIMEDOUT;
 	}
 	*ret = message;
 	return 0;
@@ -385,13 +439,12 @@ static int make_connection(struct qmp *q, uint64_t end, struct err *err)
 	}
 }
 
-static void learn_pid(struct qmp *q)
+static void learn_peer(struct qmp *q)
 {
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
+	socklen_t len = sizeof(q->peer);
 
-	if (getsockopt(q->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
-		q->pid = peer.pid;
+	q->peer = (struct ucred){.uid = (uid_t)-1};
+	(void)getsockopt(q->fd, SOL_SOCKET, SO_PEERCRED, &q->peer, &len);
 }
 
 static int read_version(struct qmp *q, json_t *greeting)
@@ -426,7 +479,7 @@ static int begin(struct qmp *q, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	learn_pid(q);
+	learn_peer(q);
 	return be_greeted(q, end, err);
 }
 
@@ -469,5 +522,10 @@ const char *qmp_version(const struct qmp *q)
 
 pid_t qmp_pid(const struct qmp *q)
 {
-	return q->pid;
+	return q->peer.pid;
+}
+
+uid_t qmp_uid(const struct qmp *q)
+{
+	return q->peer.uid;
 }

@@ -23,7 +23,7 @@
 
 #define QMP_TIMEOUT_MS 30000
 #define QMP_GREETING_MS 5000	/* a QEMU that nobody else speaks to greets at once */
-#define QMP_MAX_LINE (4u << 20)	/* bytes of one answer or event: -EPROTO above */
+#define QMP_MAX_OBJECT (4u << 20)	/* bytes of one answer or event: -EPROTO above */
 
 struct qmp;
 
@@ -35,9 +35,10 @@ int qmp_open(const struct hyper_target *to, struct qmp **ret, struct err *err);
 /* NULL is fine. */
 void qmp_close(struct qmp *q);
 
-/* "7.2.22", of the greeting; the process that listens on the socket, 0: not known. */
+/* "7.2.22", of the greeting; the process that listens on the socket, and its user, of hyper.h. */
 const char *qmp_version(const struct qmp *q);
 pid_t qmp_pid(const struct qmp *q);
+uid_t qmp_uid(const struct qmp *q);
 /* How long a call waits. */
 int qmp_timeout_ms(const struct qmp *q);
 /* The socket's path, for sentences. */

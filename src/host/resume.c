@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "src/host/agent.h"
 #include "src/host/hyper.h"
@@ -22,6 +23,7 @@ struct run {
 	struct resume_report *report;
 	struct hyper_target to;
 	struct hyper *hyper;
+	struct hyper_facts facts;	/* of it, when it has been opened */
 };
 
 static bool is_told(const struct resume_plan *plan)
@@ -49,13 +51,28 @@ static void nap(int ms)
 
 /* ---- the session ---- */
 
+/* What is in a jail, or runs already, is whoever it is: that is seen when it listens. */
+static bool starts_first(const struct resume_plan *plan)
+{
+	return plan->pager && !plan->session.peer_uid && (plan->chroot || !plan->argv);
+}
+
+/* Who is to hand over, as far as it is known: what we start is as we are. */
+static uid_t peer_of(const struct run *r)
+{
+	return starts_first(r->plan) ? r->facts.uid : geteuid();
+}
+
 static int make_session(struct run *r, struct err *err)
 {
 	const struct resume_plan *plan = r->plan;
 	struct session_new what = plan->session;
+	int64_t uid = peer_of(r);
 
 	if (!plan->pager)
 		return 0;
+	if (!what.peer_uid && uid != 0 && (uid_t)uid != (uid_t)-1)
+		what.peer_uid = &uid;
 	begins(plan, "session");
 	what.pager = plan->pager;
 	what.id = plan->name;
@@ -172,7 +189,7 @@ static int clear_sockets(const struct run *r, struct err *err)
 static int start(struct run *r, struct err *err)
 {
 	const struct resume_plan *plan = r->plan;
-	struct hyper_facts facts = {.pid = 0};
+	struct hyper_facts *facts = &r->facts;
 	uint64_t began = clock_us();
 	int rc;
 
@@ -181,12 +198,27 @@ static int start(struct run *r, struct err *err)
 	if (rc == 0 && plan->argv)
 		rc = spawn_start(&(struct spawn){plan->argv, plan->log}, &r->report->child, err);
 	if (rc == 0)
-		rc = plan->argv ? await_socket(r, &facts, err) : try_open(r, &facts, err);
+		rc = plan->argv ? await_socket(r, facts, err) : try_open(r, facts, err);
 	if (rc == 0)
-		rc = check_new(r, &facts, err);
-	r->report->pid = facts.pid > 0 ? facts.pid : r->report->child;
+		rc = check_new(r, facts, err);
+	r->report->pid = facts->pid > 0 ? facts->pid : r->report->child;
 	r->report->start_seconds = seconds_since(began);
 	return rc;
+}
+
+/* One that is another user than was thought cannot connect to the pager, and says no more. */
+static int explain_refusal(const struct run *r, int rc, struct err *err)
+{
+	unsigned uid = r->facts.uid;
+	struct err why = {""};
+
+	if (!r->plan->pager || r->plan->session.peer_uid || uid == 0 || uid == peer_of(r) ||
+	    uid == (uid_t)-1)
+		return rc;
+	if (err)
+		why = *err;
+	return err_set(err, rc, "%s: it runs as user %u, who may hand over its memory with "
+		       "--peer-uid %u", why.text, uid, uid);
 }
 
 static int load(struct run *r, struct err *err)
@@ -201,6 +233,8 @@ static int load(struct run *r, struct err *err)
 	begins(r->plan, "load");
 	rc = r->hyper->ops->load(r->hyper, &what, err);
 	r->report->load_seconds = seconds_since(began);
+	if (rc == -EREMOTEIO)
+		return explain_refusal(r, rc, err);
 	return is_early(rc) ? explain_break(r, rc, err) : rc;
 }
 
@@ -269,11 +303,14 @@ static void look(struct run *r)
 
 static int run(struct run *r, struct err *err)
 {
+	bool early = starts_first(r->plan);
 	uint64_t began;
-	int rc = make_session(r, err);
+	int rc = early ? start(r, err) : make_session(r, err);
 
+	if (rc == 0 && is_told(r->plan))
+		rc = -ECANCELED;
 	if (rc == 0)
-		rc = start(r, err);
+		rc = early ? make_session(r, err) : start(r, err);
 	if (rc == 0 && is_told(r->plan))
 		rc = -ECANCELED;
 	began = clock_us();

@@ -4,6 +4,9 @@
  * its agent, told that it was resumed.  After a failure all that was begun is undone: the session
  * is closed, what was started is killed; a hypervisor that ran before is left as it is.
  *
+ * The session is made first, but where it is not known yet who is to hand over the memory: in a
+ * jail (`chroot`), and of a hypervisor that runs, it is whom the hypervisor's socket is served by.
+ *
  * One at a time in a process; one thread.
  */
 #ifndef LAMINA_HOST_RESUME_H

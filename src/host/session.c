@@ -65,6 +65,8 @@ static json_t *body_of(const struct session_new *what)
 		rc = set(body, "record", what->record);
 	if (rc == 0)
 		rc = set(body, "socket", what->listen);
+	if (rc == 0 && what->peer_uid)
+		rc = json_object_set_new(body, "peer_uid", json_integer(*what->peer_uid));
 	if (rc == 0 && what->hold)
 		rc = json_object_set_new(body, "hold", json_pack("[s]", what->hold));
 	if (rc == 0)

@@ -19,6 +19,7 @@ struct session_new {
 	const char *record;	/* or NULL */
 	const char *hold;	/* or NULL: a file to keep locked */
 	const char *listen;	/* or NULL: where the pager likes */
+	const int64_t *peer_uid;	/* or NULL: who may hand over besides root and the pager */
 	bool (*stopped)(void);	/* or NULL */
 };
 /* *ret is where the hypervisor is to connect; to be freed. */

@@ -57,6 +57,38 @@ ok "which is said" within 30 says ".level == \"warning\" and .text == \"cgroup '
 is "and it is held no more" "$(get /version | jq -c .frozen)" '[]'
 end_agent TERM
 
+# --- a second agent ---
+
+other() { # PATH: of the second one
+	curl -s --max-time 60 --unix-socket other.sock "http://agent$1"
+}
+begin_other() {
+	lamina-agent --listen "unix:$T/other.sock" --cgroup-root "$root" --kmsg none >other.log 2>&1 &
+	other_pid=$!
+	at_exit "kill -9 $other_pid"
+	within 30 other /health
+}
+end_other() {
+	kill "$other_pid"
+	wait "$other_pid" 2>/dev/null
+}
+begin 600
+is "it is frozen" "$(freeze)" 200
+ok "another agent begins, at another socket" begin_other
+is "which has frozen nothing" "$(other /version | jq -c .frozen)" '[]'
+ok "and ends" end_other
+ok "what the first one froze still is" is_frozen
+is "and it knows" "$(get /version | jq -c .frozen)" "[\"$group\"]"
+end_agent KILL
+begin 600
+is "when it has been killed, the next takes it up" "$(get /version | jq -c .frozen)" "[\"$group\"]"
+ok "beside which another begins again" begin_other
+is "that has frozen nothing, either" "$(other /version | jq -c .frozen)" '[]'
+ok "and ends" end_other
+ok "it is frozen still" is_frozen
+end_agent TERM
+ok "who took it up thaws it" within 30 runs
+
 # --- an agent that is killed ---
 
 begin 600

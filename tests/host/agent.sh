@@ -52,6 +52,14 @@ is "counts at once" "$(tcp fedcba9876543210 /health)" 200
 ok "the refused are in the log" says '.level == "warning" and (.text | test("without the token"))'
 like "and in the kernel's" "$(cat kmsg)" "<28>lamina-agent: a request by TCP without the token"
 
+# --- who does not know the token fills no log ---
+
+seq 600 | sed "s|.*|url = http://127.0.0.1:$port/health|" >many
+curl -s --max-time 60 -K many >answers 2>/dev/null
+is "all are refused" "$(grep -o 'needs the token' answers | wc -l)" 600
+ok "but what was said before is there" says '.text | test("^listens on tcp:")'
+ok "and the kernel's log has not 600 lines more" test "$(grep -c 'without the token' kmsg)" -lt 300
+
 # --- bodies ---
 
 is "no JSON" "$(status post /freeze '{')" 400

@@ -32,12 +32,12 @@ fc_config quiet.json 8 '' "$balloon"
 start_fc a --config-file small.json
 ok "facts" h a facts
 is "of a small one" "$(grep -v ^pid out | paste -sd' ')" \
-	"version 1.14.0 state running balloon no hinting no dirty no"
+	"version 1.14.0 state running balloon no hinting no dirty no memory 8388608"
 is "with its pid" "$(says pid)" "${fc_pid[a]}"
 start_fc b --config-file tracked.json
 ok "facts" h b facts
 is "of one that has all" "$(grep -v ^pid out | paste -sd' ')" \
-	"version 1.14.0 state running balloon yes hinting yes dirty yes"
+	"version 1.14.0 state running balloon yes hinting yes dirty yes memory 8388608"
 start_fc c
 ok "facts" h c facts
 is "of one that waits for a load" "$(says state)" new
@@ -95,6 +95,11 @@ refuses "a file of another size" EINVAL "'m' has 9437184 bytes and the guest of 
 is "keeps its size" "$(stat -c %s m)" 9437184
 same "and its bytes" <(head -c 8M m) kept
 refuses "also for a full one" EINVAL "of that size" h b snapshot m s full
+: >m
+ok "an empty one" h b snapshot m s
+is "gets all of it" "$(says diff) $(says memory)" "no $((8 << 20))"
+fc b dump d >/dev/null
+same "as it is" m d
 refuses "no such memory file" ENOENT "cannot look at 'none': No such file" h b snapshot none s
 refuses "no such state" ENOENT "cannot look at 'none': No such file" h b snapshot kept none
 mv kept m
@@ -298,14 +303,22 @@ if has fuse && has root; then
 	start_fc a --config-file tracked.json
 	h a pause
 	stop "$fuse_pid"
-	refuses "a mount that is stopped" ETIMEDOUT "cannot look at 'mnt/live/x/memfile' within 1.0 s" \
+	refuses "a mount that is stopped" ETIMEDOUT "'mnt/live/x/memfile' hangs, for 1.0 s now: does the daemon" \
 		h a --timeout 1000 snapshot mnt/live/x/memfile mnt/live/x/state
-	refuses "or is not waited for" ECANCELED "cannot look at" \
+	refuses "or is not waited for" ECANCELED "stopped while 'mnt/live/x/memfile' was worked on" \
 		h a --stop 500 snapshot mnt/live/x/memfile mnt/live/x/state
+	hyper firecracker a.sock snapshot mnt/live/x/memfile mnt/live/x/state 2>err &
+	asker=$!
+	has_child() { pgrep -P $asker; }
+	within 20 has_child
+	pkill -KILL -P $asker
+	wait $asker
+	like "who looks for us, and is killed, is told of as that" "$(cat err)" \
+		"the process that works on 'mnt/live/x/memfile' was killed by signal 9 \(Killed\) \[EIO\]"
 	kill -CONT "$fuse_pid"
 	is "asked nothing of the hypervisor" "$(fc a log | grep -c create)" 0
 	end_fc a
 else
-	skip "no mounts here" 5
+	skip "no mounts here" 6
 fi
 done_testing

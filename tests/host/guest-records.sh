@@ -49,8 +49,17 @@ is_zombie() {
 within 20 is_zombie
 jq ". + {pid: $(cat zombie)}" run/guests/web.json >x && cat x >run/guests/web.json
 is "is none that runs" "$(lamina guest ls | awk '$1 == "web" { print $6 }')" -
+ok "which is shown" lamina guest show web
+like "with the number that it had" "$(cat out)" "pid +$(cat zombie), which has ended"
+is "and is a member" "$(lamina guest show --json web | jq -c '[.pid, .ended]')" "[$(cat zombie),true]"
 jq '. + {pid: 1}' run/guests/web.json >x && cat x >run/guests/web.json
 is "one that has not is" "$(lamina guest ls | awk '$1 == "web" { print $6 }')" 1
+is "and is shown as that" "$(lamina guest show web | awk '$1 == "pid"') $(lamina guest show --json web | jq .ended)" \
+	"pid         1 false"
+is "of one without a number nothing is said" "$(lamina guest ls --json |
+	jq -c '.[] | select(.name == "db") | .ended')" null
+jq '. + {pid: 1, pid_start: 4711}' run/guests/web.json >x && cat x >run/guests/web.json
+is "nor is a later one of its number" "$(lamina guest ls --json | jq '.[] | select(.name == "web") | .ended')" true
 
 # --- what is no record ---
 

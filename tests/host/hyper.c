@@ -66,9 +66,9 @@ static int do_facts(struct hyper *h, char **words, struct err *err)
 	(void)words;
 	if (rc < 0)
 		return rc;
-	printf("version %s\nstate %s\nballoon %s\nhinting %s\ndirty %s\npid %d\n", facts.version,
-	       states[facts.state], yes(facts.balloon), yes(facts.hinting), yes(facts.dirty),
-	       (int)facts.pid);
+	printf("version %s\nstate %s\nballoon %s\nhinting %s\ndirty %s\npid %d\nmemory %" PRIu64
+	       "\n", facts.version, states[facts.state], yes(facts.balloon), yes(facts.hinting),
+	       yes(facts.dirty), (int)facts.pid, facts.memory);
 	return 0;
 }
 

@@ -152,6 +152,26 @@ lacks() { # IMAGE --size...
 lacks state --size memfile=8M
 lacks memfile --size state=0
 
+lamina -q live create larger --size memfile=9M --size rootfs=2M --size state=0
+fc web log >log.before
+exits "a memfile that is not as large as the guest's memory" 1 lamina pause web --live larger
+like "is told, with the cure" "$(cat err)" "'$T/mnt/live/larger/memfile' has 9437184 bytes and the \
+guest's memory 8388608: 'truncate -s 0 $T/mnt/live/larger/memfile' empties it"
+exits "a dry run plans nothing with it" 1 lamina pause web --live larger --dry-run
+fc web log >log.after
+is "nothing was asked but how it is" \
+	"$(cut -c "$(wc -c <log.before)-" log.after | grep -o 'PATCH\|PUT')" ""
+ok "as it says" truncate -s 0 mnt/live/larger/memfile
+ok "a dry run takes an empty one" lamina pause web --live larger --dry-run
+start_agent
+ok "and so does a pause" lamina pause web --live larger --json --collapse --tag whole
+is "which asks for all" "$(jq -c '.steps[] | select(.step == "snapshot") | .detail | [.memory_bytes, .diff]' out)" \
+	"[8388608,false]"
+is "what the agent says of the guest's memory is believed" "$(result out collapse)" "done"
+fc web dump m >/dev/null
+lamina export whole --memfile whole >/dev/null
+same "and has all" whole m
+
 # --- words ---
 
 exits "JSON that is none" 2 lamina pause web --reclaim '{sync}'

@@ -40,11 +40,15 @@ save_and_load() { # NAME: of a guest that runs
 
 head -c "$bytes" /dev/zero | tr '\0' '\377' >memfile	# all of it has to go
 : >state
-boot -machine q35
+boot -machine q35 -chardev "socket,id=pretty,path=$T/pretty,server=on,wait=off" \
+	-mon chardev=pretty,mode=control,pretty=on
+ok "a monitor whose answers have several lines" "$buildroot/tests/host/hyper" qemu "$T/pretty" facts
+is "says the same" "$(cat out)" "$(hyper facts)"
 is "the version is QEMU's" "$(fact version)" \
 	"$(qemu-system-x86_64 --version | sed -n 's/.*version \([0-9.]*\).*/\1/p')"
 is "the process is known" "$(fact pid)" "$guest"
 is "there is no balloon" "$(fact balloon)" no
+is "its memory is known" "$(fact memory)" "$bytes"
 is "what anonymous memory was written to cannot be told" "$(fact dirty)" no
 save_and_load "anonymous memory"
 is "a private mapping can be told" "$(fact dirty)" yes

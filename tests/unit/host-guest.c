@@ -4,6 +4,7 @@
 #include "store/base/proc.h"
 #include "tests/tap.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -11,6 +12,19 @@
 
 static const char *run;
 static struct err err;
+static bool torn;	/* a directory cannot be read to its end */
+
+struct dirent *__real_readdir64(DIR *dir);
+struct dirent *__wrap_readdir64(DIR *dir);
+struct dirent *__wrap_readdir64(DIR *dir)
+{
+	struct dirent *d = __real_readdir64(dir);
+
+	if (d || !torn)
+		return d;
+	errno = EIO;
+	return NULL;
+}
 
 static const char *file_of(const char *name)
 {
@@ -186,6 +200,12 @@ static void test_each(void)
 	is_str(seen.names, "abc", "in order");
 	is_int(seen.bad, 1, "with one that cannot be read");
 	is_int(guest_each("/nonexistent", see, &seen, &err), 0, "of none there are none");
+	torn = true;
+	seen = (struct seen){"", 0};
+	is_err(guest_each(run, see, &seen, &err), &err, -EIO,
+	       "cannot read '%s/guests': %s", run, strerror(EIO));
+	is_str(seen.names, "", "a part is not taken for all of them");
+	torn = false;
 }
 
 static void test_hold(void)

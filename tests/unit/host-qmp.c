@@ -173,6 +173,37 @@ static void test_answers(void)
 	end(q);
 }
 
+/* As a monitor with pretty=on, in pieces that end anywhere. */
+static void with_lines(int fd)
+{
+	int id;
+
+	say(fd, "{\n    \"QMP\": {\n        \"version\": {\n            \"qemu\": {\n");
+	say(fd, "                \"micro\": 22,\n                \"minor\": 2,\n");
+	say(fd, "                \"major\": 7\n            },\n            \"package\": \"\"\n");
+	say(fd, "        },\n        \"capabilities\": [\n        ]\n    }\n}\r\n");
+	answer(fd, hear(fd), "{\n    }");
+	id = hear(fd);
+	say(fd, "{\n    \"event\": \"}{\\\"}\\\\\"\n}\r\n{\n    \"event\": \"B\"\n}\r\n");
+	answer(fd, id, "{\n        \"status\": \"a } b { c \\\" d \\\\\"\n    }");
+	answer(fd, hear(fd), "[\n    ]");
+	linger(fd);
+}
+
+static void test_pretty(void)
+{
+	struct qmp *q = open_with(with_lines);
+	json_t *got = NULL;
+
+	is_str(qmp_version(q), "7.2.22", "a greeting of several lines");
+	is_int(qmp_ask(q, "query-status", NULL, &got, &err), 0, "and an answer");
+	is_str(json_string_value(json_object_get(got, "status")), "a } b { c \" d \\",
+	       "whose texts may have braces");
+	json_decref(got);
+	is_int(qmp_ask(q, "stop", NULL, NULL, &err), 0, "the next one");
+	end(q);
+}
+
 static void with_errors(int fd)
 {
 	char text[256];
@@ -310,6 +341,46 @@ static void with_flood(int fd)
 		;
 }
 
+static void with_events_only(int fd)
+{
+	static const char event[] = "{\"event\": \"TICK\"}\r\n";
+
+	greet(fd);
+	(void)hear(fd);
+	while (send(fd, event, sizeof(event) - 1, MSG_NOSIGNAL) > 0)
+		;
+}
+
+static void test_many_events(void)
+{
+	struct qmp *q = open_with(with_events_only);
+	char time[FMT_SIZE_LEN];
+
+	to.timeout_ms = HASTY_MS;
+	is_err(qmp_ask(q, "x", NULL, NULL, &err), &err, -ETIMEDOUT,
+	       "QEMU at '%s' has not answered 'x' within %s", path,
+	       fmt_duration(time, HASTY_MS / 1e3));
+	to.timeout_ms = PATIENT_MS;
+	end(q);
+}
+
+static void with_blanks(int fd)
+{
+	greet(fd);
+	(void)hear(fd);
+	while (send(fd, "\r\n\r\n", 4, MSG_NOSIGNAL) > 0)
+		;
+}
+
+static void test_blanks(void)
+{
+	struct qmp *q = open_with(with_blanks);
+
+	is_err(qmp_ask(q, "x", NULL, NULL, &err), &err, -EPROTO, "what answers at '%s' is not "
+	       "QEMU: it does not speak QMP, which was expected there", path);
+	end(q);
+}
+
 static void test_huge_line(void)
 {
 	struct qmp *q = open_with(with_flood);
@@ -432,11 +503,14 @@ int main(void)
 	if (bind(listener, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(listener, 1) < 0)
 		bail("cannot listen on '%s'", path);
 	test_answers();
+	test_pretty();
 	test_errors();
 	test_descriptor();
 	test_long_command();
 	test_strangers();
 	test_huge_line();
+	test_blanks();
+	test_many_events();
 	test_hangup();
 	test_silence();
 	test_stopped();
