@@ -109,6 +109,8 @@ static int commit(void *ctx, const char *frozen, json_t **ret, struct err *err)
 
 	if (rc < 0)
 		return err_sys(err, rc, "cannot keep what is frozen with the layer");
+	if (w->report.state == PAUSE_STATE_RUNNING)
+		cli_hold_stops(false);
 	rc = live_layer_commit_sealed(w->cli, w->layer);
 	if (rc == -ENOSPC)
 		return err_set(err, rc, "%s: the file system of the store '%s' is full",
@@ -403,7 +405,9 @@ static int work(struct work *w)
 	cli_catch_all(cli);
 	if (!cli->quiet)
 		meter_begin(&cli->meter);
+	cli_hold_stops(true);
 	rc = pause_run(&w->plan, &w->report, &cli->err);
+	cli_hold_stops(false);
 	meter_end(&cli->meter);
 	cli->interrupted = what_became(&w->report);
 	if (layer_of(w))
