@@ -157,17 +157,37 @@ static json_t *images_json(const struct work *w)
 	return list;
 }
 
+/* Of one that was interrupted, where that is what it fails with. */
+static const char *what_became(const struct pause_report *r)
+{
+	if (r->step[PAUSE_SEAL].outcome == PAUSE_DONE)
+		return "and what was sealed is in the next layer";
+	if (r->was_paused || r->step[PAUSE_PAUSE].outcome != PAUSE_SKIPPED)
+		return "and no layer was made";
+	if (r->state == PAUSE_STATE_UNKNOWN)
+		return "before it was known whether the guest runs";
+	return "before the guest was paused";
+}
+
+/* What standard error has, too. */
+static json_t *error_json(const struct work *w, int rc)
+{
+	if (rc == -ECANCELED && cli_stopped())
+		return json_sprintf("interrupted, %s", what_became(&w->report));
+	return or_null(rc < 0 ? w->cli->err.text : NULL);
+}
+
 static json_t *to_json(const struct work *w, int rc)
 {
 	const struct pause_report *r = &w->report;
 
-	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:b, s:b, s:o, s:f, s:f, s:O, s:o, s:o, s:O, "
-			 "s:O}",
+	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:b, s:b, s:o, s:b, s:f, s:f, s:O, s:o, s:o, "
+			 "s:O, s:O}",
 			 "guest", w->name, "hypervisor", w->plan.hypervisor, "live",
 			 w->layer->o.name, "layer", or_null(layer_of(w)),
 			 "state", pause_state_name(r->state), "was_paused", r->was_paused,
 			 "dry_run", w->plan.dry_run,
-			 "error", or_null(rc < 0 ? w->cli->err.text : NULL),
+			 "error", error_json(w, rc), "interrupted", rc < 0 && cli_stopped(),
 			 "seconds", r->seconds, "paused_seconds", r->paused_seconds,
 			 "frozen", r->frozen, "steps", pause_report_steps(r),
 			 "images", images_json(w), "commit", r->commit ? r->commit : json_null(),
@@ -228,16 +248,6 @@ static int print(struct work *w, int rc)
 	return cli->quiet ? 0 : print_text(w);
 }
 
-/* Of one that was interrupted, where that is what it fails with. */
-static const char *what_became(const struct pause_report *r)
-{
-	if (r->step[PAUSE_SEAL].outcome == PAUSE_DONE)
-		return "and what was sealed is in the next layer";
-	if (r->step[PAUSE_PAUSE].outcome != PAUSE_SKIPPED)
-		return "and no layer was made";
-	return NULL;
-}
-
 /* Nobody is to guess whether his guest runs. */
 static void tell_state(struct work *w, int rc)
 {
@@ -250,6 +260,8 @@ static void tell_state(struct work *w, int rc)
 	if (r->state == PAUSE_STATE_PAUSED && !w->plan.dry_run)
 		cli_note(w->cli, "guest '%s' is paused: 'lamina guest cont %s' lets it go on",
 			 w->name, w->name);
+	else if (r->gone)
+		cli_note(w->cli, "guest '%s' runs no more: its hypervisor has ended", w->name);
 	else if (r->state == PAUSE_STATE_UNKNOWN && r->step[PAUSE_RESUME].outcome != PAUSE_SKIPPED)
 		cli_note(w->cli, "guest '%s' may be paused: it could not be told to go on: %s; "
 			 "'lamina guest cont %s' lets it go on", w->name,
@@ -454,8 +466,8 @@ const struct cmd cmd_pause = {
 		 "and the others.\n\n"
 		 "The steps are freeze, collapse, reclaim, drain (each only if it is asked for, "
 		 "here or in lamina.conf, and told but not fatal when it fails), pause, snapshot, "
-		 "sync, seal, resume, commit. Whatever fails, and when it is interrupted, the "
-		 "guest goes on.",
+		 "sync, seal, resume, resumed (the agent is told), commit. Whatever fails, and when "
+		 "it is interrupted, the guest goes on.",
 	.opts = opts,
 	.args_size = sizeof(struct args),
 	.min = 1,

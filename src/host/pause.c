@@ -12,6 +12,7 @@
 
 #include "src/host/pause-private.h"
 #include "store/base/clock.h"
+#include "store/base/proc.h"
 
 static double seconds_since(uint64_t began_us)
 {
@@ -99,6 +100,17 @@ static int make(struct pause_pipeline *p, struct err *err)
 
 /* ---- the end ---- */
 
+/* Nobody listens; or it ended while it was asked, and where it was known by its pid that is gone. */
+static bool has_ended(const struct pause_pipeline *p, int rc)
+{
+	uint64_t start;
+
+	if (rc == -ECONNREFUSED || rc == -ENOENT)
+		return true;
+	return rc == -ECONNRESET && p->facts.pid > 0 &&
+	       proc_start(p->facts.pid, &start) == -ESRCH;
+}
+
 static int resume(struct pause_pipeline *p, struct pause_step *step, struct err *err)
 {
 	const int tries = pause_step_told() ? 1 : PAUSE_UNDO_TRIES;
@@ -109,8 +121,9 @@ static int resume(struct pause_pipeline *p, struct pause_step *step, struct err 
 					      NULL});
 	for (int i = 0; i < PAUSE_UNDO_TRIES && rc < 0; i++) {
 		rc = p->hyper->ops->resume(p->hyper, err);
-		if (rc == -ECONNREFUSED || rc == -ENOENT)
-			break;		/* the hypervisor has ended */
+		p->report->gone = has_ended(p, rc);
+		if (p->report->gone)
+			break;
 		if (pause_step_given_up() || pause_step_spent() ||
 		    (pause_step_told() && rc == -ETIMEDOUT))
 			break;

@@ -24,6 +24,10 @@ for name in QUIT USR1 RTMAX; do
 	is "SIG$name is an interruption" "$?" $((128 + $(kill -l "$name")))
 	is "SIG$name: the guest goes on" "$(state)" Running
 	like "SIG$name: which is told" "$(cat err)" "guest 'web' goes on"
+	is "SIG$name: JSON says that it was interrupted" "$(jq -c '[.interrupted, .error]' out)" \
+		'[true,"interrupted, and no layer was made"]'
+	like "SIG$name: as standard error does" "$(cat err)" \
+		"lamina: pause: interrupted, and no layer was made"
 done
 
 # What the kernel says that a process catches, ignores or blocks, as a number of 64 bits.
@@ -45,7 +49,19 @@ wait $pauser
 pause_slowly
 kill -s XFSZ $pauser
 wait $pauser
-is "SIGXFSZ ends nothing" "$? $(state) $(jq -r .error out)" "0 Running null"
+is "SIGXFSZ ends nothing" "$? $(state) $(jq -r '.error, .interrupted' out | tr '\n' ' ')" "0 Running null false "
+
+# Nothing is known yet of the guest, which may have been left paused.
+fc web trouble 'GET /=slow:4000' >/dev/null
+lamina pause web --json >out 2>err &
+pauser=$!
+within 20 eval '(($(mask SigCgt) >> ($(kill -l QUIT) - 1) & 1))'
+kill -INT $pauser
+wait $pauser
+is "before the hypervisor has said how it is" "$?" 130
+is "the guest is said to be no state" "$(jq -c '[.interrupted, .error, .state]' out)" \
+	'[true,"interrupted, before it was known whether the guest runs","unknown"]'
+like "nor by standard error" "$(cat err)" "interrupted, before it was known whether the guest runs"
 
 # --- those that stop it ---
 
