@@ -64,6 +64,7 @@ struct work {
 	const char *name;
 	json_t *record;
 	bool kept;			/* there is one */
+	bool marked;			/* and it says that the guest is being paused */
 	struct pause_settings settings;
 	struct pause_plan plan;
 	struct pause_report report;
@@ -85,9 +86,26 @@ static void show_wait(void *ctx, enum pause_id id, int ms)
 		 (ms + 999) / 1000);
 }
 
+/* If we are killed, the next one knows that nobody wanted the guest to stay paused. */
+static void mark(struct work *w, bool pausing)
+{
+	json_t *change = json_pack("{s:o}", "pausing", pausing ? json_true() : json_null());
+	const char *rundir;
+	struct err err = {""};
+
+	if (!change || guest_args_rundir(w->cli, &rundir) < 0 ||
+	    guest_write(rundir, w->name, change, GUEST_UPDATE, &err) < 0)
+		cli_note(w->cli, "the record does not tell that the guest is paused: %s", err.text);
+	json_decref(change);
+	w->marked = pausing;
+}
+
 static void show_step(void *ctx, enum pause_id id)
 {
 	struct work *w = ctx;
+
+	if (id == PAUSE_PAUSE && w->kept && !w->report.was_paused)
+		mark(w, true);
 
 	meter_word(&w->cli->meter, pause_names[id]);
 }
@@ -368,13 +386,20 @@ static int read_words(struct work *w)
 	return rc;
 }
 
+/* The mark is another one's until we hold it. */
 static int hold_guest(struct work *w)
 {
 	const char *rundir;
+	json_t *record = NULL;
 	int rc = guest_args_rundir(w->cli, &rundir);
 
 	if (rc == 0 && w->kept)
 		rc = w->hold = guest_hold(rundir, w->name, &w->cli->err);
+	if (rc >= 0 && w->kept)
+		rc = guest_load(rundir, w->name, &record, &w->cli->err);
+	w->marked = json_is_true(json_object_get(record, "pausing"));
+	w->plan.unfinished = w->marked;
+	json_decref(record);
 	return rc < 0 ? rc : 0;
 }
 
@@ -425,6 +450,8 @@ static int work(struct work *w)
 	if (layer_of(w))
 		(void)snprintf(cli->done, sizeof(cli->done), "layer %s is committed", layer_of(w));
 	if (!args->dry_run) {
+		if (w->marked && w->report.state != PAUSE_STATE_UNKNOWN)
+			mark(w, false);
 		count(w, rc);
 		keep_layer(w);
 	}

@@ -9,7 +9,8 @@
  *						does not change; before it, if it is to be left
  *
  * What the agent and the hypervisor can do is asked anew each time.  Whatever happens after the
- * pause was asked for, the guest is told to go on, but if it was paused when we came; whatever
+ * pause was asked for, the guest is told to go on, but if it was paused when we came, where it
+ * stays so; whatever
  * happens after a freeze, what is frozen is thawed.  Being told to stop ends the steps, not
  * these two; but these are waited for no longer when we are told so once more after `waits`.
  *
@@ -66,6 +67,8 @@ struct pause_plan {
 	const char *dir;		/* MOUNT/live/LIVE */
 	bool full;			/* hyper.h */
 	bool dry_run;			/* looks and asks, and does nothing */
+	/* One before was killed: where it left the guest paused that goes on, and is paused anew. */
+	bool unfinished;
 
 	/* The layer is to be what the live image is now. */
 	int (*seal)(void *ctx, struct err *err);
