@@ -493,8 +493,8 @@ const struct cmd cmd_pause = {
 		 "and the others.\n\n"
 		 "The steps are freeze, collapse, reclaim, drain (each only if it is asked for, "
 		 "here or in lamina.conf, and told but not fatal when it fails), pause, snapshot, "
-		 "sync, seal, resume, resumed (the agent is told), commit. Whatever fails, and when "
-		 "it is interrupted, the guest goes on.",
+		 "sync, seal, resume, resumed (the agent is told), commit. Whatever fails, and "
+		 "when it is interrupted, the guest goes on, unless it was paused before.",
 	.opts = opts,
 	.args_size = sizeof(struct args),
 	.min = 1,

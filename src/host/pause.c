@@ -101,7 +101,7 @@ static int make(struct pause_pipeline *p, struct err *err)
 
 /* ---- the end ---- */
 
-/* Nobody listens; or it ended while it was asked, and where it was known by its pid that is gone. */
+/* Nobody listens; or it hung up, and its process is gone. */
 static bool has_ended(const struct pause_pipeline *p, int rc)
 {
 	uint64_t start;

@@ -67,7 +67,7 @@ struct pause_plan {
 	const char *dir;		/* MOUNT/live/LIVE */
 	bool full;			/* hyper.h */
 	bool dry_run;			/* looks and asks, and does nothing */
-	/* One before was killed: where it left the guest paused that goes on, and is paused anew. */
+	/* One before was killed: where that left the guest paused it goes on first. */
 	bool unfinished;
 
 	/* The layer is to be what the live image is now. */

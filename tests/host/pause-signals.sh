@@ -8,9 +8,9 @@ requires fuse root python3 jq
 
 begin_guest || bail "no guest"
 
-pause_slowly() { # [OPTION...]: until the guest is paused
+pause_slowly() { # until the guest is paused
 	fc web trouble 'PUT /snapshot/create=slow:1500' >/dev/null
-	lamina pause web --json "$@" >out 2>err &
+	lamina pause web --json >out 2>err &
 	pauser=$!
 	within 20 eval '[ "$(state)" = Paused ]'
 }
