@@ -205,26 +205,48 @@ int cli_stopped(void)
 	return stop_signal;
 }
 
-static void catch_signals(int flags)
+static void catch_one(int sig, int flags)
 {
 	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = flags};
 
-	(void)sigaction(SIGINT, &sa, NULL);
-	(void)sigaction(SIGTERM, &sa, NULL);
-	(void)sigaction(SIGHUP, &sa, NULL);
+	(void)sigaction(sig, &sa, NULL);
 }
 
 /* The second signal kills: a crash at any point is safe. */
 void cli_catch(void)
 {
-	catch_signals((int)SA_RESETHAND);
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		catch_one(signals[i], (int)SA_RESETHAND);
 }
 
+/* Of those that end a process only what tells of a fault in it does. */
 void cli_catch_all(struct cli *cli)
 {
-	catch_signals(0);
+	static const int signals[] = {
+		SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF,
+		SIGIO, SIGPWR, SIGSTKFLT, SIGXCPU,
+	};
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		catch_one(signals[i], 0);
+	for (int sig = SIGRTMIN; sig <= SIGRTMAX; sig++)
+		catch_one(sig, 0);
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
 	cli->catching = true;
+}
+
+void cli_hold_stops(bool hold)
+{
+	sigset_t stops;
+
+	(void)sigemptyset(&stops);
+	(void)sigaddset(&stops, SIGTSTP);
+	(void)sigaddset(&stops, SIGTTIN);
+	(void)sigaddset(&stops, SIGTTOU);
+	(void)sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &stops, NULL);
 }
 
 static int on_progress(void *ctx, const char *what, uint64_t done, uint64_t total)

@@ -97,6 +97,8 @@ unsigned cli_signals(void);	/* how many have */
 void cli_catch(void);
 /* For work that must not end halfway: no signal kills, however often it comes. */
 void cli_catch_all(struct cli *cli);
+/* While they are held, Ctrl-Z does not stop us, nor our children: it does when they are let go. */
+void cli_hold_stops(bool hold);
 
 /*
  * What these print is one line each, through table_clean(): a guest, its hypervisor or a file may

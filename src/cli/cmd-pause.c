@@ -64,6 +64,7 @@ struct work {
 	const char *name;
 	json_t *record;
 	bool kept;			/* there is one */
+	bool marked;			/* and it says that the guest is being paused */
 	struct pause_settings settings;
 	struct pause_plan plan;
 	struct pause_report report;
@@ -85,9 +86,26 @@ static void show_wait(void *ctx, enum pause_id id, int ms)
 		 (ms + 999) / 1000);
 }
 
+/* If we are killed, the next one knows that nobody wanted the guest to stay paused. */
+static void mark(struct work *w, bool pausing)
+{
+	json_t *change = json_pack("{s:o}", "pausing", pausing ? json_true() : json_null());
+	const char *rundir;
+	struct err err = {""};
+
+	if (!change || guest_args_rundir(w->cli, &rundir) < 0 ||
+	    guest_write(rundir, w->name, change, GUEST_UPDATE, &err) < 0)
+		cli_note(w->cli, "the record does not tell that the guest is paused: %s", err.text);
+	json_decref(change);
+	w->marked = pausing;
+}
+
 static void show_step(void *ctx, enum pause_id id)
 {
 	struct work *w = ctx;
+
+	if (id == PAUSE_PAUSE && w->kept && !w->report.was_paused)
+		mark(w, true);
 
 	meter_word(&w->cli->meter, pause_names[id]);
 }
@@ -109,6 +127,8 @@ static int commit(void *ctx, const char *frozen, json_t **ret, struct err *err)
 
 	if (rc < 0)
 		return err_sys(err, rc, "cannot keep what is frozen with the layer");
+	if (w->report.state == PAUSE_STATE_RUNNING)
+		cli_hold_stops(false);
 	rc = live_layer_commit_sealed(w->cli, w->layer);
 	if (rc == -ENOSPC)
 		return err_set(err, rc, "%s: the file system of the store '%s' is full",
@@ -155,17 +175,37 @@ static json_t *images_json(const struct work *w)
 	return list;
 }
 
+/* Of one that was interrupted, where that is what it fails with. */
+static const char *what_became(const struct pause_report *r)
+{
+	if (r->step[PAUSE_SEAL].outcome == PAUSE_DONE)
+		return "and what was sealed is in the next layer";
+	if (r->was_paused || r->step[PAUSE_PAUSE].outcome != PAUSE_SKIPPED)
+		return "and no layer was made";
+	if (r->state == PAUSE_STATE_UNKNOWN)
+		return "before it was known whether the guest runs";
+	return "before the guest was paused";
+}
+
+/* What standard error has, too. */
+static json_t *error_json(const struct work *w, int rc)
+{
+	if (rc == -ECANCELED && cli_stopped())
+		return json_sprintf("interrupted, %s", what_became(&w->report));
+	return or_null(rc < 0 ? w->cli->err.text : NULL);
+}
+
 static json_t *to_json(const struct work *w, int rc)
 {
 	const struct pause_report *r = &w->report;
 
-	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:b, s:b, s:o, s:f, s:f, s:O, s:o, s:o, s:O, "
-			 "s:O}",
+	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:b, s:b, s:o, s:b, s:f, s:f, s:O, s:o, s:o, "
+			 "s:O, s:O}",
 			 "guest", w->name, "hypervisor", w->plan.hypervisor, "live",
 			 w->layer->o.name, "layer", or_null(layer_of(w)),
 			 "state", pause_state_name(r->state), "was_paused", r->was_paused,
 			 "dry_run", w->plan.dry_run,
-			 "error", or_null(rc < 0 ? w->cli->err.text : NULL),
+			 "error", error_json(w, rc), "interrupted", rc < 0 && cli_stopped(),
 			 "seconds", r->seconds, "paused_seconds", r->paused_seconds,
 			 "frozen", r->frozen, "steps", pause_report_steps(r),
 			 "images", images_json(w), "commit", r->commit ? r->commit : json_null(),
@@ -226,16 +266,6 @@ static int print(struct work *w, int rc)
 	return cli->quiet ? 0 : print_text(w);
 }
 
-/* Of one that was interrupted, where that is what it fails with. */
-static const char *what_became(const struct pause_report *r)
-{
-	if (r->step[PAUSE_SEAL].outcome == PAUSE_DONE)
-		return "and what was sealed is in the next layer";
-	if (r->step[PAUSE_PAUSE].outcome != PAUSE_SKIPPED)
-		return "and no layer was made";
-	return NULL;
-}
-
 /* Nobody is to guess whether his guest runs. */
 static void tell_state(struct work *w, int rc)
 {
@@ -248,6 +278,8 @@ static void tell_state(struct work *w, int rc)
 	if (r->state == PAUSE_STATE_PAUSED && !w->plan.dry_run)
 		cli_note(w->cli, "guest '%s' is paused: 'lamina guest cont %s' lets it go on",
 			 w->name, w->name);
+	else if (r->gone)
+		cli_note(w->cli, "guest '%s' runs no more: its hypervisor has ended", w->name);
 	else if (r->state == PAUSE_STATE_UNKNOWN && r->step[PAUSE_RESUME].outcome != PAUSE_SKIPPED)
 		cli_note(w->cli, "guest '%s' may be paused: it could not be told to go on: %s; "
 			 "'lamina guest cont %s' lets it go on", w->name,
@@ -354,13 +386,20 @@ static int read_words(struct work *w)
 	return rc;
 }
 
+/* The mark is another one's until we hold it. */
 static int hold_guest(struct work *w)
 {
 	const char *rundir;
+	json_t *record = NULL;
 	int rc = guest_args_rundir(w->cli, &rundir);
 
 	if (rc == 0 && w->kept)
 		rc = w->hold = guest_hold(rundir, w->name, &w->cli->err);
+	if (rc >= 0 && w->kept)
+		rc = guest_load(rundir, w->name, &record, &w->cli->err);
+	w->marked = json_is_true(json_object_get(record, "pausing"));
+	w->plan.unfinished = w->marked;
+	json_decref(record);
 	return rc < 0 ? rc : 0;
 }
 
@@ -403,12 +442,16 @@ static int work(struct work *w)
 	cli_catch_all(cli);
 	if (!cli->quiet)
 		meter_begin(&cli->meter);
+	cli_hold_stops(true);
 	rc = pause_run(&w->plan, &w->report, &cli->err);
+	cli_hold_stops(false);
 	meter_end(&cli->meter);
 	cli->interrupted = what_became(&w->report);
 	if (layer_of(w))
 		(void)snprintf(cli->done, sizeof(cli->done), "layer %s is committed", layer_of(w));
 	if (!args->dry_run) {
+		if (w->marked && w->report.state != PAUSE_STATE_UNKNOWN)
+			mark(w, false);
 		count(w, rc);
 		keep_layer(w);
 	}
@@ -450,8 +493,8 @@ const struct cmd cmd_pause = {
 		 "and the others.\n\n"
 		 "The steps are freeze, collapse, reclaim, drain (each only if it is asked for, "
 		 "here or in lamina.conf, and told but not fatal when it fails), pause, snapshot, "
-		 "sync, seal, resume, commit. Whatever fails, and when it is interrupted, the "
-		 "guest goes on.",
+		 "sync, seal, resume, resumed (the agent is told), commit. Whatever fails, and "
+		 "when it is interrupted, the guest goes on, unless it was paused before.",
 	.opts = opts,
 	.args_size = sizeof(struct args),
 	.min = 1,

@@ -89,8 +89,11 @@ static bool is_stopped(void)
 	return cli_stopped() != 0;
 }
 
+/* Behind the load it runs. */
 static void show_word(const char *what)
 {
+	if (!strcmp(what, "agent"))
+		cli_hold_stops(false);
 	meter_word(&shown->meter, what);
 }
 
@@ -520,8 +523,10 @@ static int resume(struct work *w)
 	if (!cli->quiet)
 		meter_begin(&cli->meter);
 	rc = resume_live_need(cli, &live, &w->made_live);
+	cli_hold_stops(true);
 	if (rc == 0)
 		rc = resume_run(&w->plan, &w->report, &cli->err);
+	cli_hold_stops(false);
 	meter_end(&cli->meter);
 	if (rc == 0) {
 		rc = write_record(w);

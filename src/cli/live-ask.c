@@ -18,6 +18,8 @@
 #include "store/base/vec.h"
 #include "store/live-commit.h"
 
+#define FOLD_STOP_MS 1000	/* that who was told to stop waits for the daemon */
+
 struct answer {
 	int rc;
 	uint64_t upto;
@@ -220,6 +222,7 @@ int live_ask_seal(struct cli *cli, const char *name, uint64_t wait_ms, struct as
 	return rc < 0 ? rc : 0;
 }
 
+/* Who was told to stop waits a moment, too: else nobody could say whether the daemon answers. */
 int live_ask_fold(struct aside *ask, uint64_t wait_ms)
 {
 	struct answer a;
@@ -228,7 +231,8 @@ int live_ask_fold(struct aside *ask, uint64_t wait_ms)
 	if (send(ask->fd, "", 1, MSG_NOSIGNAL) < 0)
 		return -errno;
 	rc = aside_await(ask, &a, sizeof(a), end_of(wait_ms), stopped);
-	if (rc == 0)
-		return a.rc;
-	return rc == -ECANCELED ? -ETIMEDOUT : rc;
+	if (rc == -ECANCELED)
+		rc = aside_await(ask, &a, sizeof(a),
+				 end_of(wait_ms < FOLD_STOP_MS ? wait_ms : FOLD_STOP_MS), NULL);
+	return rc == 0 ? a.rc : rc;
 }

@@ -21,7 +21,7 @@ struct err;
  */
 int live_ask_seal(struct cli *cli, const char *name, uint64_t wait_ms, struct aside *ret,
 		  uint64_t *ret_upto, struct err *err);
-/* -ETIMEDOUT; others as the ioctl. */
+/* -ETIMEDOUT, after a second at most for who is told to stop; others as the ioctl. */
 int live_ask_fold(struct aside *ask, uint64_t wait_ms);
 
 #endif

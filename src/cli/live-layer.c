@@ -82,7 +82,7 @@ int live_layer_commit_sealed(struct cli *cli, struct live_layer *l)
 	l->o.progress = cli_progress(cli);
 	rc = commit_locked(cli, l);
 	meter_end(&cli->meter);
-	sealing_end(cli, l->o.name, l->o.lock_wait_ms, &l->sealing);
+	sealing_end(cli, l->o.name, l->o.lock_wait_ms, rc == 0 || rc == -EALREADY, &l->sealing);
 	return rc;
 }
 

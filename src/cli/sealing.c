@@ -113,11 +113,12 @@ static void fold_there(struct cli *cli, const char *name, uint64_t wait_ms, stru
 			 "committed: %s", name, strerror_r(-rc, buf, sizeof(buf)));
 }
 
-void sealing_end(struct cli *cli, const char *name, uint64_t wait_ms, struct sealing *sealing)
+void sealing_end(struct cli *cli, const char *name, uint64_t wait_ms, bool made,
+		 struct sealing *sealing)
 {
-	if (!sealing->ask.pid)
+	if (made && !sealing->ask.pid)
 		fold_here(cli, name);
-	else
+	else if (made)
 		fold_there(cli, name, wait_ms < ANSWER_MIN_MS ? ANSWER_MIN_MS : wait_ms,
 			   &sealing->ask);
 	aside_end(&sealing->ask);

@@ -6,6 +6,7 @@
 #ifndef LAMINA_CLI_SEALING_H
 #define LAMINA_CLI_SEALING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "src/cli/live-ask.h"
@@ -23,7 +24,8 @@ struct sealing {
  * live_seal().
  */
 int sealing_begin(struct cli *cli, const char *name, uint64_t wait_ms, struct sealing *ret);
-/* The daemon stands on what was committed from now on. */
-void sealing_end(struct cli *cli, const char *name, uint64_t wait_ms, struct sealing *sealing);
+/* If a layer was made of it, the daemon stands on that from now on. */
+void sealing_end(struct cli *cli, const char *name, uint64_t wait_ms, bool made,
+		 struct sealing *sealing);
 
 #endif

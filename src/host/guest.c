@@ -42,6 +42,7 @@ static const struct {
 	{"pid", JSON_INTEGER, 0}, {"pid_start", JSON_INTEGER, 0}, {"command", JSON_ARRAY, 0},
 	{"cwd", JSON_STRING, PATH_MAX}, {"log", JSON_STRING, PATH_MAX},
 	{"no_trace", JSON_TRUE, 0}, {"created", JSON_INTEGER, 0},
+	{"pausing", JSON_TRUE, 0},
 };
 
 bool guest_name_ok(const char *name)

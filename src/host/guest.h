@@ -19,6 +19,7 @@
  *	command, cwd, log	what resume started, where, and the file of its output
  *	no_trace		it was resumed without a trace
  *	created			seconds since 1970
+ *	pausing			true: one who pauses it, or was killed at that, has not let it go on
  */
 #ifndef LAMINA_HOST_GUEST_H
 #define LAMINA_HOST_GUEST_H

@@ -12,6 +12,7 @@
 
 #include "src/host/pause-private.h"
 #include "store/base/clock.h"
+#include "store/base/proc.h"
 
 static double seconds_since(uint64_t began_us)
 {
@@ -25,9 +26,10 @@ static double seconds_since(uint64_t began_us)
 
 static int suspend(struct pause_pipeline *p, struct pause_step *step, struct err *err)
 {
-	(void)step;
 	p->may_be_paused = true;
 	p->paused_us = clock_us();
+	if (p->report->was_paused)
+		(void)snprintf(step->error, sizeof(step->error), "the guest was paused already");
 	return p->hyper->ops->pause(p->hyper, err);
 }
 
@@ -99,6 +101,17 @@ static int make(struct pause_pipeline *p, struct err *err)
 
 /* ---- the end ---- */
 
+/* Nobody listens; or it hung up, and its process is gone. */
+static bool has_ended(const struct pause_pipeline *p, int rc)
+{
+	uint64_t start;
+
+	if (rc == -ECONNREFUSED || rc == -ENOENT)
+		return true;
+	return rc == -ECONNRESET && p->facts.pid > 0 &&
+	       proc_start(p->facts.pid, &start) == -ESRCH;
+}
+
 static int resume(struct pause_pipeline *p, struct pause_step *step, struct err *err)
 {
 	const int tries = pause_step_told() ? 1 : PAUSE_UNDO_TRIES;
@@ -109,8 +122,9 @@ static int resume(struct pause_pipeline *p, struct pause_step *step, struct err 
 					      NULL});
 	for (int i = 0; i < PAUSE_UNDO_TRIES && rc < 0; i++) {
 		rc = p->hyper->ops->resume(p->hyper, err);
-		if (rc == -ECONNREFUSED || rc == -ENOENT)
-			break;		/* the hypervisor has ended */
+		p->report->gone = has_ended(p, rc);
+		if (p->report->gone)
+			break;
 		if (pause_step_given_up() || pause_step_spent() ||
 		    (pause_step_told() && rc == -ETIMEDOUT))
 			break;
@@ -159,11 +173,16 @@ static void end_freeze(struct pause_pipeline *p, bool went_on)
 			       "itself after ten minutes");
 }
 
+static bool is_left(const struct pause_pipeline *p, int rc)
+{
+	return p->report->was_paused || (rc == 0 && p->set->leave);
+}
+
 /* `rc`: of all before.  Nobody stops it. */
 static int finish(struct pause_pipeline *p, int rc, struct err *err)
 {
 	const struct pause_work last = {PAUSE_RESUME, resume, HYPERVISOR_ANSWER};
-	bool leave = rc == 0 ? p->set->leave : p->report->was_paused;
+	bool leave = is_left(p, rc);
 	bool went_on = false;
 	struct err why = {""};
 	int last_rc;
@@ -171,6 +190,8 @@ static int finish(struct pause_pipeline *p, int rc, struct err *err)
 	pause_step_heed(false);
 	p->report->state = p->report->was_paused || p->may_be_paused ? PAUSE_STATE_PAUSED
 								    : PAUSE_STATE_RUNNING;
+	if (p->may_be_paused && p->report->was_paused && !p->set->leave)
+		pause_step_skip(p, PAUSE_RESUME, "the guest was paused already, and stays so");
 	if (p->may_be_paused && !leave) {
 		last_rc = pause_step_run(p, &last, &why);
 		went_on = last_rc == 0;
@@ -271,6 +292,21 @@ static int look_at_files(struct pause_pipeline *p, struct err *err)
 	return rc == 0 && !p->seen.state ? lacks(p, "state", "0", err) : rc;
 }
 
+/* As if it had run when we came; what is frozen since then is thawed at the end. */
+static int begin_anew(struct pause_pipeline *p, struct err *err)
+{
+	int rc;
+
+	pause_ask_warn(p, "the guest was left paused by a pause that was killed: it went on, and "
+		       "was paused anew");
+	p->may_be_paused = true;
+	p->paused_us = clock_us();
+	pause_step_limit((struct pause_limit)HYPERVISOR_ANSWER);
+	rc = pause_step_late(p->hyper->ops->resume(p->hyper, err), err);
+	p->report->was_paused = rc < 0;
+	return rc;
+}
+
 static int look(struct pause_pipeline *p, struct err *err)
 {
 	int rc = open_hyper(p, err);
@@ -281,6 +317,11 @@ static int look(struct pause_pipeline *p, struct err *err)
 		return err_set(err, -EINVAL, "%s at '%s' has no guest that runs",
 			       p->plan->hypervisor, p->plan->socket);
 	p->report->was_paused = p->facts.state == HYPER_PAUSED;
+	if (p->report->was_paused && p->plan->unfinished && !p->plan->dry_run) {
+		rc = begin_anew(p, err);
+		if (rc < 0)
+			return rc;
+	}
 	if (!p->report->was_paused)
 		p->report->state = PAUSE_STATE_RUNNING;
 	return look_at_files(p, err);
@@ -308,7 +349,8 @@ static void plan_step(struct pause_pipeline *p, enum pause_id id, bool asked, co
 static int plan_all(struct pause_pipeline *p)
 {
 	const struct pause_settings *s = p->set;
-	bool early = !p->report->was_paused;
+	bool early = !p->report->was_paused || p->plan->unfinished;
+	bool goes_on = early && !s->leave;
 
 	plan_step(p, PAUSE_FREEZE, early && s->freeze, "freeze");
 	plan_step(p, PAUSE_COLLAPSE, early && s->collapse, "collapse");
@@ -317,9 +359,9 @@ static int plan_all(struct pause_pipeline *p)
 	for (enum pause_id id = PAUSE_PAUSE; id <= PAUSE_SEAL; id++)
 		plan_step(p, id, true, NULL);
 	plan_step(p, PAUSE_COMMIT, true, NULL);
-	plan_step(p, PAUSE_RESUME, !s->leave, NULL);
-	plan_step(p, PAUSE_RESUMED, !s->leave && p->plan->agent, "resumed");
-	p->report->state = early ? PAUSE_STATE_RUNNING : PAUSE_STATE_PAUSED;
+	plan_step(p, PAUSE_RESUME, goes_on, NULL);
+	plan_step(p, PAUSE_RESUMED, goes_on && p->plan->agent, "resumed");
+	p->report->state = p->report->was_paused ? PAUSE_STATE_PAUSED : PAUSE_STATE_RUNNING;
 	return pause_step_told() ? -ECANCELED : 0;
 }
 
@@ -333,8 +375,8 @@ static int run_all(struct pause_pipeline *p, struct err *err)
 
 	if (rc == 0)
 		rc = make(p, err);
-	made = rc == 0 && !p->set->leave;
-	if (rc == 0 && p->set->leave)
+	made = rc == 0 && !is_left(p, rc);
+	if (rc == 0 && is_left(p, rc))
 		rc = make_layer(p, err);
 	rc = finish(p, rc, err);
 	if (!made)
@@ -354,7 +396,9 @@ static int run(struct pause_pipeline *p, struct err *err)
 
 	if (rc == 0 && p->plan->dry_run)
 		return plan_all(p);
-	return rc < 0 ? rc : run_all(p, err);
+	if (rc < 0)
+		return p->may_be_paused && !p->report->was_paused ? finish(p, rc, err) : rc;
+	return run_all(p, err);
 }
 
 static void fini(struct pause_pipeline *p)

@@ -9,7 +9,8 @@
  *						does not change; before it, if it is to be left
  *
  * What the agent and the hypervisor can do is asked anew each time.  Whatever happens after the
- * pause was asked for, the guest is told to go on, but if it was paused when we came; whatever
+ * pause was asked for, the guest is told to go on, but if it was paused when we came, where it
+ * stays so; whatever
  * happens after a freeze, what is frozen is thawed.  Being told to stop ends the steps, not
  * these two; but these are waited for no longer when we are told so once more after `waits`.
  *
@@ -66,6 +67,8 @@ struct pause_plan {
 	const char *dir;		/* MOUNT/live/LIVE */
 	bool full;			/* hyper.h */
 	bool dry_run;			/* looks and asks, and does nothing */
+	/* One before was killed: where that left the guest paused it goes on first. */
+	bool unfinished;
 
 	/* The layer is to be what the live image is now. */
 	int (*seal)(void *ctx, struct err *err);
@@ -98,6 +101,7 @@ struct pause_report {
 	struct pause_step step[PAUSE_NSTEPS];
 	enum pause_state state;	/* how the guest was left */
 	bool was_paused;	/* when we came */
+	bool gone;		/* when it was to go on, the hypervisor had ended */
 	double paused_seconds;	/* from asking for the pause until it went on */
 	double seconds;
 	json_t *frozen;		/* array: what is frozen in the snapshot */

@@ -389,25 +389,33 @@ static int save_devices(struct qmp *q, int to, struct err *err)
 
 /* ---- out and in ---- */
 
-static int take_into(struct qmp *q, const struct qemu_memory *memory, int fd, struct err *err)
+/* QEMU makes no second migration of a guest that has not run since the first. */
+static int take_into(struct qmp *q, const struct qemu_memory *memory, bool migrated, int fd,
+		     struct err *err)
 {
-	int rc = memory->shared ? 0 : qemu_memory_alone(q, memory, err);
-	int was_on = rc < 0 ? rc : ignore_memory(q, err);
+	bool migrate = memory->shared && !migrated;
+	int rc = migrate ? 0 : qemu_memory_alone(q, memory, err);
+	int was_on;
 
+	if (rc == -ENOTSUP && memory->shared)
+		rc = err_set(err, rc, "QEMU cannot save this guest again before it has gone on "
+			     "('lamina guest cont'): it is paused since its last snapshot");
+	was_on = rc < 0 ? rc : ignore_memory(q, err);
 	if (was_on < 0)
 		return was_on;
-	rc = memory->shared ? migrate_out(q, fd, err) : save_devices(q, fd, err);
+	rc = migrate ? migrate_out(q, fd, err) : save_devices(q, fd, err);
 	heed_memory(q, was_on);
 	return rc;
 }
 
-int qemu_state_take(struct qmp *q, const struct qemu_memory *memory, struct err *err)
+int qemu_state_take(struct qmp *q, const struct qemu_memory *memory, bool migrated,
+		    struct err *err)
 {
 	int fd = make_memfd(err), rc;
 
 	if (fd < 0)
 		return fd;
-	rc = take_into(q, memory, fd, err);
+	rc = take_into(q, memory, migrated, fd, err);
 	if (rc < 0)
 		(void)close(fd);
 	return rc < 0 ? rc : fd;

@@ -21,10 +21,12 @@
 #define QEMU_STATE_MAX (1ull << 30)	/* bytes of a device state; -EFBIG above */
 
 /*
- * Of a guest that is stopped.  Returns a descriptor, the caller's.  -ENOTSUP: it cannot be
- * saved at all, or not without losing something (qemu_memory_alone()).
+ * Of a guest that is stopped; `migrated`: since it was taken once (in state "postmigrate").
+ * Returns a descriptor, the caller's.  -ENOTSUP: it cannot be saved at all, or not without losing
+ * something (qemu_memory_alone()).
  */
-int qemu_state_take(struct qmp *q, const struct qemu_memory *memory, struct err *err);
+int qemu_state_take(struct qmp *q, const struct qemu_memory *memory, bool migrated,
+		    struct err *err);
 
 /* Into a QEMU that was started with -incoming defer.  One that cannot load it ends: -ECONNRESET. */
 int qemu_state_give(struct qmp *q, int fd, struct err *err);

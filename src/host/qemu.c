@@ -188,15 +188,15 @@ static int save_memory(struct hyper *h, const struct qemu_memory *memory, const 
 	return rc;
 }
 
-static int save(struct hyper *h, const struct hyper_snapshot *what, struct hyper_saved *ret,
-		struct err *err)
+static int save(struct hyper *h, const struct hyper_snapshot *what, bool migrated,
+		struct hyper_saved *ret, struct err *err)
 {
 	struct qemu_memory memory;
 	int rc = qemu_memory_find(qmp_of(h), &memory, err), fd;
 
 	if (rc < 0)
 		return rc;
-	fd = qemu_state_take(qmp_of(h), &memory, err);
+	fd = qemu_state_take(qmp_of(h), &memory, migrated, err);
 	if (fd < 0)
 		return fd;
 	rc = save_memory(h, &memory, what->memfile, ret, err);
@@ -217,7 +217,7 @@ static int qemu_snapshot(struct hyper *h, const struct hyper_snapshot *what,
 		return rc;
 	if (rc != HYPER_PAUSED)
 		return wrong_state(h, status, "saved", err);
-	rc = save(h, what, &saved, err);
+	rc = save(h, what, !strcmp(status, "postmigrate"), &saved, err);
 	if (rc >= 0)
 		*ret = saved;
 	return rc;

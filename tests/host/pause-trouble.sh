@@ -134,6 +134,7 @@ interrupted_at() { # WHAT AGENT-OPTION TROUBLE REQUEST...
 	like "in $what: says so" "$(cat err)" interrupted
 	within 10 eval '[ "$(state)" = Running ]'
 	goes_on "interrupted in $what"
+	is "interrupted in $what: nothing is said of the daemon, which is well" "$(grep daemon err)" ""
 	is "interrupted in $what: thawed" "$(curl -s --unix-socket agent http://a/version | jq -c .frozen)" '[]'
 }
 
@@ -163,6 +164,10 @@ within 20 eval '[ "$(state)" = Paused ]'
 exits "a guest is not forgotten while it is paused" 4 lamina guest rm web
 wait $pauser
 ok "its record has the layer" lamina guest show web
+fc web trouble 'PUT /snapshot/create=die' >/dev/null
+exits "a hypervisor that ends while it makes the snapshot" 1 lamina pause web
+like "is said to have ended" "$(cat err)" "guest 'web' runs no more: its hypervisor has ended"
+is "and nobody is told to let the guest go on" "$(grep 'guest cont' err)" ""
 end_fc web
 exits "a hypervisor that has ended" 1 lamina pause web --json
 is "is nobody's guess" "$(jq -r .state out)" unknown

@@ -122,9 +122,39 @@ ok "it can be paused again" lamina pause web --leave --json --collapse
 is "without what needs a guest that runs" "$(results out)" \
 	"pause=done snapshot=done sync=done seal=done commit=done"
 is "it says that it was" "$(jq .was_paused out)" true
+ok "without --leave, too" lamina pause web --json
+is "and stays paused, as it was found" "$(jq -r .state out) $(state) $(result out resume)" \
+	"paused Paused skipped"
+like "which is told" "$(jq -r '.steps[] | select(.step == "resume") | .error' out)" \
+	"was paused already, and stays so"
 ok "and goes on" lamina guest cont web --json
 is "running" "$(jq -r .state out) $(state)" "running Running"
 is "thawed by the agent" "$(tail -1 agent.log | cut -d' ' -f2)" /resumed
+
+# --- left paused by one that was killed ---
+
+killed_at_snapshot() {
+	fc web trouble 'PUT /snapshot/create=slow:1000' >/dev/null
+	lamina pause web >/dev/null 2>&1 &
+	pauser=$!
+	within 20 eval '[ "$(state)" = Paused ]'
+	kill -9 $pauser
+	wait $pauser 2>/dev/null
+}
+
+killed_at_snapshot
+is "one that was killed leaves it paused" "$(state)" Paused
+ok "the next pause knows that nobody wanted that" lamina pause web --json
+is "and has it go on" "$(jq -r .state out) $(state) $(result out resume)" "running Running done"
+like "which is told" "$(cat err)" "left paused by a pause that was killed"
+ok "again nothing of the kind" lamina pause web --json
+is "is told" "$(cat err)" ""
+killed_at_snapshot
+ok "when it was let go on by hand" lamina guest cont web
+ok "and is left" lamina pause web --leave
+ok "the next one" lamina pause web --json
+is "leaves it" "$(jq -r .state out) $(state)" "paused Paused"
+lamina guest cont web
 
 # --- a look ---
 

@@ -7,7 +7,7 @@ requires qemu root
 
 # --- saved and loaded, for each kind of memory ---
 
-save_and_load() { # NAME: of a guest that runs
+save_and_load() { # NAME [again]: of a guest that runs; that was saved twice before it goes on
 	local n
 	n=$(reply)
 	like "$1: the guest counts" "$n" '^[1-9A-Za-z:;<=>?@]$'
@@ -20,6 +20,7 @@ save_and_load() { # NAME: of a guest that runs
 	cp out saved
 	is "$1: a state was written" "$(number state)" "$(stat -c %s state)"
 	is "$1: it is paused still" "$(fact state)" paused
+	[ -z "${2:-}" ] || ok "$1: it is saved again" hyper snapshot memfile state
 	cp memfile saved-memfile
 	like "$1: a live migration of it would send its memory" \
 		"$(monitor query-migrate-capabilities)" \
@@ -68,7 +69,7 @@ end_guest
 rm memfile
 truncate -s "$bytes" memfile
 boot "${memory[@]}"
-save_and_load "memory in the memfile"
+save_and_load "memory in the memfile" again
 is "memory in the memfile: nothing is written" "$(number memory)" 0
 end_guest
 
@@ -111,6 +112,11 @@ mapfile -t memory < <(private memfile on)
 start "${memory[@]}" -vga std
 hyper pause
 ok "with shared memory it is saved" hyper snapshot memfile state
+exits "but not again before it goes on" 1 hyper snapshot memfile state
+like "which is said, with what to do" "$(cat err)" "before it has gone on \('lamina guest cont'\)"
+ok "then it goes on" hyper resume
+hyper pause
+ok "and is saved again" hyper snapshot memfile state
 end_guest
 start -machine q35 -object memory-backend-ram,id=a,size=32M \
 	-object memory-backend-ram,id=b,size=32M -numa node,memdev=a -numa node,memdev=b
