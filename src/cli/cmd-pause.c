@@ -165,7 +165,7 @@ static json_t *to_json(const struct work *w, int rc)
 			 w->layer->o.name, "layer", or_null(layer_of(w)),
 			 "state", pause_state_name(r->state), "was_paused", r->was_paused,
 			 "dry_run", w->plan.dry_run,
-			 "error", or_null(rc < 0 ? w->cli->err.text : NULL),
+			 "error", rc < 0 ? out_sentence(w->cli->err.text) : json_null(),
 			 "seconds", r->seconds, "paused_seconds", r->paused_seconds,
 			 "frozen", r->frozen, "steps", pause_report_steps(r),
 			 "images", images_json(w), "commit", r->commit ? r->commit : json_null(),

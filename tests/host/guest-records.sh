@@ -94,7 +94,14 @@ chmod 666 run/guests/web.json
 exits "one that others may write" 1 lamina guest show web
 like "is not believed" "$(cat err)" 'can be written by others'
 chmod 644 run/guests/web.json
-ok "they are forgotten" lamina guest rm web db
+exits "of two of which one is not there" 1 lamina guest rm web nosuch
+is "none is forgotten" "$(lamina guest ls -q 2>/dev/null | grep -c web)" 1
+ok "they are forgotten" lamina guest rm --json web db
+is "as JSON" "$(jq -c . out)" '{"removed":["web","db"]}'
+ok "what is no record, too" lamina guest rm bad
+ok "one that is added" lamina guest add --json web -H qemu -S x
+is "is printed" "$(jq -r '.name + " " + .socket' out)" "web $T/x"
+lamina guest rm web
 exits "once" 1 lamina guest rm web db
 
 # --- one name ---
