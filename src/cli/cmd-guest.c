@@ -217,6 +217,8 @@ static int run_add(struct cli *cli, int argc, char **argv)
 	if (rc == 0)
 		rc = guest_write(rundir, argv[0], record,
 				 args->replace ? GUEST_REPLACE : GUEST_CREATE, &cli->err);
+	if (rc == 0)
+		guest_args_note(cli, record);
 	json_decref(record);
 	return rc == 0 && cli->json ? run_show(cli, argc, argv) : rc;
 }

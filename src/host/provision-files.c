@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/host/agent.h"
 #include "src/host/provision-private.h"
 #include "store/base/io.h"
 
@@ -161,9 +162,11 @@ static int put_program(const char *path, int root, struct provision_data *to, st
 /* As the agent wants it: the first line, of visible characters. */
 static int put_token(const char *path, struct provision_data *to, struct err *err)
 {
-	int rc = read_host(path, TOKEN_MAX, to, err);
+	int rc = agent_check_token(path, err);
 	size_t len = 0;
 
+	if (rc == 0)
+		rc = read_host(path, TOKEN_MAX, to, err);
 	if (rc < 0)
 		return rc;
 	to->mode = 0600;

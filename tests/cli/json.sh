@@ -56,8 +56,8 @@ fails() { # STATUS COMMAND...: an object says why, and so does stderr
 	local status=$1
 	shift
 	exits "fails: $*" "$status" "$@"
-	like "... as stderr says" "$(sed 's/^lamina: [^:]*: //' err)" \
-		"$(jq -er 'select(length == 1) | .error' out | sed 's/[][().*+?|\\]/\\&/g')"
+	is "... as stderr says" "$(jq -r 'select(length == 1) | .error' out)" \
+		"$(sed 's/^lamina: [^:]*: //' err)"
 }
 fails 1 lamina show --json nosuch
 fails 1 lamina ls --json --store nowhere

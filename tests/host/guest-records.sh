@@ -31,6 +31,23 @@ is "members that are not known are shown" "$(lamina guest show --json web | jq .
 exits "what runs it must be said" 2 lamina guest add q -S x
 exits "and be known" 2 lamina guest add q -S x -H xen
 exits "an address that is none" 2 lamina guest add q -S x -H qemu -A tcp:here
+for address in tcp:127.0.0.1:0 vsock:3:0 hybrid:a:0 vsock:any:1052; do
+	exits "an agent at $address" 2 lamina guest add q -S x -H qemu -A "$address"
+	like "is where nobody can be" "$(cat err)" "--agent: '.*': (port 0 is none|'any' is no CID) to connect to"
+done
+exits "a live image that cannot be" 2 lamina guest add q -S x -H qemu -L ../x
+like "is named" "$(cat err)" "--live: '../x' is no name for a live image"
+exits "a socket's path that is too long" 2 lamina guest add q -S "$(printf '%0200d' 0)" -H qemu
+like "is told" "$(cat err)" "--socket: '.*0': the path of a socket has at most 107"
+is "of them none is kept" "$(lamina guest ls -q | grep -c q)" 0
+mkdir there
+ok "what is not there yet" lamina guest add late -S x -H qemu -T none -M none --chroot none
+like "is noted: the token" "$(cat err)" "warning: --agent-token-file: cannot open the token '$T/none'"
+like "the mount" "$(cat err)" "warning: --mount: cannot use '$T/none': No such file"
+like "the jail" "$(cat err)" "warning: --chroot: cannot use '$T/none': No such file"
+ok "what is" lamina guest add late -S x -H qemu -M there --chroot there --replace
+is "is not" "$(cat err)" ""
+lamina guest rm late
 exits "a name that is none" 2 lamina guest add ../q -S x -H qemu
 exits "one that is not there" 1 lamina guest show q
 like "is named" "$(cat err)" "there is no guest 'q'"

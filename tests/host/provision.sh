@@ -105,6 +105,10 @@ is "it is as it was" "$(tree)" "$(cat after)"
 # --- a token, another address ---
 
 (umask 022 && echo secret-of-the-guest >token)
+exits "a token that others may read" 1 provision --listen tcp:0.0.0.0:1052 --agent-token token
+like "is refused, as by a pause" "$(cat err)" "the token 'token' can be read by others \(mode 0644\)"
+is "and nothing is written" "$(ls root/etc/lamina/agent-token 2>/dev/null)" ""
+chmod 600 token
 ok "over TCP" provision --listen tcp:0.0.0.0:1052 --agent-token token
 is "the unit says so" "$(grep ^ExecStart= $unit)" \
 	"ExecStart=/usr/local/sbin/lamina-agent --listen tcp:0.0.0.0:1052 --token-file /etc/lamina/agent-token"
