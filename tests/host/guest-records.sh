@@ -108,7 +108,7 @@ is "nor in the list" "$(grep -c 'a?\[31mb' out) $(LC_ALL=C grep -cP '[\x00-\x08\
 rm run/guests/bad.json
 ln -s "$T/conf" run/guests/bad.json
 chmod 666 run/guests/web.json
-exits "one that others may write" 1 lamina guest show web
+exits "one that others may write" 3 lamina guest show web
 like "is not believed" "$(cat err)" 'can be written by others'
 chmod 644 run/guests/web.json
 exits "of two of which one is not there" 1 lamina guest rm web nosuch

@@ -213,7 +213,7 @@ usage "-- is no option to measure with" web --pause "--"
 usage "lamina pause: unknown or ambiguous option '--bogus'" web --pause "--bogus"
 usage "'other' is no option of lamina pause" web --pause "other"
 usage "lamina pause: option '--drain' wants MS" web --ab "--drain"
-usage "--drain: 'soon' is no number of milliseconds" web --workload idle --pause "--drain soon"
+usage "--drain: 'soon' is no number of milliseconds from 0 to 1500" web --workload idle --pause "--drain soon"
 usage "--svg wants a file: stdout has the tables" web --svg -
 usage "--workload-command is empty" web --workload-command ""
 for n in 0 1001 -1 1.5 99999999999999999999 many ""; do
