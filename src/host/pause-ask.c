@@ -59,8 +59,8 @@ static void note_compaction(struct pause_pipeline *p)
 		return;
 	p->was_told = true;
 	pause_ask_warn(p, "nothing compacts the guest's memory: its vm.compaction_proactiveness "
-		       "is 0, and compact_memory is off: in lamina.conf 'reclaim = true' in [pause] "
-		       "with 'compact_memory = 1000' in [reclaim] has it compacted, and "
+		       "is 0, and compact_memory is off: in lamina.conf 'reclaim = true' in "
+		       "[pause] with 'compact_memory = 1000' in [reclaim] has it compacted, and "
 		       "'compact_memory = 0' there says that nothing is to");
 }
 

@@ -324,8 +324,8 @@ static int wish(const struct pause_wishes *w, struct pause_settings *s, struct e
 	if (rc == 0)
 		rc = wish_text(w->metrics_file, &s->metrics_file, err);
 	if (rc == 0 && w->drain && take_drain(w->drain, &s->drain_ms) < 0)
-		rc = err_set(err, -EINVAL, "--drain: '%s' is no number of milliseconds from 0 to %d",
-			     w->drain, PAUSE_DRAIN_MAX_MS);
+		rc = err_set(err, -EINVAL, "--drain: '%s' is no number of milliseconds from 0 "
+			     "to %d", w->drain, PAUSE_DRAIN_MAX_MS);
 	return rc == 0 && w->reclaim ? wish_reclaim(w->reclaim, s, err) : rc;
 }
 

@@ -133,8 +133,8 @@ static int put_journald(const struct provision_opts *opts, struct provision_data
 int provision_files_check(const struct provision_opts *opts, struct err *err)
 {
 	if (opts->journal && strcmp(opts->journal, "none") != 0 && !is_journal_size(opts->journal))
-		return err_set(err, -EINVAL, "the journal is none, or a size as in 8M, a number of at "
-			       "most 7 digits with K, M or G: not '%s'", opts->journal);
+		return err_set(err, -EINVAL, "the journal is none, or a size as in 8M, a number of "
+			       "at most 7 digits with K, M or G: not '%s'", opts->journal);
 	return !opts->listen ? 0 :
 		provision_agent_check_listen(opts->listen, opts->token != NULL, err);
 }

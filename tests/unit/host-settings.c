@@ -177,8 +177,8 @@ static void test_bad(void)
 	is_refused("[reclaim]\nsync = 600001\n", "'600001' is not");
 	is_refused("[pause]\nagent_timeout = 0\n", "'0' is not a duration above 0");
 	is_refused("[pause]\ndrain = soon\n", "'soon' is not");
-	is_refused("[pause]\ndrain = 5000\n", ":2: drain in section [pause]: '5000' is not a number "
-		   "of milliseconds from 0 to 1500");
+	is_refused("[pause]\ndrain = 5000\n", ":2: drain in section [pause]: '5000' is not "
+		   "a number of milliseconds from 0 to 1500");
 	is_refused("[pause]\ndrian = 1\n", "unknown key 'drian'");
 	is_refused("[guest web]\nsocket = 1\n", "unknown key 'socket'");
 	is_int(load("", "web", &json), -EINVAL, "no JSON");
