@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/cli/out.h"
 #include "src/cli/table.h"
 #include "store/decide.h"
 #include "store/lease.h"
@@ -308,16 +309,23 @@ __attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
 int cli_fail(struct cli *cli, int rc)
 {
 	const char *became = cli->interrupted ? cli->interrupted : cli->cmd->interrupted;
+	bool stopped = rc == -ECANCELED && cli_stopped();
+	struct err why = cli->err;
 	char buf[128];
 
+	if (stopped)
+		(void)err_set(&why, rc, "interrupted%s%s", became ? ", " : "",
+			      became ? became : "");
+	else if (!*why.text)
+		(void)err_set(&why, rc, "%s", strerror_r(-rc, buf, sizeof(buf)));
 	meter_end(&cli->meter);
+	if (cli->json)
+		out_error(why.text);
 	(void)fflush(stdout);
-	if (rc == -ECANCELED && cli_stopped())
-		say("%s: interrupted%s%s", cli->cmd->name, became ? ", " : "",
-		    became ? became : "");
+	if (stopped)
+		say("%s: %s", cli->cmd->name, why.text);
 	else
-		say("cannot %s: %s", cli->cmd->task,
-		    *cli->err.text ? cli->err.text : strerror_r(-rc, buf, sizeof(buf)));
+		say("cannot %s: %s", cli->cmd->task, why.text);
 	return status_of(rc);
 }
 

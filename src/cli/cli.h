@@ -104,7 +104,10 @@ void cli_hold_stops(bool hold);
  * What these print is one line each, through table_clean(): a guest, its hypervisor or a file may
  * have had a say in it.
  */
-/* Prints "lamina: cannot TASK: SENTENCE" for a failed command; its exit status. */
+/*
+ * Prints "lamina: cannot TASK: SENTENCE" for a failed command, and with --json, if nothing was
+ * printed there, an object with it; its exit status.
+ */
 int cli_fail(struct cli *cli, int rc);
 /* Prints a sentence and where to read more; CLI_USAGE. */
 int cli_usage(struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

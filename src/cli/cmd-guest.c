@@ -217,27 +217,65 @@ static int run_add(struct cli *cli, int argc, char **argv)
 	if (rc == 0)
 		rc = guest_write(rundir, argv[0], record,
 				 args->replace ? GUEST_REPLACE : GUEST_CREATE, &cli->err);
+	if (rc == 0)
+		guest_args_note(cli, record);
 	json_decref(record);
-	return rc;
+	return rc == 0 && cli->json ? run_show(cli, argc, argv) : rc;
+}
+
+/* If there is one of which there is none, none is removed; what is no record can be. */
+static int find_all(struct cli *cli, const char *rundir, int argc, char **argv)
+{
+	struct err err = {""};
+
+	for (int i = 0; i < argc; i++) {
+		json_t *record = NULL;
+		int rc = guest_load(rundir, argv[i], &record, &err);
+
+		json_decref(record);
+		if (rc == -ENOENT || rc == -EINVAL) {
+			cli->err = err;
+			return rc;
+		}
+	}
+	return 0;
 }
 
 /* Each that can be removed is; the first failure is what is reported. */
-static int run_rm(struct cli *cli, int argc, char **argv)
+static int remove_all(struct cli *cli, const char *rundir, char **argv, json_t *removed)
 {
-	const char *rundir;
 	struct err err = {""};
-	int found = guest_args_rundir(cli, &rundir), first = found;
+	int first = 0;
 
-	for (int i = 0; found == 0 && i < argc; i++) {
-		int rc = guest_remove(rundir, argv[i], &err);
+	for (; *argv; argv++) {
+		int rc = guest_remove(rundir, *argv, &err);
 
-		if (rc < 0 && first == 0)
+		if (rc == 0)
+			(void)json_array_append_new(removed, json_string(*argv));
+		else if (first == 0)
 			cli->err = err;
-		else if (rc < 0)
+		else
 			cli_note(cli, "cannot %s: %s", cli->cmd->task, err.text);
 		first = first ? first : rc;
 	}
 	return first;
+}
+
+static int run_rm(struct cli *cli, int argc, char **argv)
+{
+	const char *rundir;
+	json_t *removed = json_array();
+	int rc = removed ? guest_args_rundir(cli, &rundir) : no_memory(cli), shown = 0;
+
+	if (rc == 0)
+		rc = find_all(cli, rundir, argc, argv);
+	if (rc == 0) {
+		rc = remove_all(cli, rundir, argv, removed);
+		if (cli->json)
+			shown = out_json(json_pack("{s:O}", "removed", removed), &cli->err);
+	}
+	json_decref(removed);
+	return rc ? rc : shown;
 }
 
 static int run_cont(struct cli *cli, int argc, char **argv)
@@ -277,8 +315,8 @@ const struct cmd cmd_guest = {
 	.task = "work on guests",
 	.notes = "lamina resume makes a guest's record, add makes one for a guest that was started "
 		 "otherwise; lamina pause, live and pager find a guest by it.\n\n"
-		 "ls lists them, show NAME shows one. rm NAME... forgets them: what runs goes on "
-		 "running.\n\n"
+		 "ls lists them, show NAME shows one. rm NAME... forgets them, or none if there "
+		 "is one of which there is none: what runs goes on running.\n\n"
 		 "cont NAME lets a guest go on that lamina pause --leave left paused.\n\n"
 		 "provision ROOT writes settings and the agent into a guest's file system, a "
 		 "directory or an image of ext4, so that its snapshots stay small.",

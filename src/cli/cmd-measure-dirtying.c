@@ -158,6 +158,27 @@ static int check_options(struct cli *cli, const struct words *words)
 	return 0;
 }
 
+/* As lamina pause parses them: what it does not know is told before anything is measured. */
+static int parse_options(struct cli *cli, struct words *words)
+{
+	struct cli globals = {0};
+	char *argv[WORDS_MAX + 2] = {(char []){"pause"}};
+	void *to = calloc(1, cmd_pause.args_size + 1);
+	const struct opt_parser parser = {.set = {{cmd_pause.opts, to}, {cli_globals, &globals}}};
+	int rc;
+
+	if (!to)
+		return err_set(&cli->err, -ENOMEM, "out of memory");
+	memcpy(argv + 1, words->v, words->n * sizeof(*argv));
+	rc = opt_parse(&parser, (int)words->n + 1, argv, &cli->err);
+	opt_fini(&parser.set[0]);
+	free(to);
+	if (rc < 0)
+		return cli_usage(cli, "lamina pause: %s", cli->err.text);
+	return rc <= (int)words->n ? cli_usage(cli, "'%s' is no option of lamina pause", argv[rc])
+				   : 0;
+}
+
 static int configure(struct work *w, unsigned i, const char *guest, const char *options)
 {
 	struct cli *cli = w->cli;
@@ -169,7 +190,8 @@ static int configure(struct work *w, unsigned i, const char *guest, const char *
 	w->show.guest[i] = guest;
 	w->show.options[i] = options;
 	w->configurations = i + 1;
-	return check_options(cli, &w->words[i]);
+	rc = check_options(cli, &w->words[i]);
+	return rc ? rc : parse_options(cli, &w->words[i]);
 }
 
 static int configure_all(struct work *w, const char *guest)
@@ -186,10 +208,17 @@ static int configure_all(struct work *w, const char *guest)
 
 /* ---- measuring ---- */
 
+static int pause_once(struct work *w, unsigned i, struct measure *ret)
+{
+	int rc = subject_pause(w->cli, &w->subject[i], ret, w->show.warnings);
+
+	return rc == -EINVAL ? cli_usage(w->cli, "%s", w->cli->err.text) : rc;
+}
+
 static int measure_once(struct work *w, const struct workload *workload, unsigned i, unsigned cycle)
 {
 	struct measure m = {.configuration = i, .workload = workload, .cycle = cycle};
-	int rc = subject_pause(w->cli, &w->subject[i], &m, w->show.warnings);
+	int rc = pause_once(w, i, &m);
 
 	if (rc == 0)
 		rc = subject_compare(w->cli, &m);
@@ -222,7 +251,7 @@ static int begin(struct work *w, unsigned i)
 
 	if (i == 1 && !strcmp(w->subject[0].guest, w->subject[1].guest))
 		return 0;
-	return subject_pause(w->cli, &w->subject[i], &m, w->show.warnings);
+	return pause_once(w, i, &m);
 }
 
 /* a and b in turns, so that what drifts is in both; who is first changes, too. */
@@ -331,12 +360,13 @@ static int measure_and_tell(struct work *w)
 		meter_begin(&w->cli->meter);
 	rc = measure_all(w);
 	first = w->cli->err;
-	told = rc == 0 || w->set.n ? tell(w) : 0;
-	if (rc < 0) {
+	if (rc < 0)
+		w->show.error = rc == -ECANCELED && cli_stopped() ? "interrupted" :
+			table_clean(first.text);	/* of a command, maybe */
+	told = rc == 0 || w->set.n || (rc < 0 && w->cli->json) ? tell(w) : 0;
+	if (rc < 0)
 		w->cli->err = first;
-		table_clean(w->cli->err.text);	/* of a command, maybe */
-	}
-	return rc < 0 ? rc : told;
+	return rc ? rc : told;
 }
 
 static int check_numbers(struct work *w)

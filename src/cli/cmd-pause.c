@@ -192,7 +192,7 @@ static json_t *error_json(const struct work *w, int rc)
 {
 	if (rc == -ECANCELED && cli_stopped())
 		return json_sprintf("interrupted, %s", what_became(&w->report));
-	return or_null(rc < 0 ? w->cli->err.text : NULL);
+	return rc < 0 ? out_sentence(w->cli->err.text) : json_null();
 }
 
 static json_t *to_json(const struct work *w, int rc)

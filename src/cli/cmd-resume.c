@@ -436,6 +436,8 @@ static int make_argv(struct work *w)
 
 	if (!w->command)
 		return 0;
+	if (resume_words_check(w->command, words, &w->cli->err) < 0)
+		return cli_usage(w->cli, "COMMAND: %s", w->cli->err.text);
 	w->argv = resume_words_put(w->command, words);
 	return w->argv ? 0 : no_memory(w->cli);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/cli/guest-args.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +10,12 @@
 #include "src/cli/cli.h"
 #include "src/cli/mounts.h"
 #include "src/cli/pager.h"
+#include "src/host/agent.h"
 #include "src/host/guest.h"
 #include "src/host/hyper.h"
 #include "src/host/pause.h"
 #include "src/rpc/address.h"
+#include "store/live-row.h"
 
 int guest_args_rundir(struct cli *cli, const char **ret)
 {
@@ -76,18 +79,72 @@ static int check_hypervisor(struct cli *cli, const char *name)
 	return cli_usage(cli, "--hypervisor: '%s' is neither firecracker nor qemu", name);
 }
 
+/* An address to listen at may have what nobody can connect to. */
+static int check_agent(const char *text, struct err *why)
+{
+	struct address address;
+	int rc = address_parse(text, &address, why);
+
+	if (rc < 0)
+		return rc;
+	if (address.kind != ADDRESS_UNIX && address.port == 0)
+		return err_set(why, -EINVAL, "'%.300s': port 0 is none to connect to", text);
+	if (address.kind == ADDRESS_VSOCK && address.cid == ADDRESS_CID_ANY)
+		return err_set(why, -EINVAL, "'%.300s': 'any' is no CID to connect to", text);
+	return 0;
+}
+
 /* Checked as given and as it is kept: a whole path may be too long for a socket's. */
 static int set_agent(struct cli *cli, json_t *to, const char *text)
 {
-	struct address address;
 	struct err why = {""};
-	int rc = text ? address_parse(text, &address, &why) : 0;
+	int rc = text ? check_agent(text, &why) : 0;
 
 	if (rc == 0 && text)
 		rc = set_path(cli, to, "agent", text, path_in(text));
-	if (rc == 0 && text && address_parse(guest_text(to, "agent"), &address, &why) < 0)
+	if (rc == 0 && text && check_agent(guest_text(to, "agent"), &why) < 0)
 		rc = -EINVAL;
 	return *why.text ? cli_usage(cli, "--agent: %s", why.text) : rc;
+}
+
+static int set_socket(struct cli *cli, json_t *to, const char *text)
+{
+	struct address address;
+	struct err why = {""};
+	int rc = set_path(cli, to, "socket", text, 0);
+
+	if (rc == 0 && text && address_unix(guest_text(to, "socket"), &address, &why) < 0)
+		rc = cli_usage(cli, "--socket: %s", why.text);
+	return rc;
+}
+
+static int set_live(struct cli *cli, json_t *to, const char *text)
+{
+	if (text && !live_row_name_ok(text))
+		return cli_usage(cli, "--live: '%s' is no name for a live image", text);
+	return set_text(cli, to, "live", text);
+}
+
+static void note_dir(struct cli *cli, const char *option, const char *path)
+{
+	struct stat st;
+	int rc = !path ? 0 : stat(path, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+	struct err why = {""};
+
+	if (rc < 0)
+		cli_note(cli, "warning: --%s: %s", option,
+			 (err_sys(&why, rc, "cannot use '%s'", path), why.text));
+}
+
+void guest_args_note(struct cli *cli, const json_t *record)
+{
+	const char *token = guest_text(record, "agent_token_file");
+	struct err why = {""};
+
+	note_dir(cli, "chroot", guest_text(record, "chroot"));
+	note_dir(cli, "mount", guest_text(record, "mount"));
+	if (token && agent_check_token(token, &why) < 0)
+		cli_note(cli, "warning: --agent-token-file: %s", why.text);
 }
 
 int guest_args_members(struct cli *cli, const struct guest_args *args, json_t *ret)
@@ -95,7 +152,7 @@ int guest_args_members(struct cli *cli, const struct guest_args *args, json_t *r
 	const struct {
 		const char *member, *value;
 	} paths[] = {
-		{"socket", args->socket}, {"chroot", args->chroot},
+		{"chroot", args->chroot},
 		{"agent_token_file", args->agent_token_file}, {"mount", args->mount},
 	};
 	int rc = check_hypervisor(cli, args->hypervisor);
@@ -105,7 +162,9 @@ int guest_args_members(struct cli *cli, const struct guest_args *args, json_t *r
 	if (rc == 0)
 		rc = set_agent(cli, ret, args->agent);
 	if (rc == 0)
-		rc = set_text(cli, ret, "live", args->live);
+		rc = set_socket(cli, ret, args->socket);
+	if (rc == 0)
+		rc = set_live(cli, ret, args->live);
 	for (size_t i = 0; rc == 0 && i < sizeof(paths) / sizeof(paths[0]); i++)
 		rc = set_path(cli, ret, paths[i].member, paths[i].value, 0);
 	return rc;

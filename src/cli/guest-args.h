@@ -53,6 +53,9 @@ int guest_args_load(struct cli *cli, const char *name, const struct guest_args *
 /* The options alone, as members; paths made absolute.  CLI_USAGE, or -errno. */
 int guest_args_members(struct cli *cli, const struct guest_args *args, json_t *ret);
 
+/* Tells of paths in it that a pause could not use now: they may come later. */
+void guest_args_note(struct cli *cli, const json_t *record);
+
 struct pause_plan;
 /* What a record says of hypervisor and agent; borrowed from it.  -EINVAL: it says too little. */
 int guest_args_plan(struct cli *cli, const json_t *record, struct pause_plan *ret);

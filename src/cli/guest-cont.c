@@ -8,13 +8,20 @@
 #include "src/host/guest.h"
 #include "src/host/pause.h"
 
-static int print(struct cli *cli, const char *name, const struct pause_report *r)
+static int print(struct cli *cli, const char *name, const struct pause_report *r, int rc)
 {
+	struct err err = {""};
+	int shown;
+
 	if (!cli->json)
 		return 0;
-	return out_json(json_pack("{s:s, s:s, s:f, s:o}", "guest", name,
-				  "state", pause_state_name(r->state), "seconds", r->seconds,
-				  "steps", pause_report_steps(r)), &cli->err);
+	shown = out_json(json_pack("{s:s, s:s, s:o, s:f, s:o}", "guest", name,
+				   "state", pause_state_name(r->state),
+				   "error", rc < 0 ? out_sentence(cli->err.text) : json_null(),
+				   "seconds", r->seconds, "steps", pause_report_steps(r)), &err);
+	if (shown < 0 && rc == 0)
+		cli->err = err;
+	return shown;
 }
 
 /* That the agent was not told may matter: what is frozen stays so for a while. */
@@ -45,7 +52,7 @@ static int go_on(struct cli *cli, const char *name, struct pause_plan *plan)
 	struct pause_report report;
 	int rc = pause_go_on(plan, &report, &cli->err), shown;
 
-	shown = rc == 0 ? print(cli, name, &report) : 0;
+	shown = print(cli, name, &report, rc);
 	if (rc == 0)
 		tell(cli, name, &report);
 	pause_report_fini(&report);

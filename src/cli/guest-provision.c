@@ -83,13 +83,14 @@ static json_t *steps_json(const struct cli *cli, const struct provision_result *
 	return list;
 }
 
-static int print_json(struct cli *cli, const char *root, const struct provision_result *r)
+static int print_json(struct cli *cli, const char *root, const struct provision_result *r, int rc)
 {
 	json_t *notes = json_array();
 
 	for (size_t i = 0; i < r->nnotes; i++)
 		(void)json_array_append_new(notes, json_string(r->note[i]));
-	return out_json(json_pack("{s:s, s:o, s:o, s:I, s:I, s:b}", "root", root,
+	return out_json(json_pack("{s:s, s:o, s:o, s:o, s:I, s:I, s:b}", "root", root,
+				  "error", rc < 0 ? out_sentence(cli->err.text) : json_null(),
 				  "actions", steps_json(cli, r), "notes", notes,
 				  "changes", (json_int_t)r->changes,
 				  "conflicts", (json_int_t)r->conflicts, "done", r->done),
@@ -119,10 +120,10 @@ static int print_table(struct cli *cli, const struct provision_result *r)
 		err_set(&cli->err, -ENOMEM, "out of memory") : 0;
 }
 
-static int tell(struct cli *cli, const char *root, const struct provision_result *r)
+static int tell(struct cli *cli, const char *root, const struct provision_result *r, int rc)
 {
 	if (cli->json)
-		return print_json(cli, root, r);
+		return print_json(cli, root, r, rc);
 	for (size_t i = 0; i < r->nnotes; i++)
 		cli_note(cli, "%s", r->note[i]);
 	return cli->quiet ? 0 : print_table(cli, r);
@@ -162,8 +163,8 @@ int guest_provision_run(struct cli *cli, const struct guest_provision *args, con
 	if (rc)
 		return rc;
 	rc = provision_run(&opts, &result, &cli->err);
-	shown = rc == 0 || result.n ? tell(cli, root, &result) : 0;
 	if (rc == 0)
-		rc = shown;
-	return rc ? rc : verdict(cli, args, &result);
+		rc = verdict(cli, args, &result);
+	shown = rc == 0 || result.n ? tell(cli, root, &result, rc) : 0;
+	return rc ? rc : shown;
 }

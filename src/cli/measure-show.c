@@ -155,7 +155,8 @@ int measure_show_json(const struct measure_show *show)
 		json_decref(lists.summary);
 		lists.summary = NULL;
 	}
-	return out_json(json_pack("{s:o, s:o, s:o, s:o, s:O, s:O}",
+	return out_json(json_pack("{s:o, s:o, s:o, s:o, s:o, s:O, s:O}",
+				  "error", show->error ? out_sentence(show->error) : json_null(),
 				  "configurations", configurations_json(show),
 				  "measures", measures, "summary", lists.summary,
 				  "difference", lists.difference, "skipped", show->skipped,

@@ -15,6 +15,7 @@ struct measure_show {
 	const char *options[MEASURE_CONFIGURATIONS];	/* of pause, as they were given */
 	json_t *skipped;	/* array of {workload, why} */
 	json_t *warnings;	/* array of sentences */
+	const char *error;	/* why it did not go on, or NULL */
 };
 
 int measure_show_json(const struct measure_show *show);

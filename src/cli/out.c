@@ -12,6 +12,8 @@
 
 #define FLAGS (JSON_INDENT(2) | JSON_ENCODE_ANY)
 
+static bool begun;		/* something was printed */
+
 /* Indents every line of `text` but the first. */
 static void put_indented(const char *text, unsigned depth)
 {
@@ -34,6 +36,7 @@ static int put_value(json_t *value, unsigned depth, struct err *err)
 	json_decref(value);
 	if (!text)
 		return err_set(err, -ENOMEM, "cannot make JSON: out of memory");
+	begun = true;
 	put_indented(text, depth);
 	free(text);
 	return 0;
@@ -50,6 +53,7 @@ int out_json(json_t *value, struct err *err)
 
 void out_array_begin(struct out_array *a, unsigned depth)
 {
+	begun = true;
 	*a = (struct out_array){.depth = depth};
 	fputc('[', stdout);
 }
@@ -71,6 +75,29 @@ void out_array_end(struct out_array *a)
 	if (a->any)
 		fprintf(stdout, "\n%*s", (int)(2 * a->depth), "");
 	fputc(']', stdout);
+}
+
+/* One that was cut off, or has a file's name in it, need not be UTF-8. */
+json_t *out_sentence(const char *sentence)
+{
+	json_t *value = json_string(sentence);
+	char *plain = value ? NULL : strdup(sentence);
+
+	if (!plain)
+		return value;
+	for (char *c = plain; *c; c++)
+		*c = (signed char)*c < 0 ? '?' : *c;
+	value = json_string(plain);
+	free(plain);
+	return value;
+}
+
+void out_error(const char *sentence)
+{
+	struct err none;
+
+	if (!begun)
+		(void)out_json(json_pack("{s:o}", "error", out_sentence(sentence)), &none);
 }
 
 json_t *out_id(const struct digest *id)

@@ -30,6 +30,10 @@ void out_array_next(struct out_array *a);	/* "," if need be, newline, indent */
 int out_array_add(struct out_array *a, json_t *item, struct err *err);	/* takes it */
 void out_array_end(struct out_array *a);			/* "]", no newline */
 
+json_t *out_sentence(const char *sentence);	/* a text; NULL: out of memory */
+/* The whole answer of what failed before it had one: {"error": sentence}.  Not behind any other. */
+void out_error(const char *sentence);
+
 json_t *out_id(const struct digest *id);
 
 /* Flushes stdout; -errno if anything that was printed did not arrive. */

@@ -152,7 +152,10 @@ static int make_call(struct cli *cli, const struct call *call, const char *comma
 		return rc;
 	printed = json_loadb(done.out, done.len, 0, NULL);
 	error = json_string_value(json_object_get(printed, "error"));
-	if (done.status != 0)
+	if (done.status == CLI_USAGE)
+		rc = err_set(&cli->err, -EINVAL, "%s",
+			     *done.why ? without_name(done.why) : command);
+	else if (done.status != 0)
 		rc = err_set(&cli->err, -EREMOTEIO, "'lamina %s' failed: %.400s", command,
 			     error ? error : *done.why ? without_name(done.why) :
 			     "it says nothing");

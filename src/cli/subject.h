@@ -19,7 +19,7 @@ struct subject {
 /*
  * Pauses it; the guest goes on.  *ret has the layer, its parent, times and the bytes stored of each
  * image; `warnings`, an array, gets the sentences that it had not.  -EREMOTEIO: it could not be
- * paused; -ECANCELED.
+ * paused; -ECANCELED; -EINVAL: its options have a value that is none.
  */
 int subject_pause(struct cli *cli, const struct subject *subject, struct measure *ret,
 		  json_t *warnings);

@@ -48,6 +48,16 @@ static int open_token(const char *path, struct err *err)
 	return rc;
 }
 
+int agent_check_token(const char *path, struct err *err)
+{
+	int fd = open_token(path, err);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
 /* One word: what stands around it does not count. */
 static bool trim(char *text, size_t len)
 {

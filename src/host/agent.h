@@ -28,6 +28,9 @@ struct agent_target {
 	bool (*stopped)(void);		/* or NULL; asked ten times a second: -ECANCELED */
 };
 
+/* That a token's file is there, a regular one, and nobody else's to read: -EPERM. */
+int agent_check_token(const char *path, struct err *err);
+
 struct agent;
 
 int agent_open(const struct agent_target *to, struct agent **ret, struct err *err);

@@ -218,7 +218,7 @@ static int open_record(int dirfd, const char *name, struct err *err)
 	if (rc == 0 && !S_ISREG(st.st_mode))
 		rc = err_set(err, -EBADMSG, "%s is no regular file", what);
 	if (rc == 0)
-		rc = check_owner(what, &st, err);
+		rc = check_owner(what, &st, err) < 0 ? -EBADMSG : 0;
 	if (rc == 0)
 		return fd;
 	close(fd);

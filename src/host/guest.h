@@ -38,7 +38,8 @@ bool guest_name_ok(const char *name);
 
 /*
  * `rundir` is [pager] runtime_dir.  -ENOENT: there is no such guest; -EBADMSG: what is there is no
- * record; -EPERM: it is another one's file; -EINVAL: that is no name.
+ * record, or not one to be believed; -EPERM: their directory is another one's; -EINVAL: that is no
+ * name.
  */
 int guest_load(const char *rundir, const char *name, json_t **ret, struct err *err);
 

@@ -55,11 +55,13 @@ static void note_compaction(struct pause_pipeline *p)
 	const json_t *value = json_object_get(agent_version(p->agent), "compaction_proactiveness");
 
 	if (p->was_told || !json_is_integer(value) || json_integer_value(value) != 0 ||
-	    p->set->compacts)
+	    p->set->compacts || p->set->no_compaction)
 		return;
 	p->was_told = true;
 	pause_ask_warn(p, "nothing compacts the guest's memory: its vm.compaction_proactiveness "
-		       "is 0, and compact_memory is off");
+		       "is 0, and compact_memory is off: in lamina.conf 'reclaim = true' in "
+		       "[pause] with 'compact_memory = 1000' in [reclaim] has it compacted, and "
+		       "'compact_memory = 0' there says that nothing is to");
 }
 
 int pause_ask_agent(struct pause_pipeline *p, struct err *err)

@@ -164,9 +164,9 @@ static int take_drain(const char *text, int *to)
 {
 	uint64_t ms;
 
-	if (fmt_parse_u64(text, &ms) < 0)
+	if (fmt_parse_u64(text, &ms) < 0 || ms > PAUSE_DRAIN_MAX_MS)
 		return -EINVAL;
-	*to = ms > PAUSE_DRAIN_MAX_MS ? PAUSE_DRAIN_MAX_MS : (int)ms;
+	*to = (int)ms;
 	return 0;
 }
 
@@ -175,7 +175,7 @@ static int get_drain(const struct source *from, int *to)
 	const char *text = get(from, "pause", "drain");
 
 	if (text && take_drain(text, to) < 0)
-		return refuse(from, "pause", "drain", "a number of milliseconds");
+		return refuse(from, "pause", "drain", "a number of milliseconds from 0 to 1500");
 	return 0;
 }
 
@@ -237,10 +237,13 @@ static int get_reclaim(const struct source *from, struct pause_settings *s)
 {
 	bool on = false;
 	json_t *asked = json_object();
+	const json_t *compact;
 	int rc = asked ? get_switch(from, "reclaim", &on) : no_memory(from->err);
 
 	if (rc == 0)
 		rc = get_caps(from, asked);
+	compact = json_object_get(asked, "compact_memory");
+	s->no_compaction = compact && json_integer_value(compact) == 0;
 	if (rc == 0 && json_object_size(asked) == 0)
 		rc = put_default_caps(from, asked);
 	if (rc == 0)
@@ -321,7 +324,8 @@ static int wish(const struct pause_wishes *w, struct pause_settings *s, struct e
 	if (rc == 0)
 		rc = wish_text(w->metrics_file, &s->metrics_file, err);
 	if (rc == 0 && w->drain && take_drain(w->drain, &s->drain_ms) < 0)
-		rc = err_set(err, -EINVAL, "--drain: '%s' is no number of milliseconds", w->drain);
+		rc = err_set(err, -EINVAL, "--drain: '%s' is no number of milliseconds from 0 "
+			     "to %d", w->drain, PAUSE_DRAIN_MAX_MS);
 	return rc == 0 && w->reclaim ? wish_reclaim(w->reclaim, s, err) : rc;
 }
 

@@ -31,6 +31,7 @@ struct pause_settings {
 	json_t *reclaim;	/* what the agent is asked for; NULL: nothing is to be done */
 	int reclaim_ms;		/* the sum of its caps */
 	bool compacts;		/* compact_memory is among them */
+	bool no_compaction;	/* lamina.conf says so: compact_memory = 0 */
 	bool collapse;
 	char *freeze;		/* or NULL */
 	int drain_ms;		/* 0: none */

@@ -156,6 +156,19 @@ static int thaw(struct pause_pipeline *p, struct pause_step *step, struct err *e
 	return rc;
 }
 
+/* Its clock is as it was at the pause; one that cannot set it is not told of each time. */
+static void warn_untold(struct pause_pipeline *p)
+{
+	const struct pause_step *step = &p->report->step[PAUSE_RESUMED];
+	char text[sizeof(step->error) + 128];
+
+	if (step->outcome == PAUSE_DONE || step->outcome == PAUSE_UNSUPPORTED || !*step->error)
+		return;
+	(void)snprintf(text, sizeof(text), "the agent was not told that the guest goes on, so "
+		       "that its clock is not set: %s", step->error);
+	pause_ask_warn(p, text);
+}
+
 static void end_freeze(struct pause_pipeline *p, bool went_on)
 {
 	const struct pause_work told = {PAUSE_RESUMED, tell_resumed, pause_ask_limit(p)};
@@ -166,6 +179,8 @@ static void end_freeze(struct pause_pipeline *p, bool went_on)
 		rc = pause_step_run(p, &told, NULL);
 	else if (went_on && p->plan->agent)
 		pause_step_skip(p, PAUSE_RESUMED, p->agent_err.text);
+	if (went_on)
+		warn_untold(p);
 	if (p->may_be_frozen && (!went_on || rc == -ENOTSUP))
 		rc = pause_step_run(p, &thawed, NULL);
 	if (p->may_be_frozen && rc < 0)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/host/agent.h"
 #include "src/host/provision-private.h"
 #include "store/base/io.h"
 
@@ -132,8 +133,8 @@ static int put_journald(const struct provision_opts *opts, struct provision_data
 int provision_files_check(const struct provision_opts *opts, struct err *err)
 {
 	if (opts->journal && strcmp(opts->journal, "none") != 0 && !is_journal_size(opts->journal))
-		return err_set(err, -EINVAL, "the journal is none, or a size as in 8M: not '%s'",
-			       opts->journal);
+		return err_set(err, -EINVAL, "the journal is none, or a size as in 8M, a number of "
+			       "at most 7 digits with K, M or G: not '%s'", opts->journal);
 	return !opts->listen ? 0 :
 		provision_agent_check_listen(opts->listen, opts->token != NULL, err);
 }
@@ -161,9 +162,11 @@ static int put_program(const char *path, int root, struct provision_data *to, st
 /* As the agent wants it: the first line, of visible characters. */
 static int put_token(const char *path, struct provision_data *to, struct err *err)
 {
-	int rc = read_host(path, TOKEN_MAX, to, err);
+	int rc = agent_check_token(path, err);
 	size_t len = 0;
 
+	if (rc == 0)
+		rc = read_host(path, TOKEN_MAX, to, err);
 	if (rc < 0)
 		return rc;
 	to->mode = 0600;

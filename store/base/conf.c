@@ -350,6 +350,26 @@ static int check_paths(const struct conf *conf, struct err *err)
 	return 0;
 }
 
+/* Only [guest GLOB] has a second word, and one that fits no name would never count. */
+static int check_sections(const struct conf *conf, struct err *err)
+{
+	for (size_t i = 0; i < conf->entries.n; i++) {
+		const struct entry *e = &conf->entries.v[i];
+		size_t len = strcspn(e->section, " \t");
+		const char *glob = e->section + len + strspn(e->section + len, " \t");
+		bool guest = len == strlen("guest") && !strncmp(e->section, "guest", len);
+
+		if (!guest && *glob)
+			return err_set(err, -EINVAL, "%s:%d: unknown section [%s]", conf->path,
+				       e->line, e->section);
+		if (guest && (!*glob || strpbrk(glob, "\"' \t/")))
+			return err_set(err, -EINVAL, "%s:%d: section [%s] fits no guest: it is "
+				       "written [guest GLOB], without quotes, as in [guest web-*]",
+				       conf->path, e->line, e->section);
+	}
+	return 0;
+}
+
 int conf_open(const char *given, struct conf **ret, struct err *err)
 {
 	const char *env = getenv("LAMINA_CONF");
@@ -364,6 +384,8 @@ int conf_open(const char *given, struct conf **ret, struct err *err)
 	if (rc < 0)
 		return rc;
 	rc = conf_check(conf, conf_keys, err);
+	if (rc == 0)
+		rc = check_sections(conf, err);
 	if (rc == 0)
 		rc = check_paths(conf, err);
 	if (rc < 0)

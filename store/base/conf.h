@@ -21,8 +21,8 @@ extern const char *const conf_keys[];
 
 /*
  * The file `given`, else the one of LAMINA_CONF, else that at the default place, which
- * may be missing: *ret is NULL then.  It is checked: all keys are of conf_keys, each once, and
- * paths, but for that of a store, are absolute or empty.
+ * may be missing: *ret is NULL then.  It is checked: all keys are of conf_keys, each once,
+ * sections of guests are [guest GLOB], and paths, but for that of a store, are absolute or empty.
  */
 int conf_open(const char *given, struct conf **ret, struct err *err);
 

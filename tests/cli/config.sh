@@ -34,6 +34,9 @@ done <<'END'
 [store]\npath = one\n[nosuch]\n|3: unknown section [nosuch]
 [mount]\ncache = 1M\nchache = 2M|3: unknown key 'chache' in section [mount]
 path = x|1: 'path' stands before any [section]
+[guest]\ndrain = 1|1: section [guest] fits no guest: it is written [guest GLOB], without quotes, as in [guest web-*]
+[gc]\n[guest "web"]\ndrain = 1|2: section [guest "web"] fits no guest: it is written [guest GLOB], without quotes, as in [guest web-*]
+[pause web]\ndrain = 1|1: unknown section [pause web]
 [gc]\nnonsense|2: neither '[section]' nor 'key = value'
 END
 conf '[gc]\nratio = 2\n'

@@ -49,6 +49,33 @@ check "gc --dry-run" lamina gc --json --dry-run
 check gc lamina gc --json --repack
 check rm lamina rm --json --force a
 check "show is what info says" lamina show b --json
+
+# --- what fails ---
+
+fails() { # STATUS COMMAND...: an object says why, and so does stderr
+	local status=$1
+	shift
+	exits "fails: $*" "$status" "$@"
+	is "... as stderr says" "$(jq -r 'select(length == 1) | .error' out)" \
+		"$(sed 's/^lamina: [^:]*: //' err)"
+}
+fails 1 lamina show --json nosuch
+fails 1 lamina ls --json --store nowhere
+fails 1 lamina commit --json --memfile m --parent nosuch
+fails 1 lamina --json diff a nosuch
+fails 1 lamina guest show --json nosuch
+fails 1 lamina pause --json nosuch
+fails 1 lamina guest cont --json nosuch
+fails 1 lamina resume --json nosuch --name x -H qemu -S x
+fails 1 lamina guest provision --json --no-agent nowhere
+fails 1 lamina measure-dirtying --json x --workload idle --svg nowhere/x
+exits "a name that is no UTF-8" 1 lamina show --json $'no\xffne'
+ok "is told all the same" jq -e '.error | test("no.+ne")' out
+exits "wrong usage" 2 lamina ls --json more
+is "prints nothing" "$(cat out)" ""
+exits "a failure without --json" 1 lamina show nosuch
+is "nothing either" "$(cat out)" ""
+
 is "keys of commit stand in their order" "$(jq -r 'keys_unsorted | join(" ")' commit.json)" \
 	"layer existed dry_run parent tag seconds bytes_stored frames_touched images total"
 is "and of its images" "$(jq -r '.images[0] | keys_unsorted | join(" ")' commit.json)" \

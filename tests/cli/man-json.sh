@@ -95,13 +95,14 @@ if has fuse && has root && has python3; then
 	lamina guest add r2 -H qemu -S q --chroot / -A unix:a -T t
 	lamina guest ls --json >"$top/guest2.json"
 	lamina guest show --json r2 >"$top/guest3.json"
+	lamina guest rm r2 --json >"$top/guest5.json"
 	cd "$top" || exit
 	T=$top
 	export LAMINA_STORE=$T/store LAMINA_CONF=$T/none.conf
 	agree pause '' pause.json pause2.json
 	agree resume '' resume.json
-	agree guest 'ls|show|cont|provision' \
-		guest.json guest2.json guest3.json guest4.json
+	agree guest 'ls|show|add|rm|cont|provision' \
+		guest.json guest2.json guest3.json guest4.json guest5.json
 	agree measure-dirtying 'why|or' measure-dirtying.json
 else
 	touch pause.json resume.json guest.json measure-dirtying.json

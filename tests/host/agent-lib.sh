@@ -47,8 +47,8 @@ status() { # COMMAND...: get or post; prints the status alone
 	"$@" -o answer -w '%{http_code}'
 }
 
-says() { # JQ-CONDITION: of a line of the log
-	get /logs | jq -es "any(.[]; $1)" >/dev/null
+says() { # JQ-CONDITION: of a line of the log; what was lost has none
+	get /logs | jq -es "any(.[] | select(.seq); $1)" >/dev/null
 }
 
 is_frozen() { # CGROUP

@@ -74,6 +74,7 @@ for ((i = 0; i < 6; i++)); do	# over one connection each
 	curl -s --unix-socket agent.sock "http://agent/health?n=[1-100]" >/dev/null
 done
 get "/logs?since=$had" >three
+ok "a condition of a line is found behind what was lost" says '.text | startswith("GET /health")'
 lost=$(head -1 three | jq -r .lost)
 ok "what was lost is counted ($lost)" test "$lost" -gt 0
 is "exactly" "$(sed -n 2p three | jq -r .seq)" $((had + lost + 1))

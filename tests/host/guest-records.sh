@@ -31,6 +31,23 @@ is "members that are not known are shown" "$(lamina guest show --json web | jq .
 exits "what runs it must be said" 2 lamina guest add q -S x
 exits "and be known" 2 lamina guest add q -S x -H xen
 exits "an address that is none" 2 lamina guest add q -S x -H qemu -A tcp:here
+for address in tcp:127.0.0.1:0 vsock:3:0 hybrid:a:0 vsock:any:1052; do
+	exits "an agent at $address" 2 lamina guest add q -S x -H qemu -A "$address"
+	like "is where nobody can be" "$(cat err)" "--agent: '.*': (port 0 is none|'any' is no CID) to connect to"
+done
+exits "a live image that cannot be" 2 lamina guest add q -S x -H qemu -L ../x
+like "is named" "$(cat err)" "--live: '../x' is no name for a live image"
+exits "a socket's path that is too long" 2 lamina guest add q -S "$(printf '%0200d' 0)" -H qemu
+like "is told" "$(cat err)" "--socket: '.*0': the path of a socket has at most 107"
+is "of them none is kept" "$(lamina guest ls -q | grep -c q)" 0
+mkdir there
+ok "what is not there yet" lamina guest add late -S x -H qemu -T none -M none --chroot none
+like "is noted: the token" "$(cat err)" "warning: --agent-token-file: cannot open the token '$T/none'"
+like "the mount" "$(cat err)" "warning: --mount: cannot use '$T/none': No such file"
+like "the jail" "$(cat err)" "warning: --chroot: cannot use '$T/none': No such file"
+ok "what is" lamina guest add late -S x -H qemu -M there --chroot there --replace
+is "is not" "$(cat err)" ""
+lamina guest rm late
 exits "a name that is none" 2 lamina guest add ../q -S x -H qemu
 exits "one that is not there" 1 lamina guest show q
 like "is named" "$(cat err)" "there is no guest 'q'"
@@ -91,10 +108,17 @@ is "nor in the list" "$(grep -c 'a?\[31mb' out) $(LC_ALL=C grep -cP '[\x00-\x08\
 rm run/guests/bad.json
 ln -s "$T/conf" run/guests/bad.json
 chmod 666 run/guests/web.json
-exits "one that others may write" 1 lamina guest show web
+exits "one that others may write" 3 lamina guest show web
 like "is not believed" "$(cat err)" 'can be written by others'
 chmod 644 run/guests/web.json
-ok "they are forgotten" lamina guest rm web db
+exits "of two of which one is not there" 1 lamina guest rm web nosuch
+is "none is forgotten" "$(lamina guest ls -q 2>/dev/null | grep -c web)" 1
+ok "they are forgotten" lamina guest rm --json web db
+is "as JSON" "$(jq -c . out)" '{"removed":["web","db"]}'
+ok "what is no record, too" lamina guest rm bad
+ok "one that is added" lamina guest add --json web -H qemu -S x
+is "is printed" "$(jq -r '.name + " " + .socket' out)" "web $T/x"
+lamina guest rm web
 exits "once" 1 lamina guest rm web db
 
 # --- one name ---

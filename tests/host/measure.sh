@@ -164,6 +164,10 @@ like "is said" "$(tail -n 1 err)" "cannot measure the guest: 'echo no luck >&2; 
 exits "one that fails later" 1 measure --workload command --cycles 3 --json \
 	--workload-command "[ \$(cat $T/count) -lt 0 ] || { [ -e $T/once ] && exit 1; touch $T/once; }"
 is "what was measured is told" "$(jq '.measures | length' out)" 1
+like "and why there is no more" "$(jq -r .error out)" "failed with status 1$"
+exits "one that fails at once" 1 measure --workload command --json --workload-command "printf 'why\\033[2J' >&2; exit 3"
+is "is told, too" "$(jq -c '[.measures, .error[-10:]]' out)" '[[],"3: why?[2J"]'
+like "and to people" "$(cat err)" 'failed with status 3: why\?\[2J'
 exits "one that says what would move the cursor" 1 measure --workload command \
 	--workload-command "printf '\\033[2Jred\\n' >&2; exit 1"
 is "is told without that" "$(grep -c $'\033' err) $(grep -o 'status 1: .*' err)" "0 status 1: ?[2Jred"
@@ -206,6 +210,10 @@ usage "--leave is no option to measure with" web --ab "--collapse --leave"
 usage "--lea is no option to measure with" web --pause "--lea"
 usage "-Cl is no option to measure with" web --pause "-Cl"
 usage "-- is no option to measure with" web --pause "--"
+usage "lamina pause: unknown or ambiguous option '--bogus'" web --pause "--bogus"
+usage "'other' is no option of lamina pause" web --pause "other"
+usage "lamina pause: option '--drain' wants MS" web --ab "--drain"
+usage "--drain: 'soon' is no number of milliseconds from 0 to 1500" web --workload idle --pause "--drain soon"
 usage "--svg wants a file: stdout has the tables" web --svg -
 usage "--workload-command is empty" web --workload-command ""
 for n in 0 1001 -1 1.5 99999999999999999999 many ""; do

@@ -52,6 +52,16 @@ start_agent --collapsed 4
 ok "as many as there can be" lamina pause web --json --collapse
 is "are believed" "$(result out collapse)" "done"
 
+start_agent --hang /resumed
+ok "an agent that does not hear that the guest goes on" lamina pause web -q
+like "is told also with -q: its clock is not set" "$(cat err)" \
+	"warning: the agent was not told that the guest goes on, so that its clock is not set: "
+ok "as JSON" lamina pause web --json
+like "too" "$(jq -r '.warnings[]' out)" "its clock is not set"
+start_agent
+ok "one that hears it" lamina pause web -q
+is "is not" "$(cat err)" ""
+
 # --- what dies ---
 
 fc web trouble 'PUT /snapshot/create=slow:1500' >/dev/null

@@ -53,6 +53,11 @@ like "nothing compacts, which is a warning" "$(cat err)" \
 is "as JSON, too" "$(jq '.warnings | length' p3)" 1
 ok "with compact_memory" lamina pause web --json --reclaim '{"compact_memory":100}'
 is "it is none" "$(jq '.warnings | length' out)" 0
+like "the warning says how to end it" "$(cat err p3)" "'compact_memory = 0' there says that nothing is to"
+printf '[reclaim]\ncompact_memory = 0\n' >>conf
+ok "where lamina.conf says that nothing is to compact" lamina pause web --json
+is "there is none either" "$(jq '.warnings | length' out)" 0
+sed -i '3,$d' conf
 
 ok "nothing to reclaim" lamina pause web --reclaim '{"sync":0}' --json
 is "is not asked for" "$(result out reclaim)" skipped
@@ -208,6 +213,8 @@ exits "JSON that is none" 2 lamina pause web --reclaim '{sync}'
 exits "a step that is not known" 2 lamina pause web --reclaim '{"defrag":5}'
 like "is named" "$(cat err)" "'defrag' is no step"
 exits "a drain that is no number" 2 lamina pause web --drain soon
+exits "one that is longer than can be" 2 lamina pause web --drain 99999
+like "is told the limit" "$(cat err)" "--drain: '99999' is no number of milliseconds from 0 to 1500"
 exits "a hypervisor that is not known" 2 lamina pause web -H xen
 exits "an agent's address that is none" 2 lamina pause web -A somewhere
 exits "a guest that is not known" 1 lamina pause nobody

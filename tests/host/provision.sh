@@ -105,6 +105,12 @@ is "it is as it was" "$(tree)" "$(cat after)"
 # --- a token, another address ---
 
 (umask 022 && echo secret-of-the-guest >token)
+exits "a journal that is too large" 2 provision --journal 100T
+like "is told what can be" "$(cat err)" "at most 7 digits with K, M or G: not '100T'"
+exits "a token that others may read" 1 provision --listen tcp:0.0.0.0:1052 --agent-token token
+like "is refused, as by a pause" "$(cat err)" "the token 'token' can be read by others \(mode 0644\)"
+is "and nothing is written" "$(ls root/etc/lamina/agent-token 2>/dev/null)" ""
+chmod 600 token
 ok "over TCP" provision --listen tcp:0.0.0.0:1052 --agent-token token
 is "the unit says so" "$(grep ^ExecStart= $unit)" \
 	"ExecStart=/usr/local/sbin/lamina-agent --listen tcp:0.0.0.0:1052 --token-file /etc/lamina/agent-token"
@@ -256,7 +262,7 @@ hybrid:/run/v.sock:1052|'hybrid:/run/v.sock:1052' is how the host connects: the 
 unix:/run/%n|'unix:/run/%n' cannot be in a unit of systemd
 1052|'1052' is no address: unix:PATH, tcp:HOST:PORT, vsock:CID:PORT or hybrid:PATH:PORT
 END
-refused "a journal of no size" 2 "the journal is none, or a size as in 8M: not '8MiB'" --journal 8MiB
+refused "a journal of no size" 2 "the journal is none, or a size as in 8M, a number of at most 7 digits with K, M or G: not '8MiB'" --journal 8MiB
 rm root/usr/bin/env
 for address in tcp:127.0.0.1:1052 'tcp:[::]:1052' vsock:3:1052 unix:/run/agent.sock; do
 	ok "to listen at $address" provision --dry-run --listen $address --agent-token token

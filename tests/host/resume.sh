@@ -165,6 +165,12 @@ exits "a live image of another layer" 1 resume i
 like "is not taken" "$(cat err)" "live image 'i' stands on layer $(lamina tag --json |
 	jq -r '.[] | select(.tag == "two") | .layer[:12]'), not on $(jq -r .layer[:12] r1): .*'lamina live rm i'"
 is "nor removed" "$(lamina live ls -q | grep -cx i)" 1
+exits "a word in braces that there is not" 2 lamina resume one --name f -H firecracker -S f.sock -- x '{name}' 'a{nope}'
+like "is told, with all there are" "$(cat err)" "there is no '\{nope\}': there are \{name\}, \{memfile\}, .* and \
+\{socket\}, and \{\{nope\} stands for the text itself"
+exits "what is no such word is left" 1 lamina resume one --name f -H firecracker -S f.sock -- \
+	sh -c 'nope=5; printf "%s " "${nope}" {{nope} {{name} {name} "{\"a\":1}" {} >&2; exit 3'
+is "as it is, or as it stands for" "$(cat run/guests/f.log)" '5 {nope} {name} f {"a":1} {} '
 exits "no name" 2 lamina resume one -H firecracker -S x
 exits "QEMU from the pager" 2 lamina resume one --name q -H qemu -S x -B uffd
 exits "a layer that is not there" 1 lamina resume nothing --name q -H qemu -S x

@@ -58,7 +58,7 @@ static void test_defaults(void)
 
 static void test_values(void)
 {
-	is_int(load("[pause]\nreclaim = yes\ncollapse = true\nfreeze = a.slice\ndrain = 9000\n"
+	is_int(load("[pause]\nreclaim = yes\ncollapse = true\nfreeze = a.slice\ndrain = 1500\n"
 		    "leave = on\nmetrics_file = /m\nagent_timeout = 1s\nfreeze_timeout = 20ms\n"
 		    "collapse_timeout = 2m\nsnapshot_timeout = 0\n[reclaim]\nsync = 500\n"
 		    "fstrim = 0\ncompact_memory = 10\norder = sync, compact_memory\n",
@@ -69,7 +69,7 @@ static void test_values(void)
 	ok(s.compacts && s.collapse && s.leave, "switches");
 	is_str(s.freeze, "a.slice", "freeze");
 	is_str(s.metrics_file, "/m", "metrics_file");
-	is_int(s.drain_ms, PAUSE_DRAIN_MAX_MS, "no longer than can be");
+	is_int(s.drain_ms, PAUSE_DRAIN_MAX_MS, "as long as can be");
 	is_int(s.agent_timeout_ms, 1000, "agent_timeout");
 	is_int(s.snapshot_timeout_ms, 0, "no end");
 }
@@ -177,6 +177,8 @@ static void test_bad(void)
 	is_refused("[reclaim]\nsync = 600001\n", "'600001' is not");
 	is_refused("[pause]\nagent_timeout = 0\n", "'0' is not a duration above 0");
 	is_refused("[pause]\ndrain = soon\n", "'soon' is not");
+	is_refused("[pause]\ndrain = 5000\n", ":2: drain in section [pause]: '5000' is not "
+		   "a number of milliseconds from 0 to 1500");
 	is_refused("[pause]\ndrian = 1\n", "unknown key 'drian'");
 	is_refused("[guest web]\nsocket = 1\n", "unknown key 'socket'");
 	is_int(load("", "web", &json), -EINVAL, "no JSON");
@@ -185,7 +187,7 @@ static void test_bad(void)
 	       "--reclaim: what is to be reclaimed is no JSON object");
 	is_int(load("", "web", &step), -EINVAL, "a step that is not known");
 	is_err(load("", "web", &drain), &err, -EINVAL,
-	       "--drain: '-1' is no number of milliseconds");
+	       "--drain: '-1' is no number of milliseconds from 0 to 1500");
 }
 
 int main(void)
