@@ -5,17 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/cli/cli.h"
 #include "src/cli/guest-args.h"
+#include "src/cli/guest-live.h"
 #include "src/cli/out.h"
 #include "src/cli/pager.h"
 #include "src/cli/resume-live.h"
 #include "src/cli/resume-words.h"
 #include "src/cli/table.h"
+#include "src/host/guest-memory.h"
 #include "src/host/guest.h"
 #include "src/host/resume.h"
+#include "store/base/maps.h"
 #include "store/base/proc.h"
 #include "store/traces.h"
 
@@ -77,7 +81,9 @@ struct work {
 	char *pager, *record, *listen;	/* absolute; or NULL */
 	int64_t peer_uid;
 	bool made_live;
-	int hold;
+	struct guest_memory memory;	/* of its pid: 0: not known */
+	bool marked;
+	int hold, hold_process;
 	struct resume_plan plan;
 	struct resume_report report;
 };
@@ -183,6 +189,8 @@ static int put_paths(struct work *w)
 	if (!mount) {
 		rc = guest_args_mount(w->cli, &w->mount);
 		mount = w->mount;
+	} else {
+		rc = guest_args_check_mount(w->cli, mount);
 	}
 	if (rc == 0 && !guest_text(w->members, "mount") &&
 	    json_object_set_new(w->members, "mount", json_string(mount)) < 0)
@@ -306,6 +314,8 @@ static int fill_record(struct work *w)
 	rc |= set_text(m, "log", w->argv ? w->log : NULL);
 	rc |= json_object_set_new(m, "no_trace", json_boolean(w->pager && !*w->trace));
 	rc |= json_object_set_new(m, "created", json_integer((json_int_t)time(NULL)));
+	if (w->marked && w->memory.pid > 0)
+		rc |= json_object_set_new(m, "memory", guest_memory_json(&w->memory));
 	return rc < 0 ? no_memory(w->cli) : 0;
 }
 
@@ -419,6 +429,59 @@ static int print(struct work *w)
 	return w->cli->quiet ? 0 : print_text(w);
 }
 
+/* ---- what the live image and the guest's memory have in common ---- */
+
+/* What is written after the mark is seen by the next pause. */
+static void mark_live(struct work *w)
+{
+	w->marked = live_mark_take(w->cli->store, w->live, "memfile", &w->memory.mark, NULL) == 0;
+	w->memory.has_layer = true;
+	w->memory.layer = w->id;
+}
+
+static int need_live(struct work *w)
+{
+	const struct resume_live live = {w->live, &w->id, w->lock_wait_ms};
+	int rc;
+
+	mark_live(w);
+	rc = resume_live_need(w->cli, &live, &w->made_live);
+	if (rc == 0 && w->made_live)
+		mark_live(w);
+	return rc;
+}
+
+/* Firecracker is told what to load; QEMU is started with that. */
+static bool has_memfile(const struct work *w, pid_t pid)
+{
+	struct maps_region r;
+	struct maps maps;
+	struct stat st;
+	bool found = false;
+
+	if (!strcmp(w->plan.hypervisor, "firecracker"))
+		return true;
+	if (stat(w->memfile, &st) < 0 || maps_open(pid, 0, &maps) < 0)
+		return false;
+	while (!found && maps_next(&maps, &r) > 0)
+		found = r.dev == st.st_dev && r.ino == st.st_ino;
+	maps_close(&maps);
+	return found;
+}
+
+/* Nobody pauses it before it has a record. */
+static int begin_load(void *ctx, pid_t pid, struct err *err)
+{
+	struct work *w = ctx;
+	int rc;
+
+	if (guest_memory_process(pid, &w->memory) < 0)
+		return 0;
+	rc = w->hold_process = guest_hold_process(w->rundir, pid, err);
+	w->marked = w->marked && has_memfile(w, pid);
+	return rc < 0 ? rc : 0;
+}
+
 /* ---- all ---- */
 
 static int make_argv(struct work *w)
@@ -460,6 +523,8 @@ static void fill_plan(struct work *w)
 	p->session.hold = w->lease;
 	p->stopped = is_stopped;
 	p->begins = show_word;
+	p->loads = begin_load;
+	p->ctx = w;
 }
 
 static int check_layer(struct work *w, const struct layer *layer)
@@ -498,6 +563,8 @@ static int find_all(struct work *w)
 	if (rc == 0)
 		rc = put_paths(w);
 	if (rc == 0)
+		rc = guest_live_check(w->cli, args->name, w->live, w->members);
+	if (rc == 0)
 		rc = find_trace(w);
 	if (rc == 0)
 		rc = find_pager(w);
@@ -519,7 +586,7 @@ static int resume(struct work *w)
 	cli_catch_all(cli);
 	if (!cli->quiet)
 		meter_begin(&cli->meter);
-	rc = resume_live_need(cli, &live, &w->made_live);
+	rc = need_live(w);
 	if (rc == 0)
 		rc = resume_run(&w->plan, &w->report, &cli->err);
 	meter_end(&cli->meter);
@@ -557,11 +624,12 @@ static int run(struct cli *cli, int argc, char **argv)
 	w->layer_word = argv[0];
 	w->command = argc > 1 ? argv + 1 : NULL;
 	w->members = json_object();
-	w->hold = -1;
+	w->hold = w->hold_process = -1;
 	rc = work(w);
 	resume_report_fini(&w->report);
 	resume_words_free(w->argv);
 	json_decref(w->members);
+	guest_drop_process(w->rundir, w->memory.pid, w->hold_process);
 	if (w->hold >= 0)
 		close(w->hold);
 	free(w->mount);

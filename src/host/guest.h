@@ -19,12 +19,14 @@
  *	command, cwd, log	what resume started, where, and the file of its output
  *	no_trace		it was resumed without a trace
  *	created			seconds since 1970
+ *	memory			guest-memory.h: whether a diff of its memory can be relied on
  */
 #ifndef LAMINA_HOST_GUEST_H
 #define LAMINA_HOST_GUEST_H
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "store/base/err.h"
 
@@ -45,6 +47,8 @@ int guest_load(const char *rundir, const char *name, json_t **ret, struct err *e
 const char *guest_text(const json_t *record, const char *member);
 /* Its pid if that process lives and is no later one of that number, else 0. */
 int guest_pid(const json_t *record);
+/* As far as can be told: one without a pid lives while somebody listens at its socket. */
+bool guest_lives(const json_t *record);
 
 /*
  * All of them by name, until `fn` returns non-zero: that.  One that cannot be read has record
@@ -77,5 +81,9 @@ int guest_remove(const char *rundir, const char *name, struct err *err);
  * -EBUSY: somebody else does.  There need be no record.
  */
 int guest_hold(const char *rundir, const char *name, struct err *err);
+/* The same for a hypervisor's process, which may be several records'. */
+int guest_hold_process(const char *rundir, pid_t pid, struct err *err);
+/* Lets go of that; `fd` < 0 is fine. */
+void guest_drop_process(const char *rundir, pid_t pid, int fd);
 
 #endif
