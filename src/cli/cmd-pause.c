@@ -307,11 +307,14 @@ static void count(struct work *w, int rc)
 /* Whatever ended it: the next one is to know whether its diff would be right. */
 static void keep_memory(struct work *w, int rc)
 {
-	const struct pause_step *step = &w->report.step[PAUSE_SNAPSHOT];
+	const struct pause_step *step = w->report.step;
+	enum pause_outcome snapshot = step[PAUSE_SNAPSHOT].outcome;
 
-	if (step->outcome == PAUSE_SKIPPED)
+	if (snapshot == PAUSE_SKIPPED)
 		pause_memory_restore(&w->memory);
-	else if (step->outcome == PAUSE_FAILED && rc == -EREMOTEIO && !w->plan.full)
+	else if (step[PAUSE_SYNC].outcome == PAUSE_DONE && step[PAUSE_SEAL].outcome != PAUSE_DONE)
+		pause_memory_unsealed(&w->memory);
+	else if (snapshot == PAUSE_FAILED && rc == -EREMOTEIO && !w->plan.full)
 		pause_memory_refused(&w->memory);
 	else if (!layer_of(w))
 		pause_memory_keep(&w->memory, NULL);

@@ -15,6 +15,7 @@
 #include "store/base/io.h"
 
 #define MEMFILE "memfile"
+#define SYNC_MS 5000		/* without a sign of life */
 
 /* ---- before ---- */
 
@@ -130,16 +131,27 @@ static int sync_memfile(struct errand *e, struct err *err)
 	return rc < 0 ? err_sys(err, rc, "cannot sync '%s'", e->path) : 0;
 }
 
+/* Of this process, what the memfile holds now: or nothing, if that may not last. */
+static void put_as_it_is(struct pause_memory *m, struct guest_memory what)
+{
+	struct errand e = {.fn = sync_memfile, .path = m->path, .idle_ms = SYNC_MS};
+
+	what.has_layer = false;
+	if (errand_run(&e, NULL) == 0 &&
+	    live_mark_take(m->cli->store, m->live, MEMFILE, &what.mark, NULL) == 0)
+		put(m, &what);
+}
+
 void pause_memory_refused(struct pause_memory *m)
 {
-	struct errand e = {.fn = sync_memfile, .path = m->path};
-	struct guest_memory after = m->before;
+	if (m->based)
+		put_as_it_is(m, m->before);
+}
 
-	if (!m->based || errand_run(&e, NULL) < 0)
-		return;
-	after.has_layer = false;
-	if (live_mark_take(m->cli->store, m->live, MEMFILE, &after.mark, NULL) == 0)
-		put(m, &after);
+void pause_memory_unsealed(struct pause_memory *m)
+{
+	if (m->kept && m->hold >= 0)
+		put_as_it_is(m, m->now);
 }
 
 void pause_memory_end(struct pause_memory *m)

@@ -38,6 +38,8 @@ void pause_memory_keep(struct pause_memory *m, const struct digest *layer);
 void pause_memory_restore(struct pause_memory *m);
 /* The hypervisor refused a diff: it has noted all that it would have had. */
 void pause_memory_refused(struct pause_memory *m);
+/* The snapshot is in the memfile, and could not be sealed. */
+void pause_memory_unsealed(struct pause_memory *m);
 void pause_memory_end(struct pause_memory *m);
 
 #endif
