@@ -25,7 +25,7 @@ struct live_mark {
 	char name[TAG_NAME_MAX + 1];
 	int64_t created;	/* of the row */
 	uint64_t inode;		/* of STORE/live/NAME */
-	int64_t born;		/* when that was made, ns since 1970; 0: the file system does not say */
+	int64_t born;		/* when that was made, ns since 1970; 0: not known */
 	uint64_t delta;		/* the one that is written to */
 	int64_t written;	/* when it was last, ns since 1970; of the image */
 };

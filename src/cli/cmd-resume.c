@@ -473,13 +473,12 @@ static bool has_memfile(const struct work *w, pid_t pid)
 static int begin_load(void *ctx, pid_t pid, struct err *err)
 {
 	struct work *w = ctx;
-	int rc;
 
 	if (guest_memory_process(pid, &w->memory) < 0)
 		return 0;
-	rc = w->hold_process = guest_hold_process(w->rundir, pid, err);
 	w->marked = w->marked && has_memfile(w, pid);
-	return rc < 0 ? rc : 0;
+	w->hold_process = guest_hold_process(w->rundir, pid, err);
+	return w->hold_process < 0 ? w->hold_process : 0;
 }
 
 /* ---- all ---- */

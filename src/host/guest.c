@@ -84,11 +84,10 @@ int guest_pid(const json_t *record)
 static bool is_listened(const char *path)
 {
 	struct address address;
-	int fd;
+	int fd = path ? address_unix(path, &address, NULL) : -EINVAL;
 
-	if (!path || address_unix(path, &address, NULL) < 0)
-		return false;
-	fd = address_connect(&address, LISTEN_MS, NULL, NULL);
+	if (fd == 0)
+		fd = address_connect(&address, LISTEN_MS, NULL, NULL);
 	if (fd >= 0)
 		close(fd);
 	return fd >= 0 || fd == -ETIMEDOUT;
