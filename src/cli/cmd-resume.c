@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/cli/cli.h"
@@ -14,13 +13,11 @@
 #include "src/cli/out.h"
 #include "src/cli/pager.h"
 #include "src/cli/resume-live.h"
+#include "src/cli/resume-memory.h"
 #include "src/cli/resume-words.h"
 #include "src/cli/table.h"
-#include "src/host/guest-memory.h"
 #include "src/host/guest.h"
 #include "src/host/resume.h"
-#include "store/base/maps.h"
-#include "store/base/proc.h"
 #include "store/traces.h"
 
 #define WAIT_DEFAULT "30s"
@@ -81,9 +78,8 @@ struct work {
 	char *pager, *record, *listen;	/* absolute; or NULL */
 	int64_t peer_uid;
 	bool made_live;
-	struct guest_memory memory;	/* of its pid: 0: not known */
-	bool marked;
-	int hold, hold_process;
+	struct resume_memory memory;
+	int hold;
 	struct resume_plan plan;
 	struct resume_report report;
 };
@@ -283,14 +279,6 @@ static int set_text(json_t *to, const char *member, const char *text)
 	return json_object_set_new(to, member, text ? json_string(text) : json_null());
 }
 
-static json_t *start_of(pid_t pid)
-{
-	uint64_t start;
-
-	return pid > 0 && proc_start(pid, &start) == 0 ? json_integer((json_int_t)start)
-						       : json_null();
-}
-
 static int fill_record(struct work *w)
 {
 	const struct args *args = w->cli->args;
@@ -309,13 +297,12 @@ static int fill_record(struct work *w)
 	rc |= set_text(m, "backend", w->pager ? "uffd" : "file");
 	rc |= json_object_set_new(m, "pid", w->report.pid > 0 ? json_integer(w->report.pid)
 							      : json_null());
-	rc |= json_object_set_new(m, "pid_start", start_of(w->report.pid));
+	rc |= json_object_set_new(m, "pid_start", resume_memory_start(w->report.pid));
 	rc |= set_text(m, "cwd", w->argv ? getcwd(cwd, sizeof(cwd)) : NULL);
 	rc |= set_text(m, "log", w->argv ? w->log : NULL);
 	rc |= json_object_set_new(m, "no_trace", json_boolean(w->pager && !*w->trace));
 	rc |= json_object_set_new(m, "created", json_integer((json_int_t)time(NULL)));
-	if (w->marked && w->memory.pid > 0)
-		rc |= json_object_set_new(m, "memory", guest_memory_json(&w->memory));
+	rc |= json_object_set_new(m, "memory", resume_memory_json(&w->memory));
 	return rc < 0 ? no_memory(w->cli) : 0;
 }
 
@@ -429,58 +416,6 @@ static int print(struct work *w)
 	return w->cli->quiet ? 0 : print_text(w);
 }
 
-/* ---- what the live image and the guest's memory have in common ---- */
-
-/* What is written after the mark is seen by the next pause. */
-static void mark_live(struct work *w)
-{
-	w->marked = live_mark_take(w->cli->store, w->live, "memfile", &w->memory.mark, NULL) == 0;
-	w->memory.has_layer = true;
-	w->memory.layer = w->id;
-}
-
-static int need_live(struct work *w)
-{
-	const struct resume_live live = {w->live, &w->id, w->lock_wait_ms};
-	int rc;
-
-	mark_live(w);
-	rc = resume_live_need(w->cli, &live, &w->made_live);
-	if (rc == 0 && w->made_live)
-		mark_live(w);
-	return rc;
-}
-
-/* Firecracker is told what to load; QEMU is started with that. */
-static bool has_memfile(const struct work *w, pid_t pid)
-{
-	struct maps_region r;
-	struct maps maps;
-	struct stat st;
-	bool found = false;
-
-	if (!strcmp(w->plan.hypervisor, "firecracker"))
-		return true;
-	if (stat(w->memfile, &st) < 0 || maps_open(pid, 0, &maps) < 0)
-		return false;
-	while (!found && maps_next(&maps, &r) > 0)
-		found = r.dev == st.st_dev && r.ino == st.st_ino;
-	maps_close(&maps);
-	return found;
-}
-
-/* Nobody pauses it before it has a record. */
-static int begin_load(void *ctx, pid_t pid, struct err *err)
-{
-	struct work *w = ctx;
-
-	if (guest_memory_process(pid, &w->memory) < 0)
-		return 0;
-	w->marked = w->marked && has_memfile(w, pid);
-	w->hold_process = guest_hold_process(w->rundir, pid, err);
-	return w->hold_process < 0 ? w->hold_process : 0;
-}
-
 /* ---- all ---- */
 
 static int make_argv(struct work *w)
@@ -522,8 +457,8 @@ static void fill_plan(struct work *w)
 	p->session.hold = w->lease;
 	p->stopped = is_stopped;
 	p->begins = show_word;
-	p->loads = begin_load;
-	p->ctx = w;
+	p->loads = resume_memory_load;
+	p->ctx = &w->memory;
 }
 
 static int check_layer(struct work *w, const struct layer *layer)
@@ -585,7 +520,10 @@ static int resume(struct work *w)
 	cli_catch_all(cli);
 	if (!cli->quiet)
 		meter_begin(&cli->meter);
-	rc = need_live(w);
+	w->memory = (struct resume_memory){.cli = cli, .rundir = w->rundir, .memfile = w->memfile,
+					   .mapped = !strcmp(w->plan.hypervisor, "qemu"),
+					   .hold = -1};
+	rc = resume_memory_need(&w->memory, &live, &w->made_live);
 	if (rc == 0)
 		rc = resume_run(&w->plan, &w->report, &cli->err);
 	meter_end(&cli->meter);
@@ -623,12 +561,12 @@ static int run(struct cli *cli, int argc, char **argv)
 	w->layer_word = argv[0];
 	w->command = argc > 1 ? argv + 1 : NULL;
 	w->members = json_object();
-	w->hold = w->hold_process = -1;
+	w->hold = w->memory.hold = -1;
 	rc = work(w);
 	resume_report_fini(&w->report);
 	resume_words_free(w->argv);
 	json_decref(w->members);
-	guest_drop_process(w->rundir, w->memory.pid, w->hold_process);
+	resume_memory_end(&w->memory);
 	if (w->hold >= 0)
 		close(w->hold);
 	free(w->mount);

@@ -1,11 +1,36 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/cli/guest-live.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/cli/cli.h"
 #include "src/cli/guest-args.h"
 #include "src/host/guest.h"
+#include "src/rpc/address.h"
+
+#define LISTEN_MS 500	/* to be taken up by who listens */
+
+static bool is_listened(const char *path)
+{
+	struct address address;
+	int fd = path ? address_unix(path, &address, NULL) : -EINVAL;
+
+	if (fd == 0)
+		fd = address_connect(&address, LISTEN_MS, NULL, NULL);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || fd == -ETIMEDOUT;
+}
+
+/* As far as can be told: one without a pid lives while somebody listens at its socket. */
+static bool lives(const json_t *record)
+{
+	if (json_integer_value(json_object_get(record, "pid")) > 0)
+		return guest_pid(record) > 0;
+	return is_listened(guest_text(record, "socket"));
+}
 
 struct search {
 	struct cli *cli;
@@ -34,7 +59,7 @@ static int look(void *ctx, const struct guest_seen *seen)
 
 	if (!live || strcmp(live, s->live) != 0 || is_same_guest(s, seen) ||
 	    differ(guest_text(seen->record, "mount"), guest_text(s->record, "mount")) ||
-	    !guest_lives(seen->record))
+	    !lives(seen->record))
 		return 0;
 	pid = guest_pid(seen->record);
 	if (pid > 0)

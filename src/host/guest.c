@@ -18,7 +18,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "src/rpc/address.h"
 #include "store/base/clock.h"
 #include "store/base/io.h"
 #include "store/base/proc.h"
@@ -26,7 +25,6 @@
 
 #define FILE_LEN (GUEST_NAME_MAX + sizeof(".json.tmp"))
 #define HOLD_TRIES 100
-#define LISTEN_MS 500		/* to be taken up by who listens */
 #define PROCESS_LEN 16		/* ".PID": no guest's name */
 #define GUEST_ADDRESS_MAX 320u
 #define GUEST_LAYER_MAX 128u	/* characters of an id */
@@ -79,25 +77,6 @@ int guest_pid(const json_t *record)
 			     (uint64_t)json_integer_value(began) != start))
 		return 0;
 	return (int)pid;
-}
-
-static bool is_listened(const char *path)
-{
-	struct address address;
-	int fd = path ? address_unix(path, &address, NULL) : -EINVAL;
-
-	if (fd == 0)
-		fd = address_connect(&address, LISTEN_MS, NULL, NULL);
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0 || fd == -ETIMEDOUT;
-}
-
-bool guest_lives(const json_t *record)
-{
-	if (json_integer_value(json_object_get(record, "pid")) > 0)
-		return guest_pid(record) > 0;
-	return is_listened(guest_text(record, "socket"));
 }
 
 /* ---- the directory ---- */

@@ -47,8 +47,6 @@ int guest_load(const char *rundir, const char *name, json_t **ret, struct err *e
 const char *guest_text(const json_t *record, const char *member);
 /* Its pid if that process lives and is no later one of that number, else 0. */
 int guest_pid(const json_t *record);
-/* As far as can be told: one without a pid lives while somebody listens at its socket. */
-bool guest_lives(const json_t *record);
 
 /*
  * All of them by name, until `fn` returns non-zero: that.  One that cannot be read has record
