@@ -7,6 +7,7 @@
 #include "src/cli/cli.h"
 #include "src/cli/guest-args.h"
 #include "src/cli/guest-cont.h"
+#include "src/cli/guest-live.h"
 #include "src/cli/guest-provision.h"
 #include "src/cli/out.h"
 #include "src/cli/table.h"
@@ -214,6 +215,8 @@ static int run_add(struct cli *cli, int argc, char **argv)
 		rc = cli_usage(cli, "guest add wants --hypervisor and --socket");
 	if (rc == 0)
 		rc = fill(cli, argv[0], record);
+	if (rc == 0)
+		rc = guest_live_check(cli, argv[0], guest_text(record, "live"), record);
 	if (rc == 0)
 		rc = guest_write(rundir, argv[0], record,
 				 args->replace ? GUEST_REPLACE : GUEST_CREATE, &cli->err);

@@ -9,6 +9,7 @@
 #include "src/cli/live-layer.h"
 #include "src/cli/meta.h"
 #include "src/cli/out.h"
+#include "src/cli/pause-memory.h"
 #include "src/cli/table.h"
 #include "src/host/guest.h"
 #include "src/host/metrics.h"
@@ -70,7 +71,8 @@ struct work {
 	struct pause_report report;
 	struct live_layer *layer;
 	struct attrs attrs;
-	char *mount, *dir;
+	struct pause_memory memory;
+	char *mount, *dir, *memfile;
 	int hold;
 };
 
@@ -110,6 +112,13 @@ static void show_step(void *ctx, enum pause_id id)
 	meter_word(&w->cli->meter, pause_names[id]);
 }
 
+static int is_based(void *ctx, pid_t pid, struct err *why)
+{
+	struct work *w = ctx;
+
+	return pause_memory_look(&w->memory, pid, why);
+}
+
 static int seal(void *ctx, struct err *err)
 {
 	struct work *w = ctx;
@@ -117,6 +126,8 @@ static int seal(void *ctx, struct err *err)
 
 	if (rc < 0)
 		*err = w->cli->err;
+	else
+		pause_memory_seal(&w->memory);
 	return rc;
 }
 
@@ -125,6 +136,7 @@ static int commit(void *ctx, const char *frozen, json_t **ret, struct err *err)
 	struct work *w = ctx;
 	int rc = frozen ? attrs_set(&w->attrs, "frozen", frozen) : 0;
 
+	pause_memory_keep(&w->memory, NULL);
 	if (rc < 0)
 		return err_sys(err, rc, "cannot keep what is frozen with the layer");
 	if (w->report.state == PAUSE_STATE_RUNNING)
@@ -137,6 +149,7 @@ static int commit(void *ctx, const char *frozen, json_t **ret, struct err *err)
 		*err = w->cli->err;
 		return rc;
 	}
+	pause_memory_keep(&w->memory, &w->layer->result.id);
 	*ret = live_layer_json(w->layer);
 	return *ret ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
@@ -266,6 +279,16 @@ static int print(struct work *w, int rc)
 	return cli->quiet ? 0 : print_text(w);
 }
 
+/* That it took longer than it might, unasked. */
+static void tell_whole(struct work *w)
+{
+	const json_t *why = json_object_get(w->report.step[PAUSE_SNAPSHOT].detail, "why");
+
+	if (json_is_string(why) && !w->plan.full)
+		cli_note(w->cli, "all of the guest's memory was saved, not a diff: %s",
+			 json_string_value(why));
+}
+
 /* Nobody is to guess whether his guest runs. */
 static void tell_state(struct work *w, int rc)
 {
@@ -275,6 +298,7 @@ static void tell_state(struct work *w, int rc)
 
 	json_array_foreach(r->warnings, i, warning)
 		cli_note(w->cli, "warning: %s", json_string_value(warning));
+	tell_whole(w);
 	if (r->state == PAUSE_STATE_PAUSED && !w->plan.dry_run)
 		cli_note(w->cli, "guest '%s' is paused: 'lamina guest cont %s' lets it go on",
 			 w->name, w->name);
@@ -312,6 +336,23 @@ static void count(struct work *w, int rc)
 			 err.text);
 }
 
+/* Whatever ended it: the next one is to know whether its diff would be right. */
+static void keep_memory(struct work *w, int rc)
+{
+	const struct pause_step *step = w->report.step;
+	enum pause_outcome snapshot = step[PAUSE_SNAPSHOT].outcome;
+
+	if (snapshot == PAUSE_SKIPPED)
+		pause_memory_restore(&w->memory);
+	else if (step[PAUSE_SYNC].outcome == PAUSE_DONE && step[PAUSE_SEAL].outcome != PAUSE_DONE)
+		pause_memory_unsealed(&w->memory);
+	else if (snapshot == PAUSE_FAILED && rc == -EREMOTEIO && !w->plan.full)
+		pause_memory_refused(&w->memory);
+	else if (!layer_of(w))
+		pause_memory_keep(&w->memory, NULL);
+	pause_memory_end(&w->memory);
+}
+
 static void keep_layer(struct work *w)
 {
 	const char *rundir;
@@ -337,12 +378,20 @@ static int find_files(struct work *w)
 	if (!mount) {
 		rc = guest_args_mount(w->cli, &w->mount);
 		mount = w->mount;
+	} else {
+		rc = guest_args_check_mount(w->cli, mount);
 	}
 	if (rc == 0 && asprintf(&w->dir, "%s/live/%s", mount, w->layer->o.name) < 0) {
 		w->dir = NULL;
 		rc = err_set(&w->cli->err, -ENOMEM, "out of memory");
 	}
+	if (rc == 0 && asprintf(&w->memfile, "%s/memfile", w->dir) < 0) {
+		w->memfile = NULL;
+		rc = err_set(&w->cli->err, -ENOMEM, "out of memory");
+	}
 	w->plan.dir = w->dir;
+	w->memory = (struct pause_memory){.cli = w->cli, .name = w->name, .kept = w->kept,
+					  .live = w->layer->o.name, .path = w->memfile, .hold = -1};
 	return rc;
 }
 
@@ -419,6 +468,7 @@ static int prepare(struct work *w)
 	w->plan.settings = &w->settings;
 	w->plan.full = args->full;
 	w->plan.dry_run = args->dry_run;
+	w->plan.is_based = is_based;
 	w->plan.seal = seal;
 	w->plan.commit = commit;
 	w->plan.begins = show_step;
@@ -445,6 +495,8 @@ static int work(struct work *w)
 	cli_hold_stops(true);
 	rc = pause_run(&w->plan, &w->report, &cli->err);
 	cli_hold_stops(false);
+	if (!args->dry_run)
+		keep_memory(w, rc);
 	meter_end(&cli->meter);
 	cli->interrupted = what_became(&w->report);
 	if (layer_of(w))
@@ -477,6 +529,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	free(w.layer);
 	free(w.mount);
 	free(w.dir);
+	free(w.memfile);
 	if (w.hold >= 0)
 		close(w.hold);
 	return rc;

@@ -9,14 +9,15 @@
 
 #include "src/cli/cli.h"
 #include "src/cli/guest-args.h"
+#include "src/cli/guest-live.h"
 #include "src/cli/out.h"
 #include "src/cli/pager.h"
 #include "src/cli/resume-live.h"
+#include "src/cli/resume-memory.h"
 #include "src/cli/resume-words.h"
 #include "src/cli/table.h"
 #include "src/host/guest.h"
 #include "src/host/resume.h"
-#include "store/base/proc.h"
 #include "store/traces.h"
 
 #define WAIT_DEFAULT "30s"
@@ -77,6 +78,7 @@ struct work {
 	char *pager, *record, *listen;	/* absolute; or NULL */
 	int64_t peer_uid;
 	bool made_live;
+	struct resume_memory memory;
 	int hold;
 	struct resume_plan plan;
 	struct resume_report report;
@@ -186,6 +188,8 @@ static int put_paths(struct work *w)
 	if (!mount) {
 		rc = guest_args_mount(w->cli, &w->mount);
 		mount = w->mount;
+	} else {
+		rc = guest_args_check_mount(w->cli, mount);
 	}
 	if (rc == 0 && !guest_text(w->members, "mount") &&
 	    json_object_set_new(w->members, "mount", json_string(mount)) < 0)
@@ -278,14 +282,6 @@ static int set_text(json_t *to, const char *member, const char *text)
 	return json_object_set_new(to, member, text ? json_string(text) : json_null());
 }
 
-static json_t *start_of(pid_t pid)
-{
-	uint64_t start;
-
-	return pid > 0 && proc_start(pid, &start) == 0 ? json_integer((json_int_t)start)
-						       : json_null();
-}
-
 static int fill_record(struct work *w)
 {
 	const struct args *args = w->cli->args;
@@ -304,11 +300,12 @@ static int fill_record(struct work *w)
 	rc |= set_text(m, "backend", w->pager ? "uffd" : "file");
 	rc |= json_object_set_new(m, "pid", w->report.pid > 0 ? json_integer(w->report.pid)
 							      : json_null());
-	rc |= json_object_set_new(m, "pid_start", start_of(w->report.pid));
+	rc |= json_object_set_new(m, "pid_start", resume_memory_start(w->report.pid));
 	rc |= set_text(m, "cwd", w->argv ? getcwd(cwd, sizeof(cwd)) : NULL);
 	rc |= set_text(m, "log", w->argv ? w->log : NULL);
 	rc |= json_object_set_new(m, "no_trace", json_boolean(w->pager && !*w->trace));
 	rc |= json_object_set_new(m, "created", json_integer((json_int_t)time(NULL)));
+	rc |= json_object_set_new(m, "memory", resume_memory_json(&w->memory));
 	return rc < 0 ? no_memory(w->cli) : 0;
 }
 
@@ -465,6 +462,8 @@ static void fill_plan(struct work *w)
 	p->session.hold = w->lease;
 	p->stopped = is_stopped;
 	p->begins = show_word;
+	p->loads = resume_memory_load;
+	p->ctx = &w->memory;
 }
 
 static int check_layer(struct work *w, const struct layer *layer)
@@ -503,6 +502,8 @@ static int find_all(struct work *w)
 	if (rc == 0)
 		rc = put_paths(w);
 	if (rc == 0)
+		rc = guest_live_check(w->cli, args->name, w->live, w->members);
+	if (rc == 0)
 		rc = find_trace(w);
 	if (rc == 0)
 		rc = find_pager(w);
@@ -524,7 +525,10 @@ static int resume(struct work *w)
 	cli_catch_all(cli);
 	if (!cli->quiet)
 		meter_begin(&cli->meter);
-	rc = resume_live_need(cli, &live, &w->made_live);
+	w->memory = (struct resume_memory){.cli = cli, .rundir = w->rundir, .memfile = w->memfile,
+					   .mapped = !strcmp(w->plan.hypervisor, "qemu"),
+					   .hold = -1};
+	rc = resume_memory_need(&w->memory, &live, &w->made_live);
 	cli_hold_stops(true);
 	if (rc == 0)
 		rc = resume_run(&w->plan, &w->report, &cli->err);
@@ -564,11 +568,12 @@ static int run(struct cli *cli, int argc, char **argv)
 	w->layer_word = argv[0];
 	w->command = argc > 1 ? argv + 1 : NULL;
 	w->members = json_object();
-	w->hold = -1;
+	w->hold = w->memory.hold = -1;
 	rc = work(w);
 	resume_report_fini(&w->report);
 	resume_words_free(w->argv);
 	json_decref(w->members);
+	resume_memory_end(&w->memory);
 	if (w->hold >= 0)
 		close(w->hold);
 	free(w->mount);

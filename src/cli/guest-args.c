@@ -246,3 +246,17 @@ int guest_args_mount(struct cli *cli, char **ret)
 	*ret = s.found;
 	return 0;
 }
+
+/* What cannot be found (a bind mount) is believed. */
+int guest_args_check_mount(struct cli *cli, const char *mount)
+{
+	struct stat ours, theirs;
+	struct mounts_entry entry;
+
+	if (mounts_find(mount, &entry) < 0 || strcmp(entry.type, MOUNTS_OURS) != 0 ||
+	    stat(entry.source, &theirs) < 0 || fstat(cli->store->dirfd, &ours) < 0 ||
+	    (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino))
+		return 0;
+	return err_set(&cli->err, -EINVAL, "'%s' is a mount of the store '%s', not of '%s': "
+		       "--mount or --store says which", mount, entry.source, cli->store->path);
+}

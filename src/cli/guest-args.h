@@ -60,6 +60,8 @@ struct pause_plan;
 /* What a record says of hypervisor and agent; borrowed from it.  -EINVAL: it says too little. */
 int guest_args_plan(struct cli *cli, const json_t *record, struct pause_plan *ret);
 
+/* -EINVAL: at `mount` another store than that of `cli`, which is open, is mounted. */
+int guest_args_check_mount(struct cli *cli, const char *mount);
 /* Where the store of `cli`, which is open, is mounted: *ret is the caller's.  -ENOENT. */
 int guest_args_mount(struct cli *cli, char **ret);
 

@@ -25,6 +25,7 @@
 
 #define FILE_LEN (GUEST_NAME_MAX + sizeof(".json.tmp"))
 #define HOLD_TRIES 100
+#define PROCESS_LEN 16		/* ".PID": no guest's name */
 #define GUEST_ADDRESS_MAX 320u
 #define GUEST_LAYER_MAX 128u	/* characters of an id */
 
@@ -42,7 +43,7 @@ static const struct {
 	{"pid", JSON_INTEGER, 0}, {"pid_start", JSON_INTEGER, 0}, {"command", JSON_ARRAY, 0},
 	{"cwd", JSON_STRING, PATH_MAX}, {"log", JSON_STRING, PATH_MAX},
 	{"no_trace", JSON_TRUE, 0}, {"created", JSON_INTEGER, 0},
-	{"pausing", JSON_TRUE, 0},
+	{"pausing", JSON_TRUE, 0}, {"memory", JSON_OBJECT, 0},
 };
 
 bool guest_name_ok(const char *name)
@@ -403,6 +404,7 @@ static bool is_named(int dirfd, const char *file, int fd)
 	       named.st_ino == own.st_ino && named.st_dev == own.st_dev;
 }
 
+/* -EBUSY has no sentence. */
 static int hold(int dirfd, const char *name, struct err *err)
 {
 	char file[FILE_LEN];
@@ -420,6 +422,11 @@ static int hold(int dirfd, const char *name, struct err *err)
 		if (rc < 0)
 			break;
 	}
+	return -EBUSY;
+}
+
+static int busy(const char *name, struct err *err)
+{
 	return err_set(err, -EBUSY, "another lamina works on guest '%s'", name);
 }
 
@@ -433,7 +440,42 @@ int guest_hold(const char *rundir, const char *name, struct err *err)
 		return rc;
 	rc = hold(dirfd, name, err);
 	close(dirfd);
-	return rc;
+	return rc == -EBUSY ? busy(name, err) : rc;
+}
+
+static char *process_name(char out[PROCESS_LEN], pid_t pid)
+{
+	(void)snprintf(out, PROCESS_LEN, ".%d", (int)pid);
+	return out;
+}
+
+int guest_hold_process(const char *rundir, pid_t pid, struct err *err)
+{
+	char name[PROCESS_LEN];
+	int dirfd, rc = make_dir(rundir, &dirfd, err);
+
+	if (rc < 0)
+		return rc;
+	rc = hold(dirfd, process_name(name, pid), err);
+	close(dirfd);
+	if (rc != -EBUSY)
+		return rc;
+	return err_set(err, rc, "another lamina works on process %d, the hypervisor", (int)pid);
+}
+
+void guest_drop_process(const char *rundir, pid_t pid, int fd)
+{
+	char name[PROCESS_LEN], file[FILE_LEN];
+	int dirfd;
+
+	if (fd < 0)
+		return;
+	(void)snprintf(file, sizeof(file), "%s.lock", process_name(name, pid));
+	if (open_dir(rundir, &dirfd, NULL) == 0 && dirfd >= 0) {
+		(void)unlinkat(dirfd, file, 0);
+		close(dirfd);
+	}
+	close(fd);
 }
 
 /* ---- writing ---- */
@@ -539,6 +581,8 @@ int guest_remove(const char *rundir, const char *name, struct err *err)
 	if (rc < 0)
 		return rc;
 	rc = held = hold(dirfd, name, err);
+	if (rc == -EBUSY)
+		(void)busy(name, err);
 	if (rc >= 0)
 		rc = unlink_record(dirfd, name, err);
 	if (held >= 0)

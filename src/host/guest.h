@@ -20,12 +20,14 @@
  *	no_trace		it was resumed without a trace
  *	created			seconds since 1970
  *	pausing			true: one who pauses it, or was killed at that, has not let it go on
+ *	memory			guest-memory.h: whether a diff of its memory can be relied on
  */
 #ifndef LAMINA_HOST_GUEST_H
 #define LAMINA_HOST_GUEST_H
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "store/base/err.h"
 
@@ -79,5 +81,9 @@ int guest_remove(const char *rundir, const char *name, struct err *err);
  * -EBUSY: somebody else does.  There need be no record.
  */
 int guest_hold(const char *rundir, const char *name, struct err *err);
+/* The same for a hypervisor's process, which may be several records'. */
+int guest_hold_process(const char *rundir, pid_t pid, struct err *err);
+/* Lets go of that; `fd` < 0 is fine. */
+void guest_drop_process(const char *rundir, pid_t pid, int fd);
 
 #endif

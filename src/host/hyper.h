@@ -64,13 +64,18 @@ struct hyper_facts {
 struct hyper_snapshot {
 	const char *memfile;
 	const char *state;
-	bool full;		/* Firecracker: a full snapshot even where a diff could be had */
+	/*
+	 * The memory file need not hold what the last snapshot or load left.  Firecracker: a full
+	 * snapshot also where a diff could be had; QEMU: all of private memory is read, also where
+	 * it is the mapped file's still.
+	 */
+	bool full;
 };
 
 struct hyper_saved {
 	uint64_t memory;	/* bytes written to memfile; of a diff: of its data */
 	uint64_t state;		/* bytes */
-	bool diff;		/* only what changed was written */
+	bool diff;		/* only what changed was written, QEMU: or read */
 };
 
 /* What a guest begins as. */

@@ -23,6 +23,8 @@ struct pause_pipeline {
 	struct aside files;
 	struct pause_sync_seen seen;
 	char memfile[PATH_MAX], state[PATH_MAX];
+	bool based;			/* a diff can be relied on */
+	struct err why;			/* not */
 	bool may_be_frozen;
 	bool may_be_paused;
 	bool was_told;			/* of proactive compaction */

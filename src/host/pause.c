@@ -33,16 +33,28 @@ static int suspend(struct pause_pipeline *p, struct pause_step *step, struct err
 	return p->hyper->ops->pause(p->hyper, err);
 }
 
+/* Of a snapshot that is no diff. */
+static json_t *why_whole(const struct pause_pipeline *p)
+{
+	if (p->plan->full)
+		return json_string("--full asks for that");
+	if (!p->facts.dirty)
+		return json_string("the hypervisor does not track dirty pages, or in a way that "
+				   "cannot be relied on");
+	return *p->why.text ? json_string(p->why.text) : json_null();
+}
+
 static int snapshot(struct pause_pipeline *p, struct pause_step *step, struct err *err)
 {
-	const struct hyper_snapshot what = {p->memfile, p->state, p->plan->full};
+	const struct hyper_snapshot what = {p->memfile, p->state, p->plan->full || !p->based};
 	struct hyper_saved saved = {0};
 	int rc = p->hyper->ops->snapshot(p->hyper, &what, &saved, err);
 
 	if (rc < 0)
 		return rc;
-	step->detail = json_pack("{s:I, s:I, s:b}", "memory_bytes", (json_int_t)saved.memory,
-				 "state_bytes", (json_int_t)saved.state, "diff", saved.diff);
+	step->detail = json_pack("{s:I, s:I, s:b, s:o}", "memory_bytes", (json_int_t)saved.memory,
+				 "state_bytes", (json_int_t)saved.state, "diff", saved.diff,
+				 "why", saved.diff ? json_null() : why_whole(p));
 	return 0;
 }
 
@@ -382,12 +394,24 @@ static int plan_all(struct pause_pipeline *p)
 
 /* ---- all ---- */
 
+static int find_base(struct pause_pipeline *p, struct err *err)
+{
+	int rc = p->plan->is_based ? p->plan->is_based(p->plan->ctx, p->facts.pid, &p->why) : 0;
+
+	if (rc < 0)
+		*err = p->why;
+	p->based = rc > 0;
+	return rc < 0 ? rc : 0;
+}
+
 /* What is sealed becomes a layer, also of a guest that could not be told to go on. */
 static int run_all(struct pause_pipeline *p, struct err *err)
 {
 	struct err why = {""};
 	int rc = pause_ask_all(p, err), made;
 
+	if (rc == 0)
+		rc = find_base(p, err);
 	if (rc == 0)
 		rc = make(p, err);
 	made = rc == 0 && !is_left(p, rc);

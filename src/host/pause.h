@@ -65,11 +65,18 @@ struct pause_plan {
 	const char *agent;		/* address.h; NULL: none */
 	const char *token_file;		/* or NULL */
 	const char *dir;		/* MOUNT/live/LIVE */
-	bool full;			/* hyper.h */
+	bool full;			/* hyper.h; asked for */
 	bool dry_run;			/* looks and asks, and does nothing */
 	/* One before was killed: where that left the guest paused it goes on first. */
 	bool unfinished;
 
+	/*
+	 * Whether the memory file holds what the last snapshot or load of the hypervisor, process
+	 * `pid` (0: not known), left: 1; 0, with why not: all of memory is written then; or
+	 * -errno.  Asked right before the pause; from then on that is taken to be no longer so.
+	 * NULL: it does not.
+	 */
+	int (*is_based)(void *ctx, pid_t pid, struct err *why);
 	/* The layer is to be what the live image is now. */
 	int (*seal)(void *ctx, struct err *err);
 	/*

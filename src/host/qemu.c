@@ -173,18 +173,19 @@ static int qemu_drain(struct hyper *h, int ms, struct hyper_drained *ret, struct
 
 /* ---- snapshots ---- */
 
-static int save_memory(struct hyper *h, const struct qemu_memory *memory, const char *memfile,
-		       struct hyper_saved *ret, struct err *err)
+static int save_memory(struct hyper *h, const struct qemu_memory *memory,
+		       const struct hyper_snapshot *what, struct hyper_saved *ret, struct err *err)
 {
 	struct written_ask ask = {
 		.pid = qmp_pid(qmp_of(h)), .addr = memory->addr, .len = memory->len,
-		.memfile = memfile, .idle_ms = h->to->timeout_ms, .stopped = h->to->stopped,
+		.memfile = what->memfile, .all = what->full, .idle_ms = h->to->timeout_ms,
+		.stopped = h->to->stopped,
 	};
 	struct written_count count = {0};
 	int rc = written_copy(&ask, &count, err);
 
 	ret->memory = count.data;
-	ret->diff = true;
+	ret->diff = !count.all;
 	return rc;
 }
 
@@ -199,7 +200,7 @@ static int save(struct hyper *h, const struct hyper_snapshot *what, bool migrate
 	fd = qemu_state_take(qmp_of(h), &memory, migrated, err);
 	if (fd < 0)
 		return fd;
-	rc = save_memory(h, &memory, what->memfile, ret, err);
+	rc = save_memory(h, &memory, what, ret, err);
 	if (rc >= 0)
 		rc = qemu_state_write(h->to, fd, what->state, &ret->state, err);
 	(void)close(fd);

@@ -228,8 +228,10 @@ static int load(struct run *r, struct err *err)
 		.uffd = r->report->session_socket, .track_dirty = true, .run = true,
 	};
 	uint64_t began = clock_us();
-	int rc;
+	int rc = r->plan->loads ? r->plan->loads(r->plan->ctx, r->facts.pid, err) : 0;
 
+	if (rc < 0)
+		return rc;
 	begins(r->plan, "load");
 	rc = r->hyper->ops->load(r->hyper, &what, err);
 	r->report->load_seconds = seconds_since(began);

@@ -36,6 +36,9 @@ struct resume_plan {
 	int wait_ms;			/* for the hypervisor's socket, then for the agent */
 	bool (*stopped)(void);		/* or NULL */
 	void (*begins)(const char *what);	/* or NULL; "session", "start", "load", "agent" */
+	/* Right before the load: of `pid`, as the socket's peer; 0: not known.  Or NULL. */
+	int (*loads)(void *ctx, pid_t pid, struct err *err);
+	void *ctx;
 };
 
 struct resume_report {

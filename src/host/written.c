@@ -25,6 +25,8 @@
 #define PAGE PAGEMAP_PAGE
 #define BLOCK (1u << 20)
 #define FUSE_SUPER_MAGIC 0x65735546
+#define ELSEWHERE 1u		/* what the child says of it */
+#define READ_ALL 2u
 #define HOLE_STEP (64u << 20)	/* bytes punched at once, where holes cannot be asked for */
 
 /* A mapping, as far as it is the guest's memory. */
@@ -47,6 +49,7 @@ struct work {
 	uint64_t done;		/* offset in the memfile: all before is dealt with */
 	uint64_t data, zeros;
 	bool elsewhere;		/* some of it is not the memfile itself */
+	bool read_all;		/* of a mapping of which others would do */
 };
 
 static int cannot(const struct work *w, int rc, const char *what)
@@ -206,6 +209,13 @@ static int take_run(void *ctx, const struct pagemap_run *run)
 	return take(w, run->start - w->ask->addr, run->end - w->ask->addr);
 }
 
+/* Also those that are the file's, or the pager's. */
+static int take_whole(struct work *w, const struct maps_region *r)
+{
+	w->read_all = true;
+	return take(w, r->start - w->ask->addr, r->end - w->ask->addr);
+}
+
 /* Pages of the process's own. */
 static int take_pages(struct work *w, const struct maps_region *r, unsigned none)
 {
@@ -217,6 +227,8 @@ static int take_pages(struct work *w, const struct maps_region *r, unsigned none
 
 static int take_anonymous(struct work *w, const struct maps_region *r)
 {
+	if (w->ask->all && (r->flags & MAPS_PAGED))
+		return take_whole(w, r);
 	w->fill = !(r->flags & MAPS_PAGED);
 	return take_pages(w, r, 0);
 }
@@ -312,6 +324,8 @@ static int take_piece(struct work *w, const struct piece *p)
 		rc = take_shared(w, p);
 	else if (maps_anonymous(r))
 		rc = take_anonymous(w, r);
+	else if (w->ask->all)
+		rc = take_whole(w, r);
 	else
 		rc = take_pages(w, r, PAGEMAP_FILE);
 	return rc >= 0 && w->fill ? fill_with_zeros(w, r->end - w->ask->addr) : rc;
@@ -420,7 +434,7 @@ static int copy(struct errand *e, struct err *err)
 		rc = each_piece(w->ask, MAPS_DETAIL, see_piece, w, err);
 	e->count[0] = w->data;
 	e->count[1] = w->zeros;
-	e->count[2] = w->elsewhere;
+	e->count[2] = (w->elsewhere ? ELSEWHERE : 0) | (w->read_all ? READ_ALL : 0);
 	return rc;
 }
 
@@ -433,7 +447,8 @@ static int run(struct work *w, struct written_count *ret, struct err *err)
 	int rc = errand_run(&e, err);
 
 	if (rc == 0)
-		*ret = (struct written_count){e.count[0], e.count[1], !e.count[2]};
+		*ret = (struct written_count){e.count[0], e.count[1], !(e.count[2] & ELSEWHERE),
+					      e.count[2] & READ_ALL};
 	return rc;
 }
 

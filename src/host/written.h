@@ -14,6 +14,8 @@
  *	those that the guest gave back to the host since).
  *   anonymous: the same, and the others are zeros.
  *
+ * With `all` the others are read as well, for a memfile that may not hold what they are.
+ *
  * Of these, the pages that differ from the memfile's are written; where they are zeros,
  * punched.  They are read through /proc/PID/mem.
  */
@@ -30,6 +32,7 @@ struct written_ask {
 	pid_t pid;
 	uint64_t addr, len;	/* the guest's memory there: byte `addr` is the memfile's first */
 	const char *memfile;	/* of `len` bytes */
+	bool all;		/* the others, too: whatever the memfile holds */
 	int idle_ms;		/* without a step: -ETIMEDOUT.  0: 30 s */
 	bool (*stopped)(void);	/* or NULL */
 };
@@ -38,6 +41,7 @@ struct written_count {
 	uint64_t data;		/* bytes written */
 	uint64_t zeros;		/* bytes punched */
 	bool in_place;		/* nothing to do: the memfile is what is mapped */
+	bool all;		/* pages that are not the process's own were read */
 };
 
 /*

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "src/host/guest-memory.h"
 #include "src/host/guest.h"
 #include "store/base/io.h"
 #include "store/base/proc.h"
@@ -208,6 +209,86 @@ static void test_each(void)
 	torn = false;
 }
 
+static void read_memory(const char *name, struct guest_memory *ret, int want, const char *what)
+{
+	json_t *record = NULL;
+
+	*ret = (struct guest_memory){.pid = 0};
+	if (guest_load(run, name, &record, &err) < 0)
+		bail("no record: %s", err.text);
+	is_int(guest_memory_get(record, ret), want, "%s", what);
+	json_decref(record);
+}
+
+static bool is_same(const struct guest_memory *a, const struct guest_memory *b)
+{
+	json_t *x = guest_memory_json(a), *y = guest_memory_json(b);
+	bool same = json_equal(x, y);
+
+	json_decref(x);
+	json_decref(y);
+	return same;
+}
+
+static void test_memory(void)
+{
+	struct guest_memory m = {.has_layer = true, .layer = {{7}}}, got, other;
+
+	m.mark = (struct live_mark){.store = {1, 255}, .name = "disk", .created = 5,
+				    .inode = UINT64_MAX, .born = -1, .delta = 3,
+				    .written = INT64_MAX};
+	is_int(guest_memory_process(getpid(), &m), 0, "which process we are");
+	is_int(guest_memory_process(0, &other), -ESRCH, "0 is none");
+	(void)write_text("m1", "{}", GUEST_REPLACE);
+	(void)write_text("m2", "{\"socket\":\"s\"}", GUEST_REPLACE);
+	(void)write_text("m3", "{}", GUEST_REPLACE);
+	read_memory("m1", &got, -ENOENT, "nothing is known of a guest's memory");
+	is_int(guest_memory_put(run, "m1", &m, &err), 0, "what is");
+	read_memory("m1", &got, 0, "is kept");
+	ok(is_same(&got, &m), "as it was");
+	other = m;
+	other.pid++;
+	other.has_layer = false;
+	other.layer = (struct digest){{0}};
+	(void)guest_memory_put(run, "m2", &m, &err);
+	(void)guest_memory_put(run, "m3", &other, &err);
+	is_int(guest_memory_withdraw(run, &m, &err), 0, "of a process it is withdrawn");
+	read_memory("m1", &got, -ENOENT, "from one record");
+	read_memory("m2", &got, -ENOENT, "and another");
+	read_memory("m3", &got, 0, "not that of another process");
+	ok(is_same(&got, &other), "which has no layer");
+	other.space++;
+	other.pid++;
+	is_int(guest_memory_withdraw(run, &other, &err), 0,
+	       "one that has that number elsewhere and began then");
+	read_memory("m3", &got, -ENOENT, "may be it");
+	(void)guest_memory_put(run, "m3", &m, &err);
+	is_int(guest_memory_withdraw(run, NULL, &err), 0, "any");
+	read_memory("m3", &got, -ENOENT, "may be one that is not known");
+	(void)write_text("m1", "{\"memory\":{\"pid\":0}}", GUEST_UPDATE);
+	read_memory("m1", &got, -EBADMSG, "what says nothing");
+	is_int(write_text("m1", "{\"memory\":[]}", GUEST_UPDATE), -EBADMSG, "what is none");
+	is_int(guest_memory_put(run, "m9", &m, &err), -ENOENT, "a guest without a record has none");
+	for (int i = 1; i <= 3; i++)
+		(void)guest_remove(run, (const char *[]){"m1", "m2", "m3"}[i - 1], &err);
+}
+
+static void test_hold_process(void)
+{
+	int fd = guest_hold_process(run, 4711, &err), other;
+
+	ok(fd >= 0, "a process is held");
+	is_err(guest_hold_process(run, 4711, &err), &err, -EBUSY,
+	       "another lamina works on process 4711, the hypervisor");
+	other = guest_hold_process(run, 4712, &err);
+	ok(other >= 0, "and another one");
+	guest_drop_process(run, 4711, fd);
+	guest_drop_process(run, 4712, other);
+	fd = guest_hold_process(run, 4711, &err);
+	ok(fd >= 0, "it is let go");
+	guest_drop_process(run, 4711, fd);
+}
+
 static void test_hold(void)
 {
 	int a = guest_hold(run, "web", &err), status;
@@ -261,6 +342,8 @@ int main(void)
 	test_hostile();
 	test_each();
 	test_hold();
+	test_hold_process();
+	test_memory();
 	test_together();
 	return tap_done();
 }

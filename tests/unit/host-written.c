@@ -157,10 +157,12 @@ static void end(const struct guest *g)
 	(void)waitpid(g->pid, NULL, 0);
 }
 
+static bool all;	/* of what is asked */
+
 static int copy_of(const struct guest *g, uint64_t len)
 {
 	struct written_ask ask = {.pid = g->pid, .addr = g->addr, .len = len, .memfile = memfile,
-				  .stopped = stopped};
+				  .stopped = stopped, .all = all};
 
 	memset(&count, 0, sizeof(count));
 	err.text[0] = '\0';
@@ -223,6 +225,23 @@ static void test_private(void)
 	is_int(count.data, 0, "nothing is written that is there already");
 	is_int(count.zeros, 2 * PAGE - 2 * PAGE, "nor punched");
 	is_int(written_is_told(g.pid, g.addr, LEN, &err), 1, "what it wrote can be told");
+	end(&g);
+}
+
+/* Page 900 of the memfile is another one's. */
+static void test_all(void)
+{
+	struct guest g = begin(private_memory);
+
+	make_memfile();
+	ok(copy(&g) == 0 && !count.all, "what the process has not of its own is not read");
+	all = true;
+	is_int(copy(&g), 0, "unless all is asked for");
+	is_str(changes(), "3:w 10:w 11:w 12:w 100:0 101:0 512:w 1023:w",
+	       "then the memfile is what the process has, whatever it was");
+	is_int(count.data, PAGE, "what differs is written, and no more");
+	ok(count.all, "which is told");
+	all = false;
 	end(&g);
 }
 
@@ -420,6 +439,7 @@ int main(void)
 	can_page = find_userfaultfd();
 	make_file(base);
 	test_private();
+	test_all();
 	test_swapped();
 	test_anonymous();
 	test_paged();
