@@ -526,19 +526,16 @@ static int resume(struct work *w)
 	if (!cli->quiet)
 		meter_begin(&cli->meter);
 	w->memory = (struct resume_memory){.cli = cli, .rundir = w->rundir, .memfile = w->memfile,
-					   .mapped = !strcmp(w->plan.hypervisor, "qemu"),
-					   .hold = -1};
+					   .hold = -1,
+					   .mapped = !strcmp(w->plan.hypervisor, "qemu")};
 	rc = resume_memory_need(&w->memory, &live, &w->made_live);
 	cli_hold_stops(true);
 	if (rc == 0)
 		rc = resume_run(&w->plan, &w->report, &cli->err);
 	cli_hold_stops(false);
 	meter_end(&cli->meter);
-	if (rc == 0) {
-		rc = write_record(w);
-		if (rc < 0)
-			resume_undo(&w->plan, &w->report);
-	}
+	if (rc == 0 && (rc = write_record(w)) < 0)
+		resume_undo(&w->plan, &w->report);
 	if (rc < 0 && w->made_live)
 		resume_live_drop(cli, &live);
 	return rc < 0 ? rc : print(w);

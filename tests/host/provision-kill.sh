@@ -49,6 +49,7 @@ new_program agent1
 new_program agent2
 echo more >>agent2
 echo secret-of-the-guest >token
+chmod 600 token
 empty() {
 	rm -rf root
 	mkdir -p root/etc root/usr root/etc/default

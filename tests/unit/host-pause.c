@@ -312,7 +312,7 @@ static void test_paused(void)
 	is_int(run(), 0, "one that was paused when we came");
 	ok(report.was_paused && fake.calls[DRAIN] == 0, "is not drained");
 	ok(*report.step[PAUSE_DRAIN].error != '\0', "which is told");
-	ok(fake.state == HYPER_RUNNING, "and goes on");
+	ok(fake.state == HYPER_PAUSED && report.state == PAUSE_STATE_PAUSED, "and stays paused");
 
 	reset();
 	fake.state = HYPER_PAUSED;
