@@ -183,14 +183,10 @@ static int put_paths(struct work *w)
 {
 	const char *mount = guest_text(w->members, "mount"), *store = w->cli->store->path;
 	const struct args *args = w->cli->args;
-	int rc = 0;
+	int rc = mount ? guest_args_check_mount(w->cli, mount) :
+			 guest_args_mount(w->cli, &w->mount);
 
-	if (!mount) {
-		rc = guest_args_mount(w->cli, &w->mount);
-		mount = w->mount;
-	} else {
-		rc = guest_args_check_mount(w->cli, mount);
-	}
+	mount = mount ? mount : w->mount;
 	if (rc == 0 && !guest_text(w->members, "mount") &&
 	    json_object_set_new(w->members, "mount", json_string(mount)) < 0)
 		rc = no_memory(w->cli);
