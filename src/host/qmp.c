@@ -164,7 +164,8 @@ static int receive(struct qmp *q, uint64_t end)
 static void drop(struct qmp *q, size_t len)
 {
 	q->len -= len;
-	memmove(q->buf, q->buf + len, q->len);
+	if (q->len)
+		memmove(q->buf, q->buf + len, q->len);
 	q->scan = (struct scan){0};
 }
 

@@ -130,12 +130,12 @@ ok "twice" lamina guest provision root --revert
 is "for nothing" "$(cat out)" ""
 
 beside=$(dirname "$(command -v lamina)")/lamina-agent
-if [ -e "$beside" ]; then
+if [ -e "$beside" ] && ! ldd "$beside" >ldd.out 2>&1; then
 	ok "without --agent" lamina guest provision root
 	same "it is the one beside lamina" root/usr/local/sbin/lamina-agent "$beside"
 	ok "reverted" lamina guest provision root --revert
 else
-	skip "no lamina-agent beside lamina" 3
+	skip "no static lamina-agent beside lamina" 3
 fi
 
 # --- init_on_free ---
