@@ -35,6 +35,7 @@ int resume_memory_need(struct resume_memory *m, const struct resume_live *what, 
 	return rc;
 }
 
+/* Or it is paged: then its pager, whom COMMAND told of the file, is believed. */
 static bool has_mapped(const struct resume_memory *m, pid_t pid)
 {
 	struct maps_region r;
@@ -42,10 +43,10 @@ static bool has_mapped(const struct resume_memory *m, pid_t pid)
 	struct stat st;
 	bool found = false;
 
-	if (stat(m->memfile, &st) < 0 || maps_open(pid, 0, &maps) < 0)
+	if (stat(m->memfile, &st) < 0 || maps_open(pid, MAPS_DETAIL, &maps) < 0)
 		return false;
 	while (!found && maps_next(&maps, &r) > 0)
-		found = r.dev == st.st_dev && r.ino == st.st_ino;
+		found = (r.dev == st.st_dev && r.ino == st.st_ino) || (r.flags & MAPS_PAGED);
 	maps_close(&maps);
 	return found;
 }

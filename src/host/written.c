@@ -209,11 +209,17 @@ static int take_run(void *ctx, const struct pagemap_run *run)
 	return take(w, run->start - w->ask->addr, run->end - w->ask->addr);
 }
 
-/* Also those that are the file's, or the pager's. */
+/* Also those that are the file's, or the pager's; what no pager has given yet is EIO. */
 static int take_whole(struct work *w, const struct maps_region *r)
 {
+	int rc;
+
 	w->read_all = true;
-	return take(w, r->start - w->ask->addr, r->end - w->ask->addr);
+	rc = take(w, r->start - w->ask->addr, r->end - w->ask->addr);
+	if (rc != -EIO || !(r->flags & MAPS_PAGED))
+		return rc;
+	return err_set(w->err, rc, "the guest is paged, from a file of which it is not known what "
+		       "it held: only when it has graduated can all of its memory be read");
 }
 
 /* Pages of the process's own. */
