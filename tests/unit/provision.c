@@ -11,6 +11,9 @@
 #define AGENT_WORDS "Usage: lamina-agent [OPTION]...\n"
 #define SYSCTL "root/etc/sysctl.d/90-lamina.conf"
 
+#define JOURNAL_WANTED \
+	"the journal is none, or a size as in 8M, a number of at most 7 digits with K, M or G: "
+
 static struct provision_opts opts;
 static struct provision_result result;
 static struct err err;
@@ -187,11 +190,11 @@ static void test_refusals(void)
 
 	begin();
 	opts.journal = "8MiB";
-	refused(-EINVAL, "the journal is none, or a size as in 8M: not '8MiB'");
+	refused(-EINVAL, JOURNAL_WANTED "not '8MiB'");
 	opts.journal = "8M\nStorage=x";
-	refused(-EINVAL, "the journal is none, or a size as in 8M: not '8M\nStorage=x'");
+	refused(-EINVAL, JOURNAL_WANTED "not '8M\nStorage=x'");
 	opts.journal = "00M";
-	refused(-EINVAL, "the journal is none, or a size as in 8M: not '00M'");
+	refused(-EINVAL, JOURNAL_WANTED "not '00M'");
 	opts.listen = "tcp:0.0.0.0:1052";
 	refused(-EINVAL, "an agent that listens at TCP needs a token");
 	opts.listen = "hybrid:/x:1";
@@ -214,6 +217,7 @@ static void test_refusals(void)
 		       "visible characters", tap_path("token"));
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		put("token", bad[i]);
+		(void)chmod(tap_path("token"), 0600);
 		opts.token = "";
 		refused(-EMEDIUMTYPE, text);
 	}
