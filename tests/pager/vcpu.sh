@@ -40,6 +40,7 @@ taken_over() { # NAME: null while a new worker is busy with it
 with_kills() { # NAME FILE [OPTION...]
 	local n=0 good
 	vcpu_begin "$@"
+	within 20 is_state "$1" serving
 	while kill -0 "$pid" 2>/dev/null && kill_worker; do
 		n=$((n + 1))
 	done
@@ -68,11 +69,12 @@ else
 fi
 
 if huge_pages 4; then
-	ok "of 2 MiB pages" with_kills huge mem.raw --huge --rounds "${ROUNDS:-40}"
+	more=$((${ROUNDS:-40} * 10))	# of few faults each
+	ok "of 2 MiB pages" with_kills huge mem.raw --huge --rounds $more
 	grep -h '^#' out
 	within 10 is_state huge gone
 	if has fuse; then
-		ok "from a layer" with_kills hugely "mnt/layers/$id/memfile" --huge --rounds "${ROUNDS:-40}"
+		ok "from a layer" with_kills hugely "mnt/layers/$id/memfile" --huge --rounds $more
 		grep -h '^#' out
 	fi
 else
