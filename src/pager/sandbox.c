@@ -211,6 +211,7 @@ static void emit_filter(struct code *c)
 	emit(c, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0));
 	emit_end(c, SECCOMP_RET_KILL_PROCESS);
 	emit_load(c, offsetof(struct seccomp_data, nr));
+	emit_ioctl_rule(c);		/* first: each page that is installed is one */
 	for (size_t i = 0; i < COUNT(allowed_calls); i++)
 		emit_verdict(c, (uint32_t)allowed_calls[i], SECCOMP_RET_ALLOW);
 	for (size_t i = 0; i < COUNT(refused_calls); i++)
@@ -219,7 +220,6 @@ static void emit_filter(struct code *c)
 	emit_arg_rule(c, (struct arg_rule){__NR_socketpair, 0, BPF_JEQ, AF_UNIX, EAFNOSUPPORT});
 	emit_arg_rule(c, (struct arg_rule){__NR_clone, 0, BPF_JSET, CLONE_THREAD, EPERM});
 	emit_arg_rule(c, (struct arg_rule){__NR_tgkill, 0, BPF_JEQ, (uint32_t)getpid(), EPERM});
-	emit_ioctl_rule(c);
 	emit_end(c, fails_with(ENOSYS));
 }
 

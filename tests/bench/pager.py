@@ -102,8 +102,9 @@ class Pager:
     def faults(self, d):
         bare, read, off, wide = [], [], [], []
         for s in range(ROUNDS):
-            bare += figures(run(guest("bare"), "-n", 4000, "--fifo"))
-            read += figures(run(guest("bare"), "-n", 4000, "--fifo", "--source", self.dense))
+            same = ("-n", 4000, "--of", 256 * MIB // 4096, "--fifo")
+            bare += figures(run(guest("bare"), *same))
+            read += figures(run(guest("bare"), *same, "--source", self.dense))
             off.append(self.latency(d, self.dense, "4000 seed %d fifo" % (s + 1), prefetch="off"))
             wide.append(self.latency(d, self.dense, "128 unit 2M seed %d fifo" % (s + 1),
                                      prefetch="2M"))

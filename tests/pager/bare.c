@@ -2,11 +2,11 @@
 /*
  * bare: the least that a page fault through userfaultfd can cost.
  *
- *	bare [--huge] [--source FILE [--resident]] [-n N] [--fifo]
+ *	bare [--huge] [--source FILE [--resident]] [-n N] [--of N] [--fifo]
  *	bare --bulk BYTES [--source FILE] [--threads N]
  *	bare --serve SOCKET --source FILE [--clients N] [--forgetful]
  *
- * The first measures in this process: one thread touches N pages at random,
+ * The first measures in this process: one thread touches N pages at random (--of so many),
  * another polls, reads and UFFDIO_COPYs: one page again and again, or FILE's by
  * pread, or FILE's that were read before (--resident).  It prints JSON.
  * --fifo: the thread that touches is
@@ -36,7 +36,8 @@
 
 struct bare {
 	uint8_t *memory;
-	uint64_t n; /* pages */
+	uint64_t n; /* pages that are touched */
+	uint64_t of; /* pages that there are */
 	uint64_t page_size;
 	int uffd;
 	int source; /* -1: none */
@@ -79,11 +80,11 @@ static void *answer_thread(void *arg)
 
 static void touch_all(const struct bare *b, uint64_t *ns)
 {
-	uint64_t *order = tool_alloc(b->n, sizeof(*order)), rng = 1;
+	uint64_t *order = tool_alloc(b->of, sizeof(*order)), rng = 1;
 
-	for (uint64_t i = 0; i < b->n; i++)
+	for (uint64_t i = 0; i < b->of; i++)
 		order[i] = i;
-	tool_shuffle(order, b->n, &rng);
+	tool_shuffle(order, b->of, &rng);
 	for (uint64_t i = 0; i < b->n; i++) {
 		volatile uint8_t *byte = b->memory + order[i] * b->page_size;
 		uint64_t start = tool_now_ns();
@@ -108,7 +109,7 @@ static void open_source(struct bare *b, const char *path)
 
 static void set_up(struct bare *b, const char *source, bool resident)
 {
-	struct hand_region at = {.size = b->n * b->page_size, .page_size = b->page_size};
+	struct hand_region at = {.size = b->of * b->page_size, .page_size = b->page_size};
 
 	if (source)
 		open_source(b, source);
@@ -154,7 +155,7 @@ static void measure(struct bare *b, const char *source, bool resident)
 		       !source ? "copy" : resident ? "resident" : "pread",
 		       (unsigned long long)b->page_size);
 	tool_latency(head, ns, b->n);
-	munmap(b->memory, b->n * b->page_size);
+	munmap(b->memory, b->of * b->page_size);
 	close(b->uffd);
 	if (b->source >= 0)
 		close(b->source);
@@ -229,7 +230,7 @@ static void bulk(uint64_t bytes, const char *path, unsigned threads)
 	free(from);
 }
 
-enum { HUGE, SOURCE, FIFO, SERVE, CLIENTS, FORGETFUL, BULK, RESIDENT, THREADS };
+enum { HUGE, SOURCE, FIFO, SERVE, CLIENTS, FORGETFUL, BULK, RESIDENT, THREADS, OF };
 
 static const struct option options[] = {
 	{"huge", no_argument, NULL, HUGE},
@@ -239,6 +240,7 @@ static const struct option options[] = {
 	{"clients", required_argument, NULL, CLIENTS},
 	{"forgetful", no_argument, NULL, FORGETFUL},
 	{"bulk", required_argument, NULL, BULK},
+	{"of", required_argument, NULL, OF},
 	{"resident", no_argument, NULL, RESIDENT},
 	{"threads", required_argument, NULL, THREADS},
 	{NULL, 0, NULL, 0},
@@ -274,6 +276,8 @@ int main(int argc, char **argv)
 			threads = (unsigned)tool_number(optarg);
 		else if (opt == BULK)
 			copy = tool_number(optarg);
+		else if (opt == OF)
+			b.of = tool_number(optarg);
 		else if (opt == 'n')
 			b.n = tool_number(optarg);
 		else
@@ -285,6 +289,8 @@ int main(int argc, char **argv)
 		tool_die(TOOL_FAILED, "1 to %d threads", BULK_THREADS);
 	if (!b.n)
 		b.n = b.page_size == MEM_HUGE ? 64 : 20000;
+	if (b.of < b.n)
+		b.of = b.n;
 	if (copy)
 		bulk(copy, source, threads);
 	else if (path)
