@@ -4,27 +4,13 @@
 # again, or what it says is what is to be done.
 . "$(dirname "$0")/../lib.sh"
 . "$srcroot/tests/host/lib.sh"
-. "$srcroot/tests/host/pause-lib.sh"
-. "$srcroot/tests/pager/lib.sh"
+. "$srcroot/tests/host/resume-lib.sh"
 requires fuse root python3 jq curl userfaultfd
 
-begin_guest || bail "no guest"
-start_pager || bail "no pager"
-export FIRECRACKER_OPTIONS=
-sed -i "s|^runtime_dir.*|&\nsocket = $sock|" conf
+begin_resume
 ok "a guest is paused" lamina pause web --tag one --freeze none
 end_fc web
 
-resume() { # NAME [OPTION...]: in a stand-in, whose control is NAME.ctl
-	local name=$1
-	shift
-	rm -f "$name.ctl"
-	lamina resume one --json --name "$name" -H firecracker -S "$name.sock" "$@" \
-		-- firecracker --api-sock '{socket}' --control "$T/$name.ctl" --id '{name}'
-}
-ends() { # PID: at the end of the test
-	at_exit "kill -9 $1"
-}
 # Whose hypervisor was killed: the pager and the mount see it, too.
 is_gone() { # NAME
 	[ "$(lamina pager show --json "$1" | jq -r .state)" = gone ] &&

@@ -4,8 +4,7 @@
 # pager, and nobody else may.
 . "$(dirname "$0")/../lib.sh"
 . "$srcroot/tests/host/lib.sh"
-. "$srcroot/tests/host/pause-lib.sh"
-. "$srcroot/tests/pager/lib.sh"
+. "$srcroot/tests/host/resume-lib.sh"
 requires fuse root python3 jq curl userfaultfd setpriv
 
 user=1234
@@ -15,10 +14,7 @@ chmod 755 "$T"
 for dir in "$T" "$T"/.. "$T"/../.. "$T"/../../.. "$srcroot/tests/host/firecracker"; do
 	"${as[@]}" test -x "$dir" || skip_all "others cannot reach $dir"
 done
-begin_guest || bail "no guest"
-start_pager || bail "no pager"
-export FIRECRACKER_OPTIONS=
-sed -i "s|^runtime_dir.*|&\nsocket = $sock|" conf
+begin_resume
 fc web random 0 3000000 1 >/dev/null
 fc web dump m1 >/dev/null
 ok "a guest is paused" lamina pause web --tag one --freeze none
@@ -35,9 +31,6 @@ jailed() { # NAME: what is run in the jail
 }
 ask() { # NAME WORD...
 	firecracker --ask "$T/jail/run/$1.ctl" "${@:2}"
-}
-ends() { # at the end of the test
-	at_exit "kill -9 $(jq .pid out)"
 }
 session() { # NAME: who may hand over, and where
 	lamina pager show --json "$1" | jq -r '"\(.peer_uid) \(.socket)"'

@@ -4,34 +4,19 @@
 # leaves nothing behind.
 . "$(dirname "$0")/../lib.sh"
 . "$srcroot/tests/host/lib.sh"
-. "$srcroot/tests/host/pause-lib.sh"
-. "$srcroot/tests/pager/lib.sh"
+. "$srcroot/tests/host/resume-lib.sh"
 requires fuse root python3 jq curl userfaultfd
 
-begin_guest || bail "no guest"
-start_pager || bail "no pager"
-export FIRECRACKER_OPTIONS=
-sed -i "s|^runtime_dir.*|&\nsocket = $sock|" conf
+begin_resume
 
 fc web random 0 3000000 1 >/dev/null
 fc web dump m1 >/dev/null
 ok "a guest is paused" lamina pause web --tag one --freeze none
 end_fc web
 
-resume() { # NAME [OPTION...]: in a stand-in, whose control is NAME.ctl
-	local name=$1
-	shift
-	lamina resume one --json --name "$name" -H firecracker -S "$name.sock" "$@" \
-		-- firecracker --api-sock '{socket}' --control "$T/$name.ctl" --id '{name}'
-}
-
-ends() { # NAME: at the end of the test
-	at_exit "kill -9 $(jq .pid out)"
-}
-
 start_agent
 ok "it is resumed, paged" resume a -A "unix:$T/agent"
-ends a
+ends
 cp out r1
 is "by the pager" "$(jq -r '.backend + " " + .session' r1)" "uffd a"
 is "its agent is told" "$(jq .told r1) $(tail -1 agent.log | grep -c '/resumed {"now":')" "true 1"
@@ -61,14 +46,14 @@ same "with what it wrote" x m2
 printf 'lamina-trace 1 page-size 4096 size 8388608\n0 8\n100 2\nend 10\n' >t
 lamina trace import one t >/dev/null
 ok "with the layer's trace" resume b
-ends b
+ends
 like "which is the session's" "$(lamina pager show --json b | jq -r .trace)" '/traces/resume$'
 is "and the record's" "$(lamina guest show --json b | jq .no_trace)" false
 ok "or without" resume c --no-trace
-ends c
+ends
 is "it" "$(jq .trace out) $(lamina guest show --json c | jq .no_trace)" "null true"
 ok "paths may be relative" resume o -P "${sock#"$T/"}" -r o.trace -l o.uffd
-ends o
+ends
 is "the pager has another directory" "$(lamina pager show --json o | jq -r '.record + " " + .socket')" \
 	"$T/o.trace $T/o.uffd"
 is "and the record is read from any" "$(lamina guest show --json o | jq -r .pager)" "$sock"
@@ -76,7 +61,7 @@ is "and the record is read from any" "$(lamina guest show --json o | jq -r .page
 # --- from the file ---
 
 ok "from the file" resume d --backend file
-ends d
+ends
 is "no session is made" "$(jq -r '[.session, .faults] | tostring' out)" '[null,null]'
 is "it has its memory" "$(fc d verify m1)" same
 fc d write 8192 4096 3 >/dev/null
@@ -136,12 +121,12 @@ ok "before anything is begun" test ! -e began
 nothing_of f
 start_agent --hang /version
 ok "an agent that does not answer" resume g -A "unix:$T/agent" -w 1500ms
-ends g
+ends
 is "is no failure" "$(jq -c '[.told, .answer_seconds]' out)" '[false,null]'
 like "but told" "$(cat err)" "warning: the agent was not told of the resume .*: no answer in 1.5 s: 'unix:$T/agent' gave no answer in time"
 start_agent --hang /resumed
 ok "one that answers, but is not told" resume j -A "unix:$T/agent" -w 1500ms
-ends j
+ends
 is "is no failure either" "$(jq -c '[.told, .answer_seconds > 0]' out)" '[false,true]'
 like "it is said what it was" "$(cat err)" "warning: the agent was not told of the resume \('lamina guest cont j' tells it\): .*no answer"
 start_agent
