@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/cli/out.h"
@@ -49,17 +50,12 @@ const char *cli_config_get(const struct cli *cli, const char *section, const cha
 	return conf_get(cli->conf, section, key);
 }
 
-char *cli_absolute(const char *path)
+bool cli_is_store(const struct cli *cli, const char *path)
 {
-	char *here, *whole = NULL;
+	struct stat ours, theirs;
 
-	if (*path == '/')
-		return strdup(path);
-	here = getcwd(NULL, 0);
-	if (!here || asprintf(&whole, "%s/%s", here, path) < 0)
-		whole = NULL;
-	free(here);
-	return whole;
+	return stat(path, &theirs) == 0 && fstat(cli->store->dirfd, &ours) == 0 &&
+	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
 }
 
 int cli_store_path(struct cli *cli, const char **ret)
@@ -306,23 +302,35 @@ __attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
 	va_end(ap);
 }
 
-int cli_fail(struct cli *cli, int rc)
+static bool is_stopped(int rc)
+{
+	return rc == -ECANCELED && cli_stopped();
+}
+
+const char *cli_why(const struct cli *cli, int rc, struct err *ret)
 {
 	const char *became = cli->interrupted ? cli->interrupted : cli->cmd->interrupted;
-	bool stopped = rc == -ECANCELED && cli_stopped();
-	struct err why = cli->err;
 	char buf[128];
 
-	if (stopped)
-		(void)err_set(&why, rc, "interrupted%s%s", became ? ", " : "",
+	*ret = cli->err;
+	if (is_stopped(rc))
+		(void)err_set(ret, rc, "interrupted%s%s", became ? ", " : "",
 			      became ? became : "");
-	else if (!*why.text)
-		(void)err_set(&why, rc, "%s", strerror_r(-rc, buf, sizeof(buf)));
+	else if (!*ret->text)
+		(void)err_set(ret, rc, "%s", strerror_r(-rc, buf, sizeof(buf)));
+	return ret->text;
+}
+
+int cli_fail(struct cli *cli, int rc)
+{
+	struct err why;
+
+	(void)cli_why(cli, rc, &why);
 	meter_end(&cli->meter);
 	if (cli->json)
 		out_error(why.text);
 	(void)fflush(stdout);
-	if (stopped)
+	if (is_stopped(rc))
 		say("%s: %s", cli->cmd->name, why.text);
 	else
 		say("cannot %s: %s", cli->cmd->task, why.text);

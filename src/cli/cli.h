@@ -63,10 +63,10 @@ extern const struct opt cli_globals[];
 int cli_config(struct cli *cli);
 /* A value of lamina.conf, or NULL. */
 const char *cli_config_get(const struct cli *cli, const char *section, const char *key);
-/* For those who have another working directory; to be freed.  NULL: out of memory. */
-char *cli_absolute(const char *path);
 /* Where the store is: --store, $LAMINA_STORE, lamina.conf, or the default. */
 int cli_store_path(struct cli *cli, const char **ret);
+/* Whether `path` is the store that is open. */
+bool cli_is_store(const struct cli *cli, const char *path);
 /* Opens the store into cli->store. */
 int cli_open(struct cli *cli);
 /* Closes everything. */
@@ -104,6 +104,8 @@ void cli_hold_stops(bool hold);
  * What these print is one line each, through table_clean(): a guest, its hypervisor or a file may
  * have had a say in it.
  */
+/* Why a command failed that is to end with `rc`, as cli_fail() says it: ret->text. */
+const char *cli_why(const struct cli *cli, int rc, struct err *ret);
 /*
  * Prints "lamina: cannot TASK: SENTENCE" for a failed command, and with --json, if nothing was
  * printed there, an object with it; its exit status.

@@ -126,16 +126,23 @@ static int pick_workloads(struct work *w)
 
 /* ---- which configurations ---- */
 
+static bool is_flag_of(const struct opt *all, char letter)
+{
+	for (const struct opt *o = all; o->kind != OPT_END; o++)
+		if (o->kind == OPT_FLAG && o->letter == letter)
+			return true;
+	return false;
+}
+
 /* As --leave, --lea, -l, or -Cl. */
 static bool is_option(const char *word, const char *name, char letter)
 {
-	static const char flags[] = "BCVbhjlnq";	/* of pause, and the global ones */
-
 	if (!strncmp(word, "--", 2))
 		return !strncmp(word + 2, name, strlen(word + 2));
 	if (*word != '-')
 		return false;
-	for (const char *c = word + 1; *c && strchr(flags, *c); c++)
+	for (const char *c = word + 1;
+	     *c && (is_flag_of(cmd_pause.opts, *c) || is_flag_of(cli_globals, *c)); c++)
 		if (*c == letter)
 			return true;
 	return false;

@@ -91,14 +91,9 @@ static void show_wait(void *ctx, enum pause_id id, int ms)
 /* If we are killed, the next one knows that nobody wanted the guest to stay paused. */
 static void mark(struct work *w, bool pausing)
 {
-	json_t *change = json_pack("{s:o}", "pausing", pausing ? json_true() : json_null());
-	const char *rundir;
-	struct err err = {""};
-
-	if (!change || guest_args_rundir(w->cli, &rundir) < 0 ||
-	    guest_write(rundir, w->name, change, GUEST_UPDATE, &err) < 0)
-		cli_note(w->cli, "the record does not tell that the guest is paused: %s", err.text);
-	json_decref(change);
+	guest_args_change(w->cli, w->name,
+			  json_pack("{s:o}", "pausing", pausing ? json_true() : json_null()),
+			  "that the guest is paused");
 	w->marked = pausing;
 }
 
@@ -203,9 +198,9 @@ static const char *what_became(const struct pause_report *r)
 /* What standard error has, too. */
 static json_t *error_json(const struct work *w, int rc)
 {
-	if (rc == -ECANCELED && cli_stopped())
-		return json_sprintf("interrupted, %s", what_became(&w->report));
-	return rc < 0 ? out_sentence(w->cli->err.text) : json_null();
+	struct err why;
+
+	return rc < 0 ? out_sentence(cli_why(w->cli, rc, &why)) : json_null();
 }
 
 static json_t *to_json(const struct work *w, int rc)
@@ -355,33 +350,20 @@ static void keep_memory(struct work *w, int rc)
 
 static void keep_layer(struct work *w)
 {
-	const char *rundir;
-	struct err err = {""};
-	json_t *change;
-
-	if (!w->kept || !layer_of(w) || guest_args_rundir(w->cli, &rundir) < 0)
-		return;
-	change = json_pack("{s:s}", "layer", layer_of(w));
-	if (!change || guest_write(rundir, w->name, change, GUEST_UPDATE, &err) < 0)
-		cli_note(w->cli, "the record does not tell of the new layer: %s", err.text);
-	json_decref(change);
+	if (w->kept && layer_of(w))
+		guest_args_change(w->cli, w->name, json_pack("{s:s}", "layer", layer_of(w)),
+				  "of the new layer");
 }
 
 /* ---- the beginning ---- */
 
 static int find_files(struct work *w)
 {
-	const char *mount = guest_text(w->record, "mount"), *live = guest_text(w->record, "live");
-	int rc = 0;
+	const char *live = guest_text(w->record, "live");
+	int rc = guest_args_mount(w->cli, guest_text(w->record, "mount"), &w->mount);
 
 	w->layer->o.name = live ? live : w->name;
-	if (!mount) {
-		rc = guest_args_mount(w->cli, &w->mount);
-		mount = w->mount;
-	} else {
-		rc = guest_args_check_mount(w->cli, mount);
-	}
-	if (rc == 0 && asprintf(&w->dir, "%s/live/%s", mount, w->layer->o.name) < 0) {
+	if (rc == 0 && asprintf(&w->dir, "%s/live/%s", w->mount, w->layer->o.name) < 0) {
 		w->dir = NULL;
 		rc = err_set(&w->cli->err, -ENOMEM, "out of memory");
 	}

@@ -18,6 +18,7 @@
 #include "src/cli/table.h"
 #include "src/host/guest.h"
 #include "src/host/resume.h"
+#include "store/base/io.h"
 #include "store/traces.h"
 
 #define WAIT_DEFAULT "30s"
@@ -181,13 +182,12 @@ static int check_mount(struct work *w, const char *mount)
 
 static int put_paths(struct work *w)
 {
-	const char *mount = guest_text(w->members, "mount"), *store = w->cli->store->path;
+	const char *said = guest_text(w->members, "mount"), *store = w->cli->store->path;
 	const struct args *args = w->cli->args;
-	int rc = mount ? guest_args_check_mount(w->cli, mount) :
-			 guest_args_mount(w->cli, &w->mount);
+	int rc = guest_args_mount(w->cli, said, &w->mount);
+	const char *mount = w->mount;
 
-	mount = mount ? mount : w->mount;
-	if (rc == 0 && !guest_text(w->members, "mount") &&
+	if (rc == 0 && !said &&
 	    json_object_set_new(w->members, "mount", json_string(mount)) < 0)
 		rc = no_memory(w->cli);
 	if (rc < 0)
@@ -217,7 +217,7 @@ static int take_trace(void *ctx, const struct traces_item *item)
 /* The pager has another working directory than we. */
 static int take_path(struct cli *cli, const char *path, char **to)
 {
-	*to = path ? cli_absolute(path) : NULL;
+	*to = path ? io_absolute(path) : NULL;
 	return path && !*to ? no_memory(cli) : 0;
 }
 

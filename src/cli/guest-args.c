@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "src/cli/cli.h"
 #include "src/cli/mounts.h"
@@ -15,6 +16,7 @@
 #include "src/host/hyper.h"
 #include "src/host/pause.h"
 #include "src/rpc/address.h"
+#include "store/base/io.h"
 #include "store/live-row.h"
 
 int guest_args_rundir(struct cli *cli, const char **ret)
@@ -44,7 +46,7 @@ static int set_path(struct cli *cli, json_t *to, const char *member, const char 
 
 	if (!text || !text[at])
 		return set_text(cli, to, member, text);
-	path = cli_absolute(text + at);
+	path = io_absolute(text + at);
 	if (!path || asprintf(&whole, "%.*s%s", (int)at, text, path) < 0)
 		whole = NULL;
 	rc = whole ? set_text(cli, to, member, whole) : no_memory(cli);
@@ -216,27 +218,25 @@ int guest_args_plan(struct cli *cli, const json_t *record, struct pause_plan *re
 /* ---- the mount ---- */
 
 struct search {
-	struct stat store;
+	const struct cli *cli;
 	char *found;
 };
 
 static int look(void *ctx, const char *path, const struct mounts_entry *entry)
 {
 	struct search *s = ctx;
-	struct stat st;
 
-	if (stat(entry->source, &st) == 0 && st.st_dev == s->store.st_dev &&
-	    st.st_ino == s->store.st_ino) {
+	if (cli_is_store(s->cli, entry->source)) {
 		free(s->found);
 		s->found = strdup(path);
 	}
 	return 0;
 }
 
-int guest_args_mount(struct cli *cli, char **ret)
+static int find_mount(struct cli *cli, char **ret)
 {
-	struct search s = {.found = NULL};
-	int rc = fstat(cli->store->dirfd, &s.store) < 0 ? -errno : mounts_each(look, &s);
+	struct search s = {.cli = cli};
+	int rc = mounts_each(look, &s);
 
 	if (rc < 0)
 		return err_sys(&cli->err, rc, "cannot look for mounts of the store");
@@ -248,15 +248,43 @@ int guest_args_mount(struct cli *cli, char **ret)
 }
 
 /* What cannot be found (a bind mount) is believed. */
-int guest_args_check_mount(struct cli *cli, const char *mount)
+static int check_mount(struct cli *cli, const char *mount)
 {
-	struct stat ours, theirs;
 	struct mounts_entry entry;
 
 	if (mounts_find(mount, &entry) < 0 || strcmp(entry.type, MOUNTS_OURS) != 0 ||
-	    stat(entry.source, &theirs) < 0 || fstat(cli->store->dirfd, &ours) < 0 ||
-	    (ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino))
+	    access(entry.source, F_OK) < 0 || cli_is_store(cli, entry.source))
 		return 0;
 	return err_set(&cli->err, -EINVAL, "'%s' is a mount of the store '%s', not of '%s': "
 		       "--mount or --store says which", mount, entry.source, cli->store->path);
+}
+
+int guest_args_mount(struct cli *cli, const char *said, char **ret)
+{
+	int rc;
+
+	if (!said)
+		return find_mount(cli, ret);
+	rc = check_mount(cli, said);
+	if (rc < 0)
+		return rc;
+	*ret = strdup(said);
+	return *ret ? 0 : no_memory(cli);
+}
+
+/* ---- changing it ---- */
+
+void guest_args_change(struct cli *cli, const char *name, json_t *change, const char *what)
+{
+	const char *rundir;
+	struct err err = {""};
+	int rc = change ? guest_args_rundir(cli, &rundir) : no_memory(cli);
+
+	if (rc < 0)
+		err = cli->err;
+	else
+		rc = guest_write(rundir, name, change, GUEST_UPDATE, &err);
+	if (rc < 0)
+		cli_note(cli, "the record does not tell %s: %s", what, err.text);
+	json_decref(change);
 }

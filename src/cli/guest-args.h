@@ -60,9 +60,16 @@ struct pause_plan;
 /* What a record says of hypervisor and agent; borrowed from it.  -EINVAL: it says too little. */
 int guest_args_plan(struct cli *cli, const json_t *record, struct pause_plan *ret);
 
-/* -EINVAL: at `mount` another store than that of `cli`, which is open, is mounted. */
-int guest_args_check_mount(struct cli *cli, const char *mount);
-/* Where the store of `cli`, which is open, is mounted: *ret is the caller's.  -ENOENT. */
-int guest_args_mount(struct cli *cli, char **ret);
+/*
+ * Where the store of `cli`, which is open, is mounted: `said`, or where it is found; *ret is the
+ * caller's.  -EINVAL: another store is mounted there; -ENOENT: it is mounted nowhere.
+ */
+int guest_args_mount(struct cli *cli, const char *said, char **ret);
+
+/*
+ * Changes members of a guest's record (NULL: memory ran out; it is ended).  What fails is told:
+ * "the record does not tell WHAT".
+ */
+void guest_args_change(struct cli *cli, const char *name, json_t *change, const char *what);
 
 #endif

@@ -34,19 +34,6 @@ static void tell(struct cli *cli, const char *name, const struct pause_report *r
 			 name, told->error);
 }
 
-/* Who pauses it next need not think that it was left so. */
-static void unmark(struct cli *cli, const char *name)
-{
-	json_t *change = json_pack("{s:n}", "pausing");
-	const char *rundir;
-	struct err err = {""};
-
-	if (!change || guest_args_rundir(cli, &rundir) < 0 ||
-	    guest_write(rundir, name, change, GUEST_UPDATE, &err) < 0)
-		cli_note(cli, "the record does not tell that the guest goes on: %s", err.text);
-	json_decref(change);
-}
-
 static int go_on(struct cli *cli, const char *name, struct pause_plan *plan)
 {
 	struct pause_report report;
@@ -87,8 +74,10 @@ int guest_cont(struct cli *cli, const char *name, const struct guest_args *args)
 	if (rc == 0) {
 		settings.leave = false;
 		rc = go_on(cli, name, &plan);
+		/* Who pauses it next need not think that it was left so. */
 		if (rc == 0 && json_is_true(json_object_get(record, "pausing")))
-			unmark(cli, name);
+			guest_args_change(cli, name, json_pack("{s:n}", "pausing"),
+					  "that the guest goes on");
 	}
 	pause_settings_fini(&settings);
 	json_decref(record);

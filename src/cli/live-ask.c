@@ -86,14 +86,6 @@ struct search {
 	struct err *err;
 };
 
-static bool same_store(const struct cli *cli, const char *source)
-{
-	struct stat ours, theirs;
-
-	return stat(source, &theirs) == 0 && fstat(cli->store->dirfd, &ours) == 0 &&
-	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
-}
-
 static int ask_mount(struct search *s, const char *mount)
 {
 	struct asked a = {0};
@@ -117,7 +109,7 @@ static int ask_mount(struct search *s, const char *mount)
 static int add_mount(void *ctx, const char *mount, const struct mounts_entry *entry)
 {
 	struct search *s = ctx;
-	int rc = same_store(s->cli, entry->source) ? ask_mount(s, mount) : 0;
+	int rc = cli_is_store(s->cli, entry->source) ? ask_mount(s, mount) : 0;
 
 	return rc < 0 ? err_sys(s->err, rc, "cannot ask the mount '%s'", mount) : 0;
 }

@@ -9,6 +9,7 @@
 
 #include "src/cli/out.h"
 #include "src/cli/pager.h"
+#include "store/base/io.h"
 
 #define HANDOFF_TIMEOUT_MAX_MS 3600000
 
@@ -19,7 +20,7 @@ static int no_memory(struct cli *cli)
 
 static json_t *absolute(const char *path)
 {
-	char *whole = cli_absolute(path);
+	char *whole = io_absolute(path);
 	json_t *json = whole ? json_string(whole) : NULL;
 
 	free(whole);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "src/cli/pager.h"
+#include "src/rpc/address.h"
 
 #define PROGRAM "lamina-pager"
 #define SAID_MAX 4096		/* of what a program says */
@@ -159,15 +160,13 @@ struct upgrade {
 static int peer_of(const char *socket_path, struct ucred *ret)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	socklen_t len = sizeof(*ret);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), rc = 0;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), rc;
 
 	if (fd < 0)
 		return -errno;
 	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", socket_path);
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret, &len) < 0)
-		rc = -errno;
+	rc = connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno :
+								       address_peer(fd, ret);
 	close(fd);
 	return rc;
 }

@@ -41,18 +41,11 @@ static int find_config(struct start *s, struct err *err)
 {
 	const char *env = getenv("LAMINA_CONF");
 	const char *path = s->args->config ? s->args->config : env && *env ? env : NULL;
-	char *here;
 
 	if (!path)
 		return 0;
-	here = *path == '/' ? strdup("") : getcwd(NULL, 0);
-	if (!here || asprintf(&s->config, "%s%s%s", here, *path == '/' ? "" : "/", path) < 0) {
-		s->config = NULL;
-		free(here);
-		return err_set(err, -ENOMEM, "cannot find '%s'", path);
-	}
-	free(here);
-	return 0;
+	s->config = io_absolute(path);
+	return s->config ? 0 : err_set(err, -ENOMEM, "cannot find '%s'", path);
 }
 
 static int take_runtime_dir(struct start *s, bool make, struct err *err)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "src/host/errand.h"
+#include "src/rpc/address.h"
 #include "src/rpc/http.h"
 #include "store/base/clock.h"
 #include "store/base/fmt.h"
@@ -157,9 +158,8 @@ static int ask(const struct hyper_target *to, const struct call *call, json_t **
 static void learn_peer(int fd, struct hyper_facts *ret)
 {
 	struct ucred peer = {.uid = (uid_t)-1};
-	socklen_t len = sizeof(peer);
 
-	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	(void)address_peer(fd, &peer);
 	ret->pid = peer.pid > 0 ? peer.pid : 0;
 	ret->uid = peer.uid;
 }

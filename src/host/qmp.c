@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "src/rpc/address.h"
 #include "src/rpc/http.h"
 #include "store/base/clock.h"
 #include "store/base/fmt.h"
@@ -442,10 +443,8 @@ static int make_connection(struct qmp *q, uint64_t end, struct err *err)
 
 static void learn_peer(struct qmp *q)
 {
-	socklen_t len = sizeof(q->peer);
-
 	q->peer = (struct ucred){.uid = (uid_t)-1};
-	(void)getsockopt(q->fd, SOL_SOCKET, SO_PEERCRED, &q->peer, &len);
+	(void)address_peer(q->fd, &q->peer);
 }
 
 static int read_version(struct qmp *q, json_t *greeting)

@@ -24,6 +24,7 @@
 #include "src/pager/touch.h"
 #include "src/pager/uffd.h"
 #include "src/pager/unixsock.h"
+#include "src/rpc/address.h"
 #include "store/base/log.h"
 
 #define FDS_MAX 8		/* more than the one that is wanted, to see that they are more */
@@ -68,7 +69,7 @@ static bool check_peer(struct session *s)
 	struct ucred who = {.uid = (uid_t)-1};
 	int fd = s->fd[SESSION_CONN];
 
-	if (unixsock_peer(fd, &who) == 0 && may_hand_over(s, who.uid)) {
+	if (address_peer(fd, &who) == 0 && may_hand_over(s, who.uid)) {
 		s->pid = who.pid;
 		keep_pidfd(s);
 		return true;

@@ -96,17 +96,14 @@ static int find_user(const char *name, struct passwd **ret, struct err *err)
 static int name_socket(struct start *s, struct err *err)
 {
 	const char *given = s->args->socket;
-	char *cwd = NULL;
-	int n;
+	char *whole = given ? io_absolute(given) : NULL;
+	int n = -1;
 
 	if (!given)
 		n = snprintf(s->socket, PATH_MAX, "%s/pager.sock", s->runtime_dir);
-	else if (*given == '/')
-		n = snprintf(s->socket, PATH_MAX, "%s", given);
-	else
-		n = (cwd = getcwd(NULL, 0)) ? snprintf(s->socket, PATH_MAX, "%s/%s", cwd, given)
-					    : -1;
-	free(cwd);
+	else if (whole)
+		n = snprintf(s->socket, PATH_MAX, "%s", whole);
+	free(whole);
 	return n < 0 || n >= PATH_MAX ? err_set(err, -ENAMETOOLONG, "the socket's path is too long")
 				      : 0;
 }

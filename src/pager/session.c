@@ -29,6 +29,7 @@
 #include "src/pager/touch.h"
 #include "src/pager/uffd.h"
 #include "src/pager/unixsock.h"
+#include "src/rpc/address.h"
 #include "store/base/log.h"
 
 static const enum keep_role roles[SESSION_NFDS] = {
@@ -358,7 +359,7 @@ static void adopt_peer(struct session *s)
 {
 	struct ucred who;
 
-	if (s->fd[SESSION_CONN] >= 0 && unixsock_peer(s->fd[SESSION_CONN], &who) == 0)
+	if (s->fd[SESSION_CONN] >= 0 && address_peer(s->fd[SESSION_CONN], &who) == 0)
 		s->pid = who.pid;
 	s->conn_ns = loop_now_ns();
 	close_fd(&s->fd[session_serves(s) ? SESSION_LISTEN : SESSION_UFFD]);

@@ -24,6 +24,7 @@
 
 #include "src/pager/state.h"
 #include "src/pager/unixsock.h"
+#include "src/rpc/address.h"
 
 #define SOCKET_MODE 0600
 #define REFUSED_TRIES 20	/* while a keeper's successor gets ready */
@@ -74,7 +75,7 @@ int takeover_probe(const char *runtime_dir, struct err *err)
 static int pidfd_of_peer(int conn)
 {
 	struct ucred peer;
-	int fd, rc = unixsock_peer(conn, &peer);
+	int fd, rc = address_peer(conn, &peer);
 
 	if (rc < 0)
 		return rc;
@@ -213,7 +214,7 @@ void takeover_unlink(const char *runtime_dir)
 static int check_peer(int conn, struct err *err)
 {
 	struct ucred peer;
-	int rc = unixsock_peer(conn, &peer);
+	int rc = address_peer(conn, &peer);
 
 	if (rc < 0)
 		return err_sys(err, rc, "cannot see who wants to take over");

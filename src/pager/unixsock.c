@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/pager/unixsock.h"
+#include "src/rpc/address.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -160,17 +161,6 @@ int unixsock_connect(const char *path, int type)
 	return rc;
 }
 
-int unixsock_peer(int fd, struct ucred *ret)
-{
-	struct ucred who;
-	socklen_t len = sizeof(who);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
-		return -errno;
-	*ret = who;
-	return 0;
-}
-
 /*
  * The other end of a connection is whoever called listen() last, and that is us now.
  * One who waits to be accepted must not keep us out.
@@ -185,7 +175,7 @@ bool unixsock_is_at(int listening, const char *path)
 		return false;
 	fd = unixsock_connect(path, SOCK_STREAM | SOCK_NONBLOCK);
 	if (fd >= 0) {
-		same = unixsock_peer(fd, &who) == 0 && who.pid == getpid();
+		same = address_peer(fd, &who) == 0 && who.pid == getpid();
 		close(fd);
 	}
 	(void)listen(listening, BACKLOG);

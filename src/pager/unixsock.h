@@ -35,7 +35,4 @@ int unixsock_connect(const char *path, int type);
  */
 bool unixsock_is_at(int listening, const char *path);
 
-/* Who is at the other end of a connection; -errno. */
-int unixsock_peer(int fd, struct ucred *ret);
-
 #endif

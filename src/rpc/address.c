@@ -152,3 +152,14 @@ void address_format(const struct address *a, char ret[ADDRESS_TEXT_SIZE])
 	else
 		(void)snprintf(ret, ADDRESS_TEXT_SIZE, "vsock:%u:%u", a->cid, a->port);
 }
+
+int address_peer(int fd, struct ucred *ret)
+{
+	struct ucred who;
+	socklen_t len = sizeof(who);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
+		return -errno;
+	*ret = who;
+	return 0;
+}

@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "store/base/err.h"
 
@@ -63,6 +64,9 @@ int address_connect(const struct address *address, int timeout_ms, bool (*stoppe
  * no socket) and has `mode`.  TCP's host is an IP address, no name.  Not for hybrid: -EINVAL.
  */
 int address_listen(const struct address *address, unsigned mode, struct err *err);
+
+/* Who is at the other end of a connection by a unix socket.  -errno leaves *ret. */
+int address_peer(int fd, struct ucred *ret);
 
 /*
  * Removes the unix socket `path` if nobody is bound to it any more: 0, also if there is none.

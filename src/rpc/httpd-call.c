@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/rpc/address.h"
 #include "src/rpc/digits.h"
 
 static const struct {
@@ -157,19 +158,13 @@ int httpd_local(const struct httpd_call *call, struct sockaddr_storage *ret)
 int httpd_peer(const struct httpd_call *call, struct ucred *ret)
 {
 	struct sockaddr_storage local;
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
 	int rc = httpd_local(call, &local);
 
 	if (rc < 0)
 		return rc;
 	if (local.ss_family != AF_UNIX)
 		return -ENOTSUP;
-	if (getsockopt(bufferevent_getfd(call->conn->bev), SOL_SOCKET, SO_PEERCRED, &peer,
-		       &len) < 0)
-		return -errno;
-	*ret = peer;
-	return 0;
+	return address_peer(bufferevent_getfd(call->conn->bev), ret);
 }
 
 bool httpd_gone(const struct httpd_call *call)

@@ -18,6 +18,7 @@
 
 #include "src/rpc/http.h"
 #include "store/base/clock.h"
+#include "store/base/io.h"
 #include "store/base/vec.h"
 
 #define SOCKET_NAME "pager.sock"
@@ -264,11 +265,8 @@ static int list(struct listing *l)
 
 static char *absolute(const char *root)
 {
-	char *here = *root == '/' ? strdup("") : getcwd(NULL, 0), *whole;
+	char *whole = io_absolute(root);
 
-	if (!here || asprintf(&whole, "%s%s%s", here, *root == '/' ? "" : "/", root) < 0)
-		whole = NULL;
-	free(here);
 	for (size_t len = whole ? strlen(whole) : 0; len > 1 && whole[len - 1] == '/'; len--)
 		whole[len - 1] = '\0';
 	return whole;

@@ -247,3 +247,16 @@ int io_replace_file(int dirfd, const char *path, const void *data, size_t len)
 	}
 	return fsync_parent(dirfd, path);
 }
+
+char *io_absolute(const char *path)
+{
+	char *here, *whole;
+
+	if (*path == '/')
+		return strdup(path);
+	here = getcwd(NULL, 0);
+	if (!here || asprintf(&whole, "%s/%s", here, path) < 0)
+		whole = NULL;
+	free(here);
+	return whole;
+}

@@ -34,4 +34,7 @@ int io_read_regular(int dirfd, const char *path, size_t max, char **ret, size_t 
 /* Writes NAME.tmp, fsyncs, renames over `path`, fsyncs the directory. */
 int io_replace_file(int dirfd, const char *path, const void *data, size_t len);
 
+/* `path`, also for who has another working directory; malloc'd.  NULL with errno. */
+char *io_absolute(const char *path);
+
 #endif

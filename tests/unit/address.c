@@ -299,6 +299,25 @@ static void test_hybrid(void)
 	       "waited enough: %s", err.text);
 }
 
+/* ---- who it is ---- */
+
+static void test_peer(void)
+{
+	struct ucred who = {.pid = -7};
+	int fd[2], file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	is_int(address_peer(file, &who), -ENOTSOCK, "a file has no peer");
+	is_int(who.pid, -7, "and nothing was written");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) < 0)
+		bail("no sockets");
+	is_int(address_peer(fd[0], &who), 0, "a connection has one");
+	is_int(who.pid, getpid(), "this process");
+	is_int(who.uid, geteuid(), "its user");
+	close(fd[0]);
+	close(fd[1]);
+	close(file);
+}
+
 int main(void)
 {
 	test_words();
@@ -308,5 +327,6 @@ int main(void)
 	test_ipv6();
 	test_refused();
 	test_hybrid();
+	test_peer();
 	return tap_done();
 }

@@ -137,6 +137,29 @@ static void test_replace_file(void)
 	is_int(io_fsync_dir(AT_FDCWD, tap_path("r")), -ENOTDIR, "a file is none");
 }
 
+static void is_absolute(const char *path, const char *want)
+{
+	char *got = io_absolute(path);
+
+	is_str(got, want, "'%s'", path);
+	free(got);
+}
+
+static void test_absolute(void)
+{
+	char *here = getcwd(NULL, 0);
+
+	is_absolute("/a/b", "/a/b");
+	is_absolute("/", "/");
+	if (chdir("/dev") < 0)
+		bail("cannot go elsewhere");
+	is_absolute("a/b", "/dev/a/b");
+	is_absolute(".", "/dev/.");
+	if (!here || chdir(here) < 0)
+		bail("cannot come back");
+	free(here);
+}
+
 int main(void)
 {
 	test_read_write();
@@ -144,5 +167,6 @@ int main(void)
 	test_mkdirs();
 	test_read_file();
 	test_replace_file();
+	test_absolute();
 	return tap_done();
 }

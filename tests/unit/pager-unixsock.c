@@ -98,23 +98,6 @@ static void test_replace(void)
 	free(file);
 }
 
-static void test_peer(void)
-{
-	struct ucred who = {.pid = -7};
-	int fd[2], file = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-	is_int(unixsock_peer(file, &who), -ENOTSOCK, "a file has no peer");
-	is_int(who.pid, -7, "and nothing was written");
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) < 0)
-		bail("no sockets");
-	is_int(unixsock_peer(fd[0], &who), 0, "a connection has one");
-	is_int(who.pid, getpid(), "this process");
-	is_int(who.uid, geteuid(), "its user");
-	close(fd[0]);
-	close(fd[1]);
-	close(file);
-}
-
 /* One that another process might have made, and whose name may be somebody else's by now. */
 static void test_is_at(void)
 {
@@ -154,6 +137,5 @@ int main(void)
 	test_claim();
 	test_claim_refused();
 	test_replace();
-	test_peer();
 	return tap_done();
 }
