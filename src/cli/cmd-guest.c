@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "src/cli/cli.h"
 #include "src/cli/guest-args.h"
@@ -206,7 +207,7 @@ static int run_add(struct cli *cli, int argc, char **argv)
 	const struct args *args = cli->args;
 	json_t *record = json_object();
 	const char *rundir;
-	int rc = record ? guest_args_rundir(cli, &rundir) : no_memory(cli);
+	int hold = -1, rc = record ? guest_args_rundir(cli, &rundir) : no_memory(cli);
 
 	(void)argc;
 	if (rc == 0 && !guest_name_ok(argv[0]))
@@ -215,6 +216,10 @@ static int run_add(struct cli *cli, int argc, char **argv)
 		rc = cli_usage(cli, "guest add wants --hypervisor and --socket");
 	if (rc == 0)
 		rc = fill(cli, argv[0], record);
+	if (rc == 0) {
+		hold = guest_hold(rundir, argv[0], "lamina guest add", &cli->err);
+		rc = hold < 0 ? hold : 0;
+	}
 	if (rc == 0)
 		rc = guest_live_check(cli, argv[0], guest_text(record, "live"), record);
 	if (rc == 0)
@@ -222,6 +227,8 @@ static int run_add(struct cli *cli, int argc, char **argv)
 				 args->replace ? GUEST_REPLACE : GUEST_CREATE, &cli->err);
 	if (rc == 0)
 		guest_args_note(cli, record);
+	if (hold >= 0)
+		close(hold);
 	json_decref(record);
 	return rc == 0 && cli->json ? run_show(cli, argc, argv) : rc;
 }

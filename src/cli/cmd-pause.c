@@ -425,7 +425,7 @@ static int hold_guest(struct work *w)
 	int rc = guest_args_rundir(w->cli, &rundir);
 
 	if (rc == 0 && w->kept)
-		rc = w->hold = guest_hold(rundir, w->name, &w->cli->err);
+		rc = w->hold = guest_hold(rundir, w->name, "lamina pause", &w->cli->err);
 	if (rc >= 0 && w->kept)
 		rc = guest_load(rundir, w->name, &record, &w->cli->err);
 	w->marked = json_is_true(json_object_get(record, "pausing"));

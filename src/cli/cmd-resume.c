@@ -80,7 +80,7 @@ struct work {
 	int64_t peer_uid;
 	bool made_live;
 	struct resume_memory memory;
-	int hold;
+	int hold, live_hold;
 	struct resume_plan plan;
 	struct resume_report report;
 };
@@ -159,7 +159,8 @@ static int check_record(struct work *w)
 	int pid = 0, rc = guest_args_rundir(w->cli, &w->rundir);
 
 	if (rc == 0)
-		rc = w->hold = guest_hold(w->rundir, args->name, &w->cli->err);
+		rc = w->hold = guest_hold(w->rundir, args->name, "lamina resume",
+					  &w->cli->err);
 	if (rc < 0)
 		return rc;
 	if (guest_load(w->rundir, args->name, &old, &why) == 0)
@@ -498,7 +499,7 @@ static int find_all(struct work *w)
 	if (rc == 0)
 		rc = put_paths(w);
 	if (rc == 0)
-		rc = guest_live_check(w->cli, args->name, w->live, w->members);
+		rc = guest_live_hold(w->cli, args->name, w->live, w->members, &w->live_hold);
 	if (rc == 0)
 		rc = find_trace(w);
 	if (rc == 0)
@@ -561,12 +562,13 @@ static int run(struct cli *cli, int argc, char **argv)
 	w->layer_word = argv[0];
 	w->command = argc > 1 ? argv + 1 : NULL;
 	w->members = json_object();
-	w->hold = w->memory.hold = -1;
+	w->hold = w->live_hold = w->memory.hold = -1;
 	rc = work(w);
 	resume_report_fini(&w->report);
 	resume_words_free(w->argv);
 	json_decref(w->members);
 	resume_memory_end(&w->memory);
+	guest_live_drop(cli, w->live, w->live_hold);
 	if (w->hold >= 0)
 		close(w->hold);
 	free(w->mount);

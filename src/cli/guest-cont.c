@@ -52,7 +52,7 @@ static int hold(struct cli *cli, const char *name, bool kept, int *ret)
 	int rc = guest_args_rundir(cli, &rundir);
 
 	if (rc == 0 && kept)
-		rc = *ret = guest_hold(rundir, name, &cli->err);
+		rc = *ret = guest_hold(rundir, name, "lamina guest cont", &cli->err);
 	return rc < 0 ? rc : 0;
 }
 

@@ -2,7 +2,9 @@
 #include "src/cli/guest-live.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/cli/cli.h"
@@ -77,4 +79,39 @@ int guest_live_check(struct cli *cli, const char *name, const char *live, const 
 	int rc = guest_args_rundir(cli, &rundir);
 
 	return rc < 0 ? rc : guest_each(rundir, look, &s, &cli->err);
+}
+
+static int find(struct cli *cli, const char *live, struct guest_live_at *ret)
+{
+	struct stat st;
+
+	if (fstat(cli->store->dirfd, &st) < 0)
+		return err_sys(&cli->err, -errno, "cannot use '%s'", cli->store->path);
+	*ret = (struct guest_live_at){st.st_dev, st.st_ino, live};
+	return 0;
+}
+
+int guest_live_hold(struct cli *cli, const char *name, const char *live, const json_t *record,
+		    int *ret)
+{
+	struct guest_live_at at;
+	char what[128];
+	const char *rundir;
+	int rc = guest_args_rundir(cli, &rundir);
+
+	(void)snprintf(what, sizeof(what), "lamina resume of guest '%s'", name);
+	if (rc == 0)
+		rc = find(cli, live, &at);
+	if (rc == 0)
+		rc = *ret = guest_hold_live(rundir, &at, what, &cli->err);
+	return rc < 0 ? rc : guest_live_check(cli, name, live, record);
+}
+
+void guest_live_drop(struct cli *cli, const char *live, int held)
+{
+	struct guest_live_at at;
+	const char *rundir;
+
+	if (held >= 0 && guest_args_rundir(cli, &rundir) == 0 && find(cli, live, &at) == 0)
+		guest_drop_live(rundir, &at, held);
 }

@@ -14,4 +14,12 @@ struct cli;
  */
 int guest_live_check(struct cli *cli, const char *name, const char *live, const json_t *record);
 
+/*
+ * The same, and that nobody else begins a guest on it before guest_live_drop(): *ret is for that.
+ * -EBUSY, too: somebody does.  The store is open.
+ */
+int guest_live_hold(struct cli *cli, const char *name, const char *live, const json_t *record,
+		    int *ret);
+void guest_live_drop(struct cli *cli, const char *live, int held);	/* < 0 is fine */
+
 #endif

@@ -71,7 +71,7 @@ int pause_memory_look(struct pause_memory *m, pid_t pid, struct err *why)
 	}
 	if (guest_memory_process(pid, &m->now) < 0)
 		return unseen(rundir, why);
-	rc = m->hold = guest_hold_process(rundir, pid, why);
+	rc = m->hold = guest_hold_process(rundir, pid, "lamina pause", why);
 	if (rc < 0)
 		return rc;
 	rc = look_into(m, rundir, why);

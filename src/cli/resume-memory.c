@@ -59,7 +59,7 @@ int resume_memory_load(void *memory, pid_t pid, struct err *err)
 		return 0;
 	if (m->mapped && !has_mapped(m, pid))
 		m->marked = false;
-	m->hold = guest_hold_process(m->rundir, pid, err);
+	m->hold = guest_hold_process(m->rundir, pid, "lamina resume", err);
 	return m->hold < 0 ? m->hold : 0;
 }
 

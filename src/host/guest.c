@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Two locks.  RUNDIR/guests/.lock is held by who writes a record, from reading it until it is
- * renamed into place: for moments.  RUNDIR/guests/NAME.lock is held by who works on the guest, for
- * as long as that takes; it is removed with the record, so that who has locked it looks whether
- * it still has that name.
+ * RUNDIR/guests/.lock is held by who writes a record, from reading it until it is renamed into
+ * place: for moments.  RUNDIR/guests/NAME.lock is held by who works on the guest, for as long as
+ * that takes, and is removed with the record; .PID.lock by who works on that hypervisor, and
+ * .live-DEVICE-INODE-NAME.lock, of the store's directory, by who has that live image for a guest.
  */
 #include "src/host/guest.h"
 
@@ -13,19 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "store/base/clock.h"
+#include "src/host/guest-lock.h"
 #include "store/base/io.h"
 #include "store/base/proc.h"
 #include "store/base/vec.h"
 
 #define FILE_LEN (GUEST_NAME_MAX + sizeof(".json.tmp"))
-#define HOLD_TRIES 100
-#define PROCESS_LEN 16		/* ".PID": no guest's name */
+#define LOCK_LEN 128		/* it begins with a dot: no guest's name */
 #define GUEST_ADDRESS_MAX 320u
 #define GUEST_LAYER_MAX 128u	/* characters of an id */
 
@@ -358,124 +355,100 @@ int guest_each(const char *rundir, int (*fn)(void *ctx, const struct guest_seen 
 	return rc;
 }
 
-/* ---- locks ---- */
+/* ---- who works on it ---- */
 
-static int lock_until(int fd, uint64_t end)
+static int hold(const char *rundir, const char *lock, const char *what,
+		struct guest_lock_holder *ret, struct err *err)
 {
-	static const struct timespec pause = {.tv_nsec = 10 * 1000000L};
-
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return -errno;
-		if (clock_ms() >= end)
-			return -EBUSY;
-		(void)nanosleep(&pause, NULL);
-	}
-	return 0;
-}
-
-static int open_lock(int dirfd, const char *file)
-{
-	int fd = openat(dirfd, file,
-			O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
-
-	return fd < 0 ? -errno : fd;
-}
-
-/* The directory's, for a write. */
-static int lock_dir(int dirfd, struct err *err)
-{
-	int fd = open_lock(dirfd, ".lock"), rc;
-
-	if (fd < 0)
-		return err_sys(err, fd, "cannot lock the records of guests");
-	rc = lock_until(fd, clock_ms() + GUEST_LOCK_MS);
-	if (rc == 0)
-		return fd;
-	close(fd);
-	return err_sys(err, rc, "cannot lock the records of guests");
-}
-
-static bool is_named(int dirfd, const char *file, int fd)
-{
-	struct stat named, own;
-
-	return fstatat(dirfd, file, &named, AT_SYMLINK_NOFOLLOW) == 0 && fstat(fd, &own) == 0 &&
-	       named.st_ino == own.st_ino && named.st_dev == own.st_dev;
-}
-
-/* -EBUSY has no sentence. */
-static int hold(int dirfd, const char *name, struct err *err)
-{
-	char file[FILE_LEN];
-	int fd, rc;
-
-	(void)snprintf(file, sizeof(file), "%s.lock", name);
-	for (int i = 0; i < HOLD_TRIES; i++) {
-		fd = open_lock(dirfd, file);
-		if (fd < 0)
-			return err_sys(err, fd, "cannot lock guest '%s'", name);
-		rc = lock_until(fd, 0);
-		if (rc == 0 && is_named(dirfd, file, fd))
-			return fd;
-		close(fd);
-		if (rc < 0)
-			break;
-	}
-	return -EBUSY;
-}
-
-static int busy(const char *name, struct err *err)
-{
-	return err_set(err, -EBUSY, "another lamina works on guest '%s'", name);
-}
-
-int guest_hold(const char *rundir, const char *name, struct err *err)
-{
-	int dirfd, rc = check_name(name, err);
-
-	if (rc == 0)
-		rc = make_dir(rundir, &dirfd, err);
-	if (rc < 0)
-		return rc;
-	rc = hold(dirfd, name, err);
-	close(dirfd);
-	return rc == -EBUSY ? busy(name, err) : rc;
-}
-
-static char *process_name(char out[PROCESS_LEN], pid_t pid)
-{
-	(void)snprintf(out, PROCESS_LEN, ".%d", (int)pid);
-	return out;
-}
-
-int guest_hold_process(const char *rundir, pid_t pid, struct err *err)
-{
-	char name[PROCESS_LEN];
 	int dirfd, rc = make_dir(rundir, &dirfd, err);
 
 	if (rc < 0)
 		return rc;
-	rc = hold(dirfd, process_name(name, pid), err);
+	rc = guest_lock_take(dirfd, lock, what, ret, err);
 	close(dirfd);
-	if (rc != -EBUSY)
-		return rc;
-	return err_set(err, rc, "another lamina works on process %d, the hypervisor", (int)pid);
+	return rc;
 }
 
-void guest_drop_process(const char *rundir, pid_t pid, int fd)
+static void drop(const char *rundir, const char *lock, int fd)
 {
-	char name[PROCESS_LEN], file[FILE_LEN];
 	int dirfd;
 
 	if (fd < 0)
 		return;
-	(void)snprintf(file, sizeof(file), "%s.lock", process_name(name, pid));
-	if (open_dir(rundir, &dirfd, NULL) == 0 && dirfd >= 0) {
-		(void)unlinkat(dirfd, file, 0);
-		close(dirfd);
+	if (open_dir(rundir, &dirfd, NULL) < 0 || dirfd < 0) {
+		close(fd);
+		return;
 	}
-	close(fd);
+	guest_lock_drop(dirfd, lock, fd);
+	close(dirfd);
+}
+
+static int busy(const char *name, const struct guest_lock_holder *holder, struct err *err)
+{
+	char whom[GUEST_NAME_MAX + 16];
+
+	(void)snprintf(whom, sizeof(whom), "guest '%s'", name);
+	return guest_lock_busy(holder, whom, "", err);
+}
+
+int guest_hold(const char *rundir, const char *name, const char *what, struct err *err)
+{
+	struct guest_lock_holder holder;
+	int rc = check_name(name, err);
+
+	if (rc == 0)
+		rc = hold(rundir, name, what, &holder, err);
+	return rc == -EBUSY ? busy(name, &holder, err) : rc;
+}
+
+static char *process_lock(char out[LOCK_LEN], pid_t pid)
+{
+	(void)snprintf(out, LOCK_LEN, ".%d", (int)pid);
+	return out;
+}
+
+int guest_hold_process(const char *rundir, pid_t pid, const char *what, struct err *err)
+{
+	struct guest_lock_holder holder;
+	char lock[LOCK_LEN], whom[64];
+	int rc = hold(rundir, process_lock(lock, pid), what, &holder, err);
+
+	(void)snprintf(whom, sizeof(whom), "process %d, the hypervisor", (int)pid);
+	return rc == -EBUSY ? guest_lock_busy(&holder, whom, "", err) : rc;
+}
+
+void guest_drop_process(const char *rundir, pid_t pid, int fd)
+{
+	char lock[LOCK_LEN];
+
+	drop(rundir, process_lock(lock, pid), fd);
+}
+
+static char *live_lock(char out[LOCK_LEN], const struct guest_live_at *live)
+{
+	(void)snprintf(out, LOCK_LEN, ".live-%llx-%llx-%.*s", (unsigned long long)live->dev,
+		       (unsigned long long)live->ino, (int)GUEST_NAME_MAX, live->name);
+	return out;
+}
+
+int guest_hold_live(const char *rundir, const struct guest_live_at *live, const char *what,
+		    struct err *err)
+{
+	char lock[LOCK_LEN], whom[GUEST_NAME_MAX + 16];
+	struct guest_lock_holder holder;
+	int rc = check_name(live->name, err);
+
+	if (rc == 0)
+		rc = hold(rundir, live_lock(lock, live), what, &holder, err);
+	(void)snprintf(whom, sizeof(whom), "live image '%s'", live->name);
+	return rc == -EBUSY ? guest_lock_busy(&holder, whom, ": --live names another", err) : rc;
+}
+
+void guest_drop_live(const char *rundir, const struct guest_live_at *live, int fd)
+{
+	char lock[LOCK_LEN];
+
+	drop(rundir, live_lock(lock, live), fd);
 }
 
 /* ---- writing ---- */
@@ -488,7 +461,7 @@ static int begin(const char *rundir, const char *name, int *ret_dir, int *ret_lo
 		rc = make_dir(rundir, ret_dir, err);
 	if (rc < 0)
 		return rc;
-	*ret_lock = lock_dir(*ret_dir, err);
+	*ret_lock = guest_lock_dir(*ret_dir, err);
 	if (*ret_lock < 0)
 		close(*ret_dir);
 	return *ret_lock < 0 ? *ret_lock : 0;
@@ -559,34 +532,31 @@ int guest_write(const char *rundir, const char *name, const json_t *changes, enu
 	return rc;
 }
 
-/* With its lock, which we hold. */
 static int unlink_record(int dirfd, const char *name, struct err *err)
 {
 	char file[FILE_LEN];
-	int rc = 0;
 
 	(void)snprintf(file, sizeof(file), "%s.json", name);
-	if (unlinkat(dirfd, file, 0) < 0)
-		rc = errno == ENOENT ? err_set(err, -ENOENT, "there is no guest '%s'", name)
-				     : err_sys(err, -errno, "cannot remove guest '%s'", name);
-	(void)snprintf(file, sizeof(file), "%s.lock", name);
-	(void)unlinkat(dirfd, file, 0);
-	return rc;
+	if (unlinkat(dirfd, file, 0) == 0)
+		return 0;
+	return errno == ENOENT ? err_set(err, -ENOENT, "there is no guest '%s'", name)
+			       : err_sys(err, -errno, "cannot remove guest '%s'", name);
 }
 
 int guest_remove(const char *rundir, const char *name, struct err *err)
 {
+	struct guest_lock_holder holder;
 	int dirfd, lock, held, rc = begin(rundir, name, &dirfd, &lock, err);
 
 	if (rc < 0)
 		return rc;
-	rc = held = hold(dirfd, name, err);
+	rc = held = guest_lock_take(dirfd, name, "lamina guest rm", &holder, err);
 	if (rc == -EBUSY)
-		(void)busy(name, err);
-	if (rc >= 0)
+		(void)busy(name, &holder, err);
+	if (rc >= 0) {
 		rc = unlink_record(dirfd, name, err);
-	if (held >= 0)
-		close(held);
+		guest_lock_drop(dirfd, name, held);
+	}
 	close(lock);
 	close(dirfd);
 	return rc;

@@ -78,12 +78,22 @@ int guest_remove(const char *rundir, const char *name, struct err *err);
 
 /*
  * So that one works on a guest at a time: a descriptor, whose close (or our end) lets go.
- * -EBUSY: somebody else does.  There need be no record.
+ * -EBUSY: somebody else does; the sentence has its pid and its `what` ("lamina pause").  There
+ * need be no record.
  */
-int guest_hold(const char *rundir, const char *name, struct err *err);
+int guest_hold(const char *rundir, const char *name, const char *what, struct err *err);
 /* The same for a hypervisor's process, which may be several records'. */
-int guest_hold_process(const char *rundir, pid_t pid, struct err *err);
+int guest_hold_process(const char *rundir, pid_t pid, const char *what, struct err *err);
 /* Lets go of that; `fd` < 0 is fine. */
 void guest_drop_process(const char *rundir, pid_t pid, int fd);
+/* The same for a live image, which several guests may be told to begin on. */
+struct guest_live_at {
+	dev_t dev;		/* of the store's directory */
+	ino_t ino;
+	const char *name;
+};
+int guest_hold_live(const char *rundir, const struct guest_live_at *live, const char *what,
+		    struct err *err);
+void guest_drop_live(const char *rundir, const struct guest_live_at *live, int fd);
 
 #endif

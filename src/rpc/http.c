@@ -26,6 +26,7 @@
 
 #include "src/rpc/address.h"
 #include "src/rpc/curl.h"
+#include "src/rpc/http-headers.h"
 #include "src/rpc/http-stand-in.h"
 
 #define ASK_STOPPED_MS 100
@@ -55,6 +56,7 @@ struct exchange {
 	char *url;
 	char *request;		/* the body that is sent */
 	struct body body;	/* the one that comes */
+	struct http_headers came;	/* before it, and behind it */
 	int (*fn)(const char *bytes, size_t len, void *ctx);	/* gets it instead; or NULL */
 	void *ctx;
 	int timeout_ms;		/* < 0: none */
@@ -333,6 +335,8 @@ static void set_options(struct exchange *x, const char *method)
 	lib->easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
 	lib->easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
 	lib->easy_setopt(curl, CURLOPT_WRITEDATA, x);
+	lib->easy_setopt(curl, CURLOPT_HEADERFUNCTION, http_headers_take);
+	lib->easy_setopt(curl, CURLOPT_HEADERDATA, &x->came);
 	if (x->timeout_ms > 0)
 		lib->easy_setopt(curl, x->fn ? CURLOPT_CONNECTTIMEOUT_MS : CURLOPT_TIMEOUT_MS,
 				 (long)x->timeout_ms);
@@ -349,6 +353,9 @@ static int failed(const struct exchange *x, CURLcode code, struct err *err)
 	const char *name = x->client->name;
 	long os_errno = 0;
 
+	if (http_headers_too_large(&x->came, lib, x->client->curl, code))
+		return err_set(err, -EMSGSIZE, "the answer of %s has more than %u KiB of headers",
+			       name, HTTP_MAX_HEADERS >> 10);
 	switch (code) {
 	case CURLE_OPERATION_TIMEDOUT:
 		return cannot_connect(name, -ETIMEDOUT, err);

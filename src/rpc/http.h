@@ -13,7 +13,8 @@
  *   ETIMEDOUT      no whole answer in time
  *   ECONNRESET     the connection ended before the answer did
  *   EBADMSG        what answers does not speak HTTP
- *   EMSGSIZE       the answer is larger than HTTP_MAX_ANSWER
+ *   EMSGSIZE       the answer is larger than HTTP_MAX_ANSWER, or its headers, with those of all
+ *                  that came before it, than HTTP_MAX_HEADERS
  *   EINVAL, ENAMETOOLONG, EACCES, EHOSTUNREACH, ENOMEM, ...
  */
 #ifndef LAMINA_RPC_HTTP_H
@@ -27,6 +28,7 @@
 #include "store/base/err.h"
 
 #define HTTP_MAX_ANSWER (16u << 20)	/* bytes of an answer's body */
+#define HTTP_MAX_HEADERS (64u << 10)	/* bytes */
 #define HTTP_TIMEOUT_MS 30000		/* where a target has none */
 
 /*

@@ -205,7 +205,7 @@ lamina pause sw >/dev/null 2>&1 &
 pauser=$!
 within 20 eval '[ "$(fc sw state)" = Paused ]'
 exits "two at once, by two names" 4 lamina pause alias
-like "are one too many" "$(cat err)" "another lamina works on process ${fc_pid[sw]}, the hypervisor"
+like "are one too many" "$(cat err)" "process $pauser \(lamina pause\) works on process ${fc_pid[sw]}, the hypervisor"
 wait $pauser
 is "the first is kept" "$(lamina guest show --json sw | jq .memory.pid)" "${fc_pid[sw]}"
 within 20 eval '[ "$(fc sw state)" = Running ]'

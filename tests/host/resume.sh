@@ -31,7 +31,7 @@ is "the record says what it is" "$(jq -r '[.live, .session, .backend, .layer] | 
 is "and what was run" "$(jq -r '.command | join(" ")' g1)" \
 	"firecracker --api-sock $T/a.sock --control $T/a.ctl --id a"
 is "its pid" "$(jq .pid g1)" "$(jq .pid r1)"
-exits "it is not resumed twice" 4 resume a
+exits "it is not resumed twice" 4 lamina resume one --name a -H firecracker -S a.sock
 like "while it runs" "$(cat err)" "guest 'a' runs already"
 
 fc a write 4096 4096 7 >/dev/null

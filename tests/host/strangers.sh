@@ -4,7 +4,7 @@
 # failure (1) and not damage (3), and the sentence names the socket and what was expected there.
 . "$(dirname "$0")/../lib.sh"
 . "$srcroot/tests/host/lib.sh"
-requires python3
+requires python3 jq
 printf '[pager]\nruntime_dir = %s/run\n' "$T" >conf
 export LAMINA_CONF=$T/conf LAMINA_STORE=$T/s
 mkdir -p mnt/live/x
@@ -17,16 +17,27 @@ cp mem "mnt/layers/$layer/memfile"
 lamina live create x --from one >/dev/null
 
 cat >stranger.py <<'END'
-# stranger.py SOCKET WORDS: says WORDS to all who connect, and no more; "web": a web server
+# stranger.py SOCKET WORDS: says WORDS to all who connect, and no more; "web": a web server;
+# "headers", "continue": an answer that never gets beyond that
 import os, socket, sys, threading
 path, words = sys.argv[1:3]
 page = b"<html>hello</html>"
+endless = {"headers": (b"HTTP/1.1 200 OK\r\n", b"X-More: and more\r\n"),
+           "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n")}
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(path + ".new")
 listener.listen(9)
 os.rename(path + ".new", path)
 
+def babble(conn, begin, more):
+    conn.recv(65536)
+    conn.sendall(begin)
+    while True:
+        conn.sendall(more)
+
 def serve(conn):
+    if words in endless:
+        babble(conn, *endless[words])
     if words != "web":
         conn.sendall(words.encode().decode("unicode_escape").encode())
     while conn.recv(65536):
@@ -55,12 +66,23 @@ stranger login 'login: '
 stranger web web
 stranger qmp '{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 8}, "package": ""}, "capabilities": []}}\r\n'
 stranger mute ''
+stranger headers headers
+stranger continue continue
 fc_config vm.json 8
 start_fc fc --config-file vm.json
 
 api='is none of the HTTP API that was expected there'
 for name in ssh login web qmp; do
 	fails "$name" firecracker $name "what answers on '$T/$name.sock' is not firecracker: .*'GET /' $api"
+done
+: >mnt/live/x/memfile
+: >mnt/live/x/state
+for name in headers continue; do
+	fails "$name, and no end" firecracker $name \
+		"firecracker: the answer of '$T/$name.sock' has more than 64 KiB of headers"
+	lamina guest add x -H firecracker -S fc.sock -A "unix:$T/$name.sock" --mount "$T/mnt" --replace
+	like "of an agent, too" "$(lamina pause x --dry-run --json --collapse | jq -r '.steps[1].error')" \
+		"the answer of 'unix:$T/$name.sock' has more than 64 KiB of headers"
 done
 for name in ssh login; do
 	fails "$name" qemu $name "what answers at '$T/$name.sock' is not QEMU: it does not speak QMP, which was expected"

@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -275,40 +276,89 @@ static void test_memory(void)
 
 static void test_hold_process(void)
 {
-	int fd = guest_hold_process(run, 4711, &err), other;
+	int fd = guest_hold_process(run, 4711, "lamina pause", &err), other;
 
 	ok(fd >= 0, "a process is held");
-	is_err(guest_hold_process(run, 4711, &err), &err, -EBUSY,
-	       "another lamina works on process 4711, the hypervisor");
-	other = guest_hold_process(run, 4712, &err);
+	is_err(guest_hold_process(run, 4711, "lamina pause", &err), &err, -EBUSY,
+	       "process %d (lamina pause) works on process 4711, the hypervisor", getpid());
+	other = guest_hold_process(run, 4712, "lamina pause", &err);
 	ok(other >= 0, "and another one");
 	guest_drop_process(run, 4711, fd);
 	guest_drop_process(run, 4712, other);
-	fd = guest_hold_process(run, 4711, &err);
+	fd = guest_hold_process(run, 4711, "lamina pause", &err);
 	ok(fd >= 0, "it is let go");
 	guest_drop_process(run, 4711, fd);
 }
 
 static void test_hold(void)
 {
-	int a = guest_hold(run, "web", &err), status;
+	int a = guest_hold(run, "web", "lamina resume", &err), status;
 	pid_t child;
 
 	ok(a >= 0, "held, without a record");
-	is_err(guest_hold(run, "web", &err), &err, -EBUSY, "another lamina works on guest 'web'");
+	is_err(guest_hold(run, "web", "lamina pause", &err), &err, -EBUSY,
+	       "process %d (lamina resume) works on guest 'web'", getpid());
 	close(a);
-	a = guest_hold(run, "web", &err);
+	a = guest_hold(run, "web", "lamina resume", &err);
 	ok(a >= 0, "let go");
 	(void)write_text("web", "{}", GUEST_REPLACE);
 	is_err(guest_remove(run, "web", &err), &err, -EBUSY,
-	       "another lamina works on guest 'web'");
+	       "process %d (lamina resume) works on guest 'web'", getpid());
 	close(a);
 	is_int(guest_remove(run, "web", &err), 0, "it is removed when nobody does");
 	child = fork();
 	if (child == 0)
-		_exit(guest_hold(run, "web", &err) >= 0 ? 0 : 1);
+		_exit(guest_hold(run, "web", "lamina resume", &err) >= 0 ? 0 : 1);
 	(void)waitpid(child, &status, 0);
 	is_int(status, 0, "and its name is free");
+}
+
+static void test_hold_live(void)
+{
+	const struct guest_live_at web = {1, 2, "web"}, other = {1, 3, "web"};
+	int a = guest_hold_live(run, &web, "lamina resume of guest 'a'", &err), b;
+
+	ok(a >= 0, "a live image is held");
+	is_err(guest_hold_live(run, &web, "lamina resume of guest 'b'", &err), &err, -EBUSY,
+	       "process %d (lamina resume of guest 'a') works on live image 'web': --live names "
+	       "another", getpid());
+	b = guest_hold_live(run, &other, "lamina resume of guest 'b'", &err);
+	ok(b >= 0, "and one of its name in another store");
+	guest_drop_live(run, &other, b);
+	guest_drop_live(run, &web, a);
+	a = guest_hold_live(run, &web, "lamina resume of guest 'b'", &err);
+	ok(a >= 0, "it is let go");
+	guest_drop_live(run, &web, a);
+	guest_drop_live(run, &web, -1);
+}
+
+/* Who is killed holds nothing, and what it wrote is not said of the next one. */
+static void test_hold_killed(void)
+{
+	int fd, tell[2], status;
+	pid_t child;
+
+	if (pipe(tell) < 0)
+		bail("no pipe");
+	child = fork();
+	if (child == 0) {
+		fd = guest_hold(run, "web", "lamina pause", &err);
+		(void)!write(tell[1], "", 1);
+		(void)pause();
+		_exit(fd < 0);
+	}
+	(void)!read(tell[0], &status, 1);
+	is_err(guest_hold(run, "web", "lamina resume", &err), &err, -EBUSY,
+	       "process %d (lamina pause) works on guest 'web'", child);
+	(void)kill(child, SIGKILL);
+	(void)waitpid(child, &status, 0);
+	fd = open(tap_path("guests/web.lock"), O_RDWR | O_CLOEXEC);
+	is_int(flock(fd, LOCK_EX | LOCK_NB), 0, "who was killed has let go");
+	is_err(guest_hold(run, "web", "lamina resume", &err), &err, -EBUSY,
+	       "process %d (another lamina) works on guest 'web'", getpid());
+	close(fd);
+	close(tell[0]);
+	close(tell[1]);
 }
 
 /* Two who write at once lose nothing of each other. */
@@ -343,6 +393,8 @@ int main(void)
 	test_each();
 	test_hold();
 	test_hold_process();
+	test_hold_live();
+	test_hold_killed();
 	test_memory();
 	test_together();
 	return tap_done();

@@ -195,7 +195,8 @@ static void test_tcp(void)
 
 struct liar {
 	int fd;
-	const char *says;
+	const char *says;	/* first */
+	const char *repeats;	/* then, until it is hung up on; or NULL */
 };
 
 static void *lie(void *arg)
@@ -206,24 +207,37 @@ static void *lie(void *arg)
 
 	(void)!recv(fd, request, sizeof(request), 0);
 	wire_send(fd, liar->says);
+	while (liar->repeats &&
+	       send(fd, liar->repeats, strlen(liar->repeats), MSG_NOSIGNAL) >= 0)
+		;
 	close(fd);
 	return NULL;
 }
 
+static int ask_liar(struct liar *liar, const char *path, struct http_answer *answer)
+{
+	struct http_target to = {.socket = path, .timeout_ms = 120000};
+	pthread_t thread;
+	int rc;
+
+	liar->fd = wire_listen(path, 8);
+	if (pthread_create(&thread, NULL, lie, liar))
+		bail("no thread");
+	rc = http_request(&to, "GET", "/", NULL, answer, &err);
+	pthread_join(thread, NULL);
+	close(liar->fd);
+	return rc;
+}
+
 static void is_lie(const char *says, int rc, const char *fmt)
 {
-	struct http_target to = {.socket = tap_path("liar")};
-	struct liar liar = {wire_listen(to.socket, 8), says};
+	const char *path = tap_path("liar");
+	struct liar liar = {.says = says};
 	struct http_answer answer = {0};
 	char want[256];
-	pthread_t thread;
 
-	(void)snprintf(want, sizeof(want), "'%s' %s", to.socket, fmt);
-	if (pthread_create(&thread, NULL, lie, &liar))
-		bail("no thread");
-	is_err(http_request(&to, "GET", "/", NULL, &answer, &err), &err, rc, "%s", want);
-	pthread_join(thread, NULL);
-	close(liar.fd);
+	(void)snprintf(want, sizeof(want), "'%s' %s", path, fmt);
+	is_err(ask_liar(&liar, path, &answer), &err, rc, "%s", want);
 	http_answer_fini(&answer);
 }
 
@@ -234,6 +248,46 @@ static void test_liars(void)
 	       "hung up before it had answered");
 	is_lie("SSH-2.0-OpenSSH_9.2\r\n", -EBADMSG, "does not speak HTTP");
 	is_lie("{\"error\": 1}", -EBADMSG, "does not speak HTTP");
+}
+
+/* It does not end before it is hung up on: the thread that says it is waited for. */
+static void is_endless(const char *what, const char *says, const char *repeats)
+{
+	const char *path = tap_path("endless");
+	struct liar liar = {.says = says, .repeats = repeats};
+	struct http_answer answer = {0};
+
+	tap_diag("%s", what);
+	is_err(ask_liar(&liar, path, &answer), &err, -EMSGSIZE,
+	       "the answer of '%s' has more than 64 KiB of headers", path);
+	ok(!answer.text && !answer.json, "and nothing is answered");
+	http_answer_fini(&answer);
+}
+
+static void test_headers(void)
+{
+	char line[1001], many[60 * 1000 + 200];
+	struct liar liar = {.says = many};
+	struct http_answer answer = {0};
+	size_t len;
+
+	is_endless("lines", "HTTP/1.1 200 OK\r\n", "X-More: and more\r\n");
+	is_endless("one line", "HTTP/1.1 200 OK\r\nX-More: ", "and more");
+	is_endless("a status", "HTTP/1.1 200 ", "OK");
+	is_endless("to be gone on with", "", "HTTP/1.1 100 Continue\r\n\r\n");
+	is_endless("hints", "", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n");
+	is_endless("lines behind the body",
+		   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n",
+		   "X-More: and more\r\n");
+	(void)snprintf(line, sizeof(line), "X-More: %0990d\r\n", 7);
+	len = (size_t)snprintf(many, sizeof(many), "HTTP/1.1 100 Continue\r\n\r\n"
+			       "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n");
+	for (int i = 0; i < 60; i++)
+		len += (size_t)snprintf(many + len, sizeof(many) - len, "%s", line);
+	(void)snprintf(many + len, sizeof(many) - len, "\r\n{}");
+	is_int(ask_liar(&liar, tap_path("many"), &answer), 0, "sixty thousand bytes are not many");
+	is_str(answer.text, "{}", "what is behind them is the answer");
+	http_answer_fini(&answer);
 }
 
 static void test_no_server(void)
@@ -344,6 +398,7 @@ int main(void)
 	test_descriptor();
 	test_tcp();
 	test_liars();
+	test_headers();
 	test_no_server();
 	test_timeout();
 	test_threads();
