@@ -31,7 +31,7 @@ pauses_well() { # GUEST WANTED-STATE
 
 # Killed when it has sent the Nth command, by N from FIRST on; the guest is RUNNING or stopped before.
 every() { # DESCRIPTION GUEST FIRST BY STATE
-	local name=$2 n i wrong= left=0 line
+	local name=$2 n i wrong='' left=0 line
 	[ "$5" = running ] || ask "$name" stop >/dev/null
 	n=$(count_faults sendmsg lamina-fault pause "$name")
 	lamina -q guest cont "$name"

@@ -44,8 +44,9 @@ drain_pipes() { # NAME
 words() { # NAME MEMFILE SHARE ROOTFS [WORD...]
 	pipes "$1"
 	drain_pipes "$1"
+	# shellcheck disable=SC2054	# commas of QEMU's
 	qemu=(qemu-system-x86_64 -nodefaults -no-user-config -display none -accel tcg
-		-m "$((bytes >> 20))M" -machine q35,memory-backend=ram
+		-m "$((bytes >> 20))M" -machine "q35,memory-backend=ram"
 		-object "memory-backend-file,id=ram,size=$bytes,share=$3,mem-path=$2"
 		-drive "if=none,id=boot,format=raw,readonly=on,file=$T/boot"
 		-device virtio-blk-pci,drive=boot,bootindex=0
