@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -33,6 +34,7 @@ static const char *const kind_names[FAULT_NKINDS] = {
 	[FAULT_WRITE] = "write", [FAULT_FSYNC] = "fsync", [FAULT_FTRUNCATE] = "ftruncate",
 	[FAULT_RENAME] = "rename", [FAULT_UNLINK] = "unlink", [FAULT_OPEN] = "open",
 	[FAULT_MKDIR] = "mkdir", [FAULT_FALLOCATE] = "fallocate",
+	[FAULT_SENDMSG] = "sendmsg",
 	[FAULT_LIB_FSYNC] = "lib-fsync", [FAULT_LIB_PWRITE] = "lib-pwrite",
 	[FAULT_LIB_FTRUNCATE] = "lib-ftruncate", [FAULT_LIB_UNLINK] = "lib-unlink",
 	[FAULT_CHANGE] = "change",
@@ -106,7 +108,8 @@ static bool hit(enum fault_kind kind)
 
 static bool changes_disk(enum fault_kind kind)
 {
-	return kind != FAULT_MALLOC && kind != FAULT_PREAD && kind != FAULT_OPEN;
+	return kind != FAULT_MALLOC && kind != FAULT_PREAD && kind != FAULT_OPEN &&
+	       kind != FAULT_SENDMSG;
 }
 
 /* 0: go on.  Otherwise what to do: an errno, or a FAULT_* other than KILL and STOP. */
@@ -259,6 +262,13 @@ ssize_t __wrap_write(int fd, const void *buf, size_t len)
 ssize_t __wrap_writev(int fd, const struct iovec *iov, int n)
 {
 	return MOVE(FAULT_WRITE, n, __real_writev(fd, iov, n));
+}
+
+DECLARE(ssize_t, sendmsg, int, const struct msghdr *, int);
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	return PLAIN(FAULT_SENDMSG, __real_sendmsg(fd, msg, flags));
 }
 
 int __wrap_ftruncate(int fd, off_t len)

@@ -10,9 +10,9 @@
  *
  * From a shell: LAMINA_FAULT=KIND:N[+]:ACTION tests/lamina-fault ...
  *	KIND	malloc pread pwrite write fsync ftruncate rename unlink open
- *		mkdir fallocate lib-fsync lib-pwrite lib-ftruncate lib-unlink,
+ *		mkdir fallocate sendmsg lib-fsync lib-pwrite lib-ftruncate lib-unlink,
  *		or `change`: every call, ours or a library's, that changes what is
- *		on disk (all but malloc, pread, open)
+ *		on disk (all but malloc, pread, open, sendmsg)
  *	N	the first is 1; N+ means this one and all that follow
  *	ACTION	an errno name (EIO ENOSPC ENOMEM EINTR EDQUOT EROFS EMFILE EACCES);
  *		kill (SIGKILL before the call), killed (SIGKILL after it);
@@ -40,6 +40,7 @@ enum fault_kind {
 	FAULT_OPEN,		/* open openat */
 	FAULT_MKDIR,		/* mkdir mkdirat */
 	FAULT_FALLOCATE,
+	FAULT_SENDMSG,		/* a command to QEMU is one */
 	FAULT_LIB_FSYNC,	/* fsync fdatasync */
 	FAULT_LIB_PWRITE,
 	FAULT_LIB_FTRUNCATE,

@@ -65,7 +65,7 @@ struct work {
 	const char *name;
 	json_t *record;
 	bool kept;			/* there is one */
-	bool marked;			/* and it says that the guest is being paused */
+	bool marked;			/* and it says that a pause is not finished */
 	struct pause_settings settings;
 	struct pause_plan plan;
 	struct pause_report report;
@@ -88,21 +88,20 @@ static void show_wait(void *ctx, enum pause_id id, int ms)
 		 (ms + 999) / 1000);
 }
 
-/* If we are killed, the next one knows that nobody wanted the guest to stay paused. */
-static void mark(struct work *w, bool pausing)
+/* If we are killed, the next one knows whether somebody wanted the guest to stay paused. */
+static void mark(struct work *w, json_t *pausing)
 {
-	guest_args_change(w->cli, w->name,
-			  json_pack("{s:o}", "pausing", pausing ? json_true() : json_null()),
+	w->marked = !json_is_null(pausing);
+	guest_args_change(w->cli, w->name, json_pack("{s:o}", "pausing", pausing),
 			  "that the guest is paused");
-	w->marked = pausing;
 }
 
 static void show_step(void *ctx, enum pause_id id)
 {
 	struct work *w = ctx;
 
-	if (id == PAUSE_PAUSE && w->kept && !w->report.was_paused)
-		mark(w, true);
+	if (id == PAUSE_PAUSE && w->kept)
+		mark(w, json_boolean(!w->report.was_paused));
 
 	meter_word(&w->cli->meter, pause_names[id]);
 }
@@ -422,14 +421,16 @@ static int hold_guest(struct work *w)
 {
 	const char *rundir;
 	json_t *record = NULL;
+	const json_t *pausing;
 	int rc = guest_args_rundir(w->cli, &rundir);
 
 	if (rc == 0 && w->kept)
 		rc = w->hold = guest_hold(rundir, w->name, "lamina pause", &w->cli->err);
 	if (rc >= 0 && w->kept)
 		rc = guest_load(rundir, w->name, &record, &w->cli->err);
-	w->marked = json_is_true(json_object_get(record, "pausing"));
-	w->plan.unfinished = w->marked;
+	pausing = json_object_get(record, "pausing");
+	w->marked = w->plan.unfinished = json_is_boolean(pausing);
+	w->plan.left_paused = json_is_true(pausing);
 	json_decref(record);
 	return rc < 0 ? rc : 0;
 }
@@ -485,7 +486,7 @@ static int work(struct work *w)
 		(void)snprintf(cli->done, sizeof(cli->done), "layer %s is committed", layer_of(w));
 	if (!args->dry_run) {
 		if (w->marked && w->report.state != PAUSE_STATE_UNKNOWN)
-			mark(w, false);
+			mark(w, json_null());
 		count(w, rc);
 		keep_layer(w);
 	}

@@ -72,10 +72,11 @@ int guest_cont(struct cli *cli, const char *name, const struct guest_args *args)
 		rc = pause_settings_load(cli->conf, name, &(struct pause_wishes){.bare = true},
 					 &settings, &cli->err);
 	if (rc == 0) {
+		plan.unfinished = json_is_boolean(json_object_get(record, "pausing"));
 		settings.leave = false;
 		rc = go_on(cli, name, &plan);
 		/* Who pauses it next need not think that it was left so. */
-		if (rc == 0 && json_is_true(json_object_get(record, "pausing")))
+		if (rc == 0 && plan.unfinished)
 			guest_args_change(cli, name, json_pack("{s:n}", "pausing"),
 					  "that the guest goes on");
 	}

@@ -19,7 +19,8 @@
  *	command, cwd, log	what resume started, where, and the file of its output
  *	no_trace		it was resumed without a trace
  *	created			seconds since 1970
- *	pausing			true: one who pauses it, or was killed at that, has not let it go on
+ *	pausing			true: one who pauses it, or was killed at that, has not let it go
+ *				on; false: the same of one who found it paused
  *	memory			guest-memory.h: whether a diff of its memory can be relied on
  */
 #ifndef LAMINA_HOST_GUEST_H

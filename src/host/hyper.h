@@ -41,6 +41,8 @@ struct hyper_target {
 	const char *chroot;	/* its jail, or NULL: paths that it is told lose this prefix */
 	int timeout_ms;
 	bool (*stopped)(void);	/* or NULL */
+	/* Who saved its guest before was killed: what that left set in the hypervisor is undone. */
+	bool unfinished;
 };
 
 struct hyper_facts {

@@ -254,7 +254,8 @@ static int init(struct pause_pipeline *p, struct err *err)
 	pause_step_init(plan);
 	pause_step_limit((struct pause_limit)HYPERVISOR_ANSWER);
 	p->to = (struct hyper_target){.socket = plan->socket, .chroot = plan->chroot,
-				      .stopped = pause_step_over};
+				      .stopped = pause_step_over,
+				      .unfinished = plan->unfinished && !plan->dry_run};
 	if (plan->dir &&
 	    ((size_t)snprintf(p->memfile, PATH_MAX, "%s/memfile", plan->dir) >= PATH_MAX ||
 	     (size_t)snprintf(p->state, PATH_MAX, "%s/state", plan->dir) >= PATH_MAX))
@@ -344,7 +345,7 @@ static int look(struct pause_pipeline *p, struct err *err)
 		return err_set(err, -EINVAL, "%s at '%s' has no guest that runs",
 			       p->plan->hypervisor, p->plan->socket);
 	p->report->was_paused = p->facts.state == HYPER_PAUSED;
-	if (p->report->was_paused && p->plan->unfinished && !p->plan->dry_run) {
+	if (p->report->was_paused && p->plan->left_paused && !p->plan->dry_run) {
 		rc = begin_anew(p, err);
 		if (rc < 0)
 			return rc;
@@ -376,7 +377,7 @@ static void plan_step(struct pause_pipeline *p, enum pause_id id, bool asked, co
 static int plan_all(struct pause_pipeline *p)
 {
 	const struct pause_settings *s = p->set;
-	bool early = !p->report->was_paused || p->plan->unfinished;
+	bool early = !p->report->was_paused || p->plan->left_paused;
 	bool goes_on = early && !s->leave;
 
 	plan_step(p, PAUSE_FREEZE, early && s->freeze, "freeze");

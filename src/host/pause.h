@@ -67,8 +67,8 @@ struct pause_plan {
 	const char *dir;		/* MOUNT/live/LIVE */
 	bool full;			/* hyper.h; asked for */
 	bool dry_run;			/* looks and asks, and does nothing */
-	/* One before was killed: where that left the guest paused it goes on first. */
-	bool unfinished;
+	bool unfinished;		/* one before was killed: hyper.h */
+	bool left_paused;		/* and paused it: if it still is, it goes on first */
 
 	/*
 	 * Whether the memory file holds what the last snapshot or load of the hypervisor, process

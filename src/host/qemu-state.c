@@ -121,10 +121,15 @@ static int ignore_memory(struct qmp *q, struct err *err)
 }
 
 /* A later live migration of this guest sends its memory as ever. */
+void qemu_state_undo(struct qmp *q)
+{
+	qmp_undo(q, "migrate-set-capabilities", capability(false));
+}
+
 static void heed_memory(struct qmp *q, int was_on)
 {
 	if (was_on == 0)
-		qmp_undo(q, "migrate-set-capabilities", capability(false));
+		qemu_state_undo(q);
 }
 
 /* ---- migrations ---- */

@@ -28,6 +28,9 @@
 int qemu_state_take(struct qmp *q, const struct qemu_memory *memory, bool migrated,
 		    struct err *err);
 
+/* What one that was killed in qemu_state_take() left set: a live migration would lose memory. */
+void qemu_state_undo(struct qmp *q);
+
 /* Into a QEMU that was started with -incoming defer.  One that cannot load it ends: -ECONNRESET. */
 int qemu_state_give(struct qmp *q, int fd, struct err *err);
 

@@ -35,6 +35,8 @@ static int qemu_open(const struct hyper_target *to, struct hyper **ret, struct e
 		free(q);
 		return rc;
 	}
+	if (to->unfinished)
+		qemu_state_undo(q->qmp);
 	q->hyper = (struct hyper){&qemu_ops, to};
 	*ret = &q->hyper;
 	return 0;
