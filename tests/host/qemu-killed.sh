@@ -73,7 +73,7 @@ have_ended() {
 		! grep -qs '^State:.[^ZX]' "/proc/$child/status" || return
 	done <children
 }
-for kind in pwrite:1 pwrite:2; do
+for kind in pwrite:3 pwrite:4; do	# the first two are of locks
 	work web
 	work web
 	LAMINA_FAULT_CHILDREN=1 LAMINA_FAULT=$kind:stop lamina-fault pause web >/dev/null 2>&1 &
