@@ -23,6 +23,7 @@
 #define QUIET_NS 10000000
 #define BLOCK_LEN (UINT64_C(32) << 10)		/* read at once: about what is compressed as one */
 #define BLOCK_QUIET_LEN (UINT64_C(256) << 10)
+#define LOOK_LEN (UINT64_C(64) << 10)		/* so often it is asked whether a hole has begun */
 #define HOLE_PAGES 128		/* zeros go faster */
 
 static struct fill_span *span_at(struct fill *f, unsigned i)
@@ -155,7 +156,7 @@ static void step_over(struct fill_span *span, uint64_t n)
 	span->at += n;
 	span->left -= n;
 	if (span->at == span->end)
-		span->at = span->begin;
+		span->at = span->looked_end = span->begin;
 }
 
 enum kind {
@@ -198,6 +199,34 @@ static uint64_t next_run(struct session *s, struct fill_span *span, uint64_t max
 	*ret = kind;
 	return n;
 }
+
+/* ---- holes ---- */
+
+static void note_hole(struct session *s, uint64_t page, uint64_t end)
+{
+	for (; page < end; page++) {
+		uint8_t state = state_get(s->state, page);
+
+		if ((state & STATE_PAGE) == STATE_MISSING)
+			state_set(s->state, page, state | STATE_HOLE);
+	}
+}
+
+/* Whether a hole is at the span, which an attempt to read would fill the page cache with. */
+static bool find_hole(struct session *s, struct fill_span *span)
+{
+	const struct region *r = session_region(s, span->begin);
+	uint64_t n = span->left < span->end - span->at ? span->left : span->end - span->at;
+
+	if (span->at < span->looked_end)
+		return false;
+	span->looked_end = span->at + LOOK_LEN / r->page_size;
+	n = source_hole_now(s->source, region_offset(r, span->at), n * r->page_size) / r->page_size;
+	note_hole(s, span->at, span->at + n);
+	return n;
+}
+
+/* ---- reading ---- */
 
 /* `len` bytes at `off` without waiting, borrowed from the hand. */
 static int get(struct session *s, struct hand *hand, uint64_t off, uint64_t len,
@@ -242,16 +271,6 @@ static int look_at(struct source *source, struct hand *hand, struct block *b)
 	return source_read(source, hand->buf, b->len, b->off);
 }
 
-static void note_hole(struct session *s, uint64_t page, uint64_t end)
-{
-	for (; page < end; page++) {
-		uint8_t state = state_get(s->state, page);
-
-		if ((state & STATE_PAGE) == STATE_MISSING)
-			state_set(s->state, page, state | STATE_HOLE);
-	}
-}
-
 /* The next run of data, without owning the session. */
 static enum fill_step block_away(struct session *s, struct hand *hand, struct fill_span *span)
 {
@@ -260,7 +279,7 @@ static enum fill_step block_away(struct session *s, struct hand *hand, struct fi
 	uint64_t len = fill_is_quiet(s) ? BLOCK_QUIET_LEN : BLOCK_LEN;
 	uint64_t n = next_run(s, span, len / r->page_size, &kind);
 	struct block b = {
-		.span = {span->at, span->at + n, span->at, n, span->at + n},
+		.span = {span->at, span->at + n, span->at, n, span->at + n, span->at + n},
 		.off = region_offset(r, span->at),
 		.len = n * r->page_size,
 	};
@@ -305,8 +324,11 @@ static enum fill_step fill_data(struct session *s, struct hand *hand, uint64_t n
 	struct fill_span *span = span_at(&s->fill, 0);
 	const struct region *r = session_region(s, span->at);
 	const uint8_t *data;
-	int rc = get(s, hand, region_offset(r, span->at), n * r->page_size, &data);
+	int rc;
 
+	if (find_hole(s, span))
+		return FILL_MORE;
+	rc = get(s, hand, region_offset(r, span->at), n * r->page_size, &data);
 	if (rc == -EAGAIN)
 		return may_block ? block_away(s, hand, span) : FILL_BLOCKS;
 	if (rc < 0) {

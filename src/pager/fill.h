@@ -22,6 +22,7 @@ struct fill_span {
 	uint64_t at;
 	uint64_t left;
 	uint64_t chosen_end;	/* up to where canaries have been chosen */
+	uint64_t looked_end;	/* up to where it has been asked for holes */
 };
 
 struct fill_canary {

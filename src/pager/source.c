@@ -526,3 +526,15 @@ int source_run(struct source *source, uint64_t off, uint64_t max, bool *ret_hole
 	*ret_len = end - off < max ? end - off : max;
 	return 0;
 }
+
+uint64_t source_hole_now(struct source *source, uint64_t off, uint64_t max)
+{
+	uint64_t size = round_up(source->size), data = 0, len;
+
+	if (atomic_load_explicit(&source->way, memory_order_acquire) != WAY_NOWAIT ||
+	    off >= size || source_absent(source) || find_data(source, off, &data) < 0)
+		return 0;
+	data &= ~(uint64_t)(PAGE - 1);
+	len = data > off ? data - off : 0;
+	return len < max ? len : max;
+}

@@ -81,6 +81,13 @@ int source_run(struct source *source, uint64_t off, uint64_t max, bool *ret_hole
 	       uint64_t *ret_len);
 
 /*
+ * How many bytes from `off` on source_try() would read though they are a hole, so that the page
+ * cache fills with its zeros: whole pages, at most `max`.  0: it is data, or may be, or source_try()
+ * reads no holes.  Asks no daemon.
+ */
+uint64_t source_hole_now(struct source *source, uint64_t off, uint64_t max);
+
+/*
  * Opens the path again after an error (a mount that was killed and mounted
  * again).  Reads that are under way end on the old file.  -errno leaves all
  * as it was; -EMEDIUMTYPE when another file is there now, or it has another size.
