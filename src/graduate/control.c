@@ -192,6 +192,14 @@ static void drain(struct control *c, const struct scan_pager *p)
 
 /* ---- what is done ---- */
 
+/* The rate is the host's: as many at once as there may be keep to it together. */
+static uint64_t share_of(const struct settings *s)
+{
+	uint64_t n = s->max_concurrent > 0 ? (uint64_t)s->max_concurrent : 1;
+
+	return s->rate ? (s->rate + n - 1) / n : 0;
+}
+
 static void start(struct control *c, const struct rules_session *s)
 {
 	const struct memory_key key = rules_key(s);
@@ -201,7 +209,7 @@ static void start(struct control *c, const struct rules_session *s)
 		.id = s->id,
 		.number = s->number,
 		.timeout_ms = c->settings.completion_timeout_ms,
-		.rate = c->settings.rate,
+		.rate = share_of(&c->settings),
 		.min_available = c->settings.min_available,
 		.max_pressure = c->settings.max_pressure,
 	};

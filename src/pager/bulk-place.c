@@ -79,12 +79,13 @@ static bool ask_guard(struct bulk *b)
 	rc = guard_check(&b->limits.guard, &err);
 	pthread_mutex_lock(&b->lock);
 	b->asking = false;
-	if (rc == 0)
+	if (rc == 0) {
 		b->held_ns = 0;
-	else if (!b->held_ns)
-		b->held_ns = now;
-	if (rc == 0)
 		return false;		/* the place may be another one by now */
+	}
+	b->held_why = err;
+	if (!b->held_ns)
+		b->held_ns = now;
 	if (now - b->held_ns >= UINT64_C(1000000) * BULK_HELD_MS)
 		bulk_fail(b, -ENOMEM, &err);
 	else
@@ -103,7 +104,13 @@ static bool in_time(struct bulk *b)
 	return false;
 }
 
-void bulk_place_pay(struct bulk *b, uint64_t len)
+static uint64_t price(const struct bulk *b, uint64_t len)
+{
+	return (uint64_t)((double)len * 1e9 / (double)b->limits.rate);
+}
+
+/* Before it is read, as if all of it were data: several are read at once. */
+static void pay(struct bulk *b, uint64_t len)
 {
 	uint64_t now = loop_now_ns();
 
@@ -111,7 +118,16 @@ void bulk_place_pay(struct bulk *b, uint64_t len)
 		return;
 	if (b->due_ns < now)
 		b->due_ns = now;
-	b->due_ns += (uint64_t)((double)len * 1e9 / (double)b->limits.rate);
+	b->due_ns += price(b, len);
+}
+
+void bulk_place_give_back(struct bulk *b, uint64_t len)
+{
+	uint64_t back = b->limits.rate ? price(b, len) : 0;
+
+	b->due_ns -= back < b->due_ns ? back : b->due_ns;
+	if (back)
+		(void)pthread_cond_broadcast(&b->ending);	/* who waits for a time looks anew */
 }
 
 /* ---- the place ---- */
@@ -171,6 +187,7 @@ static void take(struct bulk *b, const struct region *r, struct bulk_block *bloc
 	block->at = 0;
 	block->number = b->next_number++;
 	b->pos += len;
+	pay(b, len);
 }
 
 /* Under lock: whoever has one lets the next thread look for more, if there is a core for it. */

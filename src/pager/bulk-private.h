@@ -40,6 +40,7 @@ struct bulk {
 	uint64_t due_ns;		/* by the rate, of what is read next */
 	uint64_t guard_ns;		/* when the guard was asked last */
 	uint64_t held_ns;		/* since when it holds; 0: it does not */
+	struct err held_why;
 	int code;
 	struct err err;
 	struct bulk_block block[BULK_BLOCKS];
@@ -87,8 +88,8 @@ void bulk_fail(struct bulk *b, int code, const struct err *err);
 struct bulk_block *bulk_place_claim(struct bulk *b);
 struct bulk_block *bulk_place_claim_now(struct bulk *b);
 
-/* So much of what was read is to be populated: what comes next waits as the rate says. */
-void bulk_place_pay(struct bulk *b, uint64_t len);
+/* So much of a block that was claimed is not to be populated, and does not count for the rate. */
+void bulk_place_give_back(struct bulk *b, uint64_t len);
 
 /* Without lock: fn(b, arg), up to TRIES times, with the file opened again in between. */
 typedef int bulk_try_fn(struct bulk *b, void *arg);

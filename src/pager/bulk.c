@@ -225,8 +225,8 @@ static void ready(struct bulk *b, struct bulk_block *block)
 	uint64_t n = 0;
 
 	for (uint64_t i = 0; i < block->n; i++)
-		n += block->what[i] == BULK_DATA;
-	bulk_place_pay(b, n * session_region(b->s, block->page)->page_size);
+		n += block->what[i] != BULK_DATA;
+	bulk_place_give_back(b, n * session_region(b->s, block->page)->page_size);
 	block->step = STEP_READY;
 }
 
@@ -533,4 +533,16 @@ uint64_t bulk_at(struct bulk *b, bool *ret_held)
 	*ret_held = b->held_ns != 0;
 	pthread_mutex_unlock(&b->lock);
 	return at;
+}
+
+bool bulk_is_held(struct bulk *b, struct err *why)
+{
+	bool held;
+
+	pthread_mutex_lock(&b->lock);
+	held = b->held_ns != 0;
+	if (held)
+		*why = b->held_why;
+	pthread_mutex_unlock(&b->lock);
+	return held;
 }

@@ -71,5 +71,7 @@ int bulk_error(struct bulk *bulk, struct err *err);
 
 /* Bytes of memory gone through; whether the guard holds it. */
 uint64_t bulk_at(struct bulk *bulk, bool *ret_held);
+/* The same, and why, in a sentence, if it does. */
+bool bulk_is_held(struct bulk *bulk, struct err *why);
 
 #endif

@@ -484,13 +484,17 @@ static int wait_for(struct complete *c, struct complete_call *call)
 static int leave(struct session *s, struct complete *c, int code, struct err *err)
 {
 	const char *id = s->setup.id;
+	struct err held;
 
 	session_enter(s);
 	if (s->complete != c) {
 		session_leave(s);
 		return 1;
 	}
-	if (code == -ETIMEDOUT)
+	if (code == -ETIMEDOUT && bulk_is_held(c->bulk, &held))
+		err_set(err, code, "session '%s' did not graduate in time: %s; it serves on", id,
+			held.text);
+	else if (code == -ETIMEDOUT)
 		err_set(err, code, "session '%s' did not graduate in time; it serves on", id);
 	else
 		err_set(err, code, "session '%s': graduation was cancelled; it serves on", id);

@@ -45,6 +45,11 @@ once "with limits" 0
 is "they are passed on" "$(ask_fake a GET /fake/log | jq -c '.[-1].body | (.timeout_ms |= (. <= 90000))')" \
 	'{"timeout_ms":true,"rate":67108864,"min_available":1073741824,"max_pressure":12.5}'
 
+conf 'rate = 64M' 'max_concurrent = 3'
+session a shared
+once "as one of three that there may be" 0
+is "it has its share of the host's rate" "$(ask_fake a GET /fake/log | jq '.[-1].body.rate')" 22369622
+
 # --- failures ---
 
 conf 'max_concurrent = 3' 'failure_backoff = 0s'

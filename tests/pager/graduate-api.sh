@@ -120,6 +120,9 @@ ok "its caller hangs up: it serves on" within 20 is_state a serving
 asks "a time" 504 POST /sessions/a/complete '{"rate":262144,"timeout_ms":300}'
 is "that passes" "$(jq -c '[.reason, .id]' body)" '["timeout","a"]'
 ok "leaves it serving" within 20 is_state a serving
+asks "a time, on a host with too little memory" 504 POST /sessions/a/complete '{"min_available":1000000000000000,"timeout_ms":500}'
+like "that passes, and says why" "$(error_text)" \
+	"did not graduate in time: the host has .* of memory available, 909.5 TiB are to be left; it serves on"
 begin held a '{"min_available":1000000000000000}'
 is_held() { [ "$(fact a .completion.held)" = true ]; }
 ok "a host with too little memory" within 20 is_held

@@ -269,7 +269,7 @@ static void test_limits(void)
 		session_leave(&rig.s);
 		usleep(2000);
 	}
-	ok(count(0, NPAGES, 1) <= 256, "a byte a second: a few blocks, and no more for now");
+	ok(count(0, NPAGES, 1) <= 64, "a byte a second: one block, and no more for now");
 	ok(right, "which is right");
 	end(b);
 
