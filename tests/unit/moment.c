@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/moment.h"
 
-#include "tests/fault.h"
 #include "tests/unit/live-fixture.h"
 
 static struct digest base;
