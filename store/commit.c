@@ -327,6 +327,15 @@ static void fill_counts(const struct commit *c, struct commit_result *r)
 	}
 }
 
+static int set_theirs(struct commit *c, const struct attrs *theirs)
+{
+	int rc = 0;
+
+	for (size_t i = 0; theirs && i < theirs->n && rc == 0; i++)
+		rc = attrs_set(&c->attrs, theirs->v[i].key, theirs->v[i].value);
+	return rc;
+}
+
 static int set_attrs(struct commit *c, const struct commit_counts *n)
 {
 	const struct {
@@ -338,12 +347,11 @@ static int set_attrs(struct commit *c, const struct commit_counts *n)
 		{"lamina.frames", n->frames}, {"lamina.frames_touched", n->frames_touched},
 		{"lamina.read_bytes", n->read_bytes}, {"lamina.stored_bytes", n->stored_bytes},
 	};
-	const struct attrs *theirs = c->opts->attrs;
 	char text[32];
-	int rc = 0;
+	int rc = set_theirs(c, c->opts->attrs);
 
-	for (size_t i = 0; theirs && i < theirs->n && rc == 0; i++)
-		rc = attrs_set(&c->attrs, theirs->v[i].key, theirs->v[i].value);
+	if (rc == 0)
+		rc = set_theirs(c, c->opts->first_attrs);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && rc == 0; i++)
 		rc = attrs_set_u64(&c->attrs, numbers[i].key, numbers[i].value);
 	(void)snprintf(text, sizeof(text), "%.3f", seconds(c));

@@ -47,6 +47,7 @@ struct commit_opts {
 	const struct digest *parent;	/* or NULL; images not given are inherited */
 	const char *tag;		/* or NULL; set in the same publication */
 	const struct attrs *attrs;	/* or NULL */
+	const struct attrs *first_attrs;	/* or NULL; not added to a layer that was there */
 	struct attrs *old_attrs;	/* or NULL; out: what `attrs` were added to, if anything */
 	bool dry_run;			/* counts, writes nothing */
 	unsigned threads;		/* 0: as many as cores, but `spare`; 1 to 8 */
@@ -84,9 +85,9 @@ struct commit_result {
 };
 
 /*
- * The layer's attributes are the caller's and lamina.pages, .zero, .same,
+ * The layer's attributes are the caller's (both) and lamina.pages, .zero, .same,
  * .known, .fresh, .frames, .frames_touched, .read_bytes, .stored_bytes (of
- * chunks) and .seconds.  If the layer existed the caller's are added to those it
+ * chunks) and .seconds.  If the layer existed `attrs` are added to those it
  * had, the rest of which stay as they were; -EINVAL if they become too many bytes.
  *
  * Pages count as known only while the pack they lie in is there, this store's

@@ -14,14 +14,17 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "store/attrs.h"
 #include "store/base/buf.h"
 #include "store/base/vec.h"
 #include "store/delta.h"
+#include "store/layer.h"
 #include "store/live-dir.h"
 #include "store/live-row.h"
+#include "store/moment.h"
 #include "store/store.h"
 
 #define ATTR_LIVE "lamina.live"
@@ -44,7 +47,8 @@ struct take {
 	struct live_row row;		/* as it is, then as it will be */
 	int dirfd;			/* of its deltas, or negative */
 	struct buf value;		/* of the decision that says so */
-	struct attrs attrs;
+	struct attrs attrs, first_attrs;	/* as commit.h's */
+	bool moment_unknown;
 	struct stack stack[IMAGES_MAX];	/* of row.image */
 	struct commit_image image[IMAGES_MAX];
 };
@@ -252,6 +256,77 @@ static int open_sealed(struct take *t, struct err *err)
 	return rc;
 }
 
+/* ---- whether it is of one moment ---- */
+
+static bool has_state(const struct take *t)
+{
+	for (unsigned i = 0; i < t->row.nimages; i++)
+		if (!strcmp(t->row.image[i], "state"))
+			return t->stack[i].source.size > 0;
+	return false;
+}
+
+static bool is_written(const struct stack *s)
+{
+	struct delta_counts counts;
+
+	for (size_t i = 0; i < s->deltas.n; i++) {
+		delta_count(s->deltas.v[i].delta, &counts);
+		if (counts.data || counts.zero)
+			return true;
+	}
+	return false;
+}
+
+/* 1: all is as in the layer that it stands on. */
+static int is_base(const struct take *t, struct err *err)
+{
+	struct layer *base = NULL;
+	int rc = t->row.has_base ? layer_peek(t->store, &t->row.base, &base, err) : 0;
+
+	if (rc == 0)
+		rc = base != NULL;
+	for (unsigned i = 0; rc == 1 && i < t->row.nimages; i++) {
+		const struct image *image = layer_image(base, t->row.image[i]);
+
+		if (!image || image->size != t->stack[i].source.size || is_written(&t->stack[i]))
+			rc = 0;
+	}
+	layer_unref(base);
+	return rc;
+}
+
+static int find_moment(struct take *t, struct err *err)
+{
+	int rc;
+
+	if (!has_state(t) || t->opts->one_moment)
+		return 0;
+	rc = is_base(t, err);
+	if (rc == 1)
+		rc = moment_is_unknown(t->store, &t->row.base, err);
+	else if (rc == 0)
+		rc = 1;
+	t->moment_unknown = rc == 1;
+	return rc < 0 ? rc : 0;
+}
+
+static int set_moment(struct take *t)
+{
+	if (t->moment_unknown)
+		return attrs_set(&t->first_attrs, MOMENT_ATTR, MOMENT_UNKNOWN);
+	if (t->opts->one_moment && has_state(t))
+		return attrs_set(&t->attrs, MOMENT_ATTR, MOMENT_ONE);
+	return 0;
+}
+
+/* One that was there is what was said of it then. */
+static bool is_unknown(const struct take *t, const struct commit_result *r)
+{
+	return t->moment_unknown &&
+	       (!r->existed || moment_is_unknown(t->store, &r->id, NULL) != 0);
+}
+
 /* ---- the commit ---- */
 
 static int set_attrs(struct take *t, struct err *err)
@@ -263,6 +338,8 @@ static int set_attrs(struct take *t, struct err *err)
 		rc = attrs_set(&t->attrs, theirs->v[i].key, theirs->v[i].value);
 	if (rc == 0)
 		rc = attrs_set(&t->attrs, ATTR_LIVE, t->row.name);
+	if (rc == 0)
+		rc = set_moment(t);
 	return rc < 0 ? err_sys(err, rc, "cannot keep the layer's attributes") : 0;
 }
 
@@ -286,7 +363,8 @@ static int commit_once(struct take *t, const struct digest *parent, struct commi
 	const struct commit_also also = {.decision = move_row, .ctx = t};
 	const struct commit_opts opts = {
 		.images = t->image, .nimages = t->row.nimages, .parent = parent,
-		.tag = t->opts->tag, .attrs = &t->attrs, .dry_run = t->opts->dry_run,
+		.tag = t->opts->tag, .attrs = &t->attrs, .first_attrs = &t->first_attrs,
+		.dry_run = t->opts->dry_run,
 		.threads = t->opts->threads, .spare = 1, .also = &also,
 		.progress = t->opts->progress,
 	};
@@ -323,10 +401,16 @@ static int commit_locked(struct take *t, struct commit_result *ret, struct live_
 	if (rc == 0)
 		rc = open_sealed(t, err);
 	if (rc == 0)
+		rc = find_moment(t, err);
+	if (rc == 0)
 		rc = set_attrs(t, err);
 	if (rc == 0 && ret_taken)
 		tell_taken(t, ret_taken);
-	return rc < 0 ? rc : commit_all(t, ret, err);
+	if (rc == 0)
+		rc = commit_all(t, ret, err);
+	if (rc == 0 && ret_taken)
+		ret_taken->moment_unknown = is_unknown(t, ret);
+	return rc;
 }
 
 static void take_free(struct take *t)
@@ -336,6 +420,7 @@ static void take_free(struct take *t)
 	if (t->dirfd >= 0)
 		close(t->dirfd);
 	attrs_fini(&t->attrs);
+	attrs_fini(&t->first_attrs);
 	buf_fini(&t->value);
 	free(t);
 }

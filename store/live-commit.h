@@ -36,6 +36,7 @@ struct live_commit_opts {
 	uint64_t upto;			/* deltas below this sequence number */
 	const char *tag;		/* these as in commit.h */
 	const struct attrs *attrs;
+	bool one_moment;		/* known: of memory, state and disk (moment.h) */
 	bool dry_run;
 	unsigned threads;		/* 0: one core is left to who goes on writing */
 	uint64_t lock_wait_ms;
@@ -46,6 +47,7 @@ struct live_commit_opts {
 struct live_taken {
 	struct live_row row;		/* as it was before */
 	uint64_t size[IMAGES_MAX];	/* bytes, of row.image */
+	bool moment_unknown;		/* the layer is MOMENT_UNKNOWN */
 };
 
 /*
@@ -53,8 +55,9 @@ struct live_taken {
  * is in the order of the row's images; ret_taken may be NULL.  -ENOENT: no such live image;
  * -EALREADY: all below `upto` is in a layer already (somebody else committed); -EINVAL: it is not
  * sealed that far; -EBADMSG: a delta is missing or damaged; others as commit_run() and
- * delta_open().  The layer gets the attribute lamina.live, the name.  After a failure all is as
- * before, and the sealed deltas wait for the next commit.  With a full disk the store's reserve
+ * delta_open().  The layer gets the attribute lamina.live, the name, and with a state that of
+ * moment.h; where nothing was written since the layer below, as that one.  After a failure all is
+ * as before, and the sealed deltas wait for the next commit.  With a full disk the store's reserve
  * is lent.
  */
 int live_commit(struct store *store, const struct live_commit_opts *opts,

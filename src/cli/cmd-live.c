@@ -19,6 +19,7 @@ struct args {
 	struct opt_words sizes;
 	const char *tag;
 	struct opt_words meta;
+	bool paused;
 	bool dry_run;
 	unsigned threads;
 	const char *wait;
@@ -34,6 +35,9 @@ static const struct opt opts[] = {
 	 "commit: point TAG at the new layer, in the same step"},
 	{OPT_WORDS, "meta", 'm', OPT_TO(struct args, meta), "KEY=VALUE", NULL,
 	 "commit: keep this with the layer, as lamina-commit(1) does; may be given again"},
+	{OPT_FLAG, "paused", 'p', OPT_TO(struct args, paused), NULL, NULL,
+	 "commit: the guest is paused, and its memfile and state were written since, whole: the "
+	 "layer can be resumed"},
 	{OPT_FLAG, "dry-run", 'n', OPT_TO(struct args, dry_run), NULL, NULL,
 	 "commit: count, and write no layer"},
 	{OPT_COUNT, "threads", 0, OPT_TO(struct args, threads), "N", NULL,
@@ -347,6 +351,20 @@ static int run_show(struct cli *cli, int argc, char **argv)
 
 /* ---- commit ---- */
 
+/* Or somebody resumes it. */
+static void tell_moment(struct cli *cli, const struct live_layer *layer)
+{
+	char id[CLI_ID_LEN] = "";
+
+	(void)fflush(stdout);
+	if (!layer->o.dry_run)
+		(void)cli_id(id, &layer->result.id);
+	cli_note(cli, "%s%s keeps the files, and is none to resume: it is not known that its "
+		 "memory, state and disk are of one moment. 'lamina pause' makes one of which it "
+		 "is; where the guest was paused by other means, and saved, --paused says so",
+		 *id ? "layer " : "the layer", id);
+}
+
 static int commit(struct cli *cli, const char *name, struct live_layer *layer,
 		  struct attrs *attrs)
 {
@@ -365,11 +383,14 @@ static int commit(struct cli *cli, const char *name, struct live_layer *layer,
 	layer->o.name = live = guest_name_live(cli, name);
 	layer->o.tag = args->tag;
 	layer->o.attrs = attrs;
+	layer->o.one_moment = args->paused;
 	layer->o.dry_run = args->dry_run;
 	layer->o.threads = args->threads;
 	rc = live ? live_layer_commit(cli, layer) : no_memory(cli);
 	if (rc == 0)
 		rc = live_layer_tell(cli, layer);
+	if (rc == 0 && layer->taken.moment_unknown)
+		tell_moment(cli, layer);
 	free(live);
 	return rc;
 }
@@ -431,7 +452,7 @@ static const struct verb verbs[] = {
 	{"create", "NAME", 1, 1, "create the live image", " from size wait ", NULL, run_create},
 	{"ls", NULL, 0, 0, "list live images", "", NULL, run_ls},
 	{"show", "NAME", 1, 1, "show the live image", "", "@live", run_show},
-	{"commit", "NAME", 1, 1, "commit the live image", " tag meta dry-run threads wait ",
+	{"commit", "NAME", 1, 1, "commit the live image", " tag meta paused dry-run threads wait ",
 	 "@live", run_commit},
 	{"rm", "NAME...", 1, CMD_ANY, "remove the live image", " wait ", "@live", run_rm},
 	{.name = NULL}
@@ -449,7 +470,8 @@ const struct cmd cmd_live = {
 		 "ls lists them; show NAME tells what was written, in pages of 4 KiB and frames "
 		 "of 2 MiB.\n\n"
 		 "commit NAME seals what was written so far as a new layer, a child of the one "
-		 "before, while the guest goes on writing.\n\n"
+		 "before, while the guest goes on writing. One with a state can be resumed only if "
+		 "--paused says that it is of one moment; lamina pause makes such layers.\n\n"
 		 "rm NAME... removes them, with all that was not committed. One that is open is "
 		 "refused.",
 	.opts = opts,

@@ -391,6 +391,7 @@ static int open_store(struct work *w)
 		rc = live_row_get(w->cli->store, o->name, &w->layer->taken.row, &w->cli->err);
 	o->tag = args->tag;
 	o->attrs = &w->attrs;
+	o->one_moment = true;
 	o->threads = args->threads;
 	return rc;
 }

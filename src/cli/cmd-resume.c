@@ -12,6 +12,7 @@
 #include "src/cli/guest-live.h"
 #include "src/cli/out.h"
 #include "src/cli/pager.h"
+#include "src/cli/resume-layer.h"
 #include "src/cli/resume-live.h"
 #include "src/cli/resume-memory.h"
 #include "src/cli/resume-words.h"
@@ -31,6 +32,7 @@ struct args {
 	const char *pager;
 	const char *listen;
 	const char *peer_uid;
+	bool any_moment;
 	bool no_trace;
 	const char *record;
 	const char *wait;
@@ -51,6 +53,8 @@ static const struct opt opts[] = {
 	{OPT_TEXT, "peer-uid", 'u', TO(peer_uid), "USER", NULL,
 	 "who may hand over the guest's memory besides root and the pager's user (default: whom "
 	 "the hypervisor in the jail, or at the socket, runs as; you, of COMMAND without a jail)"},
+	{OPT_FLAG, "any-moment", 0, TO(any_moment), NULL, NULL,
+	 "also a layer of which it is not known that memory, state and disk are of one moment"},
 	{OPT_FLAG, "no-trace", 0, TO(no_trace), NULL, NULL,
 	 "do not install first what the layer's trace says"},
 	{OPT_TEXT, "record", 'r', TO(record), "FILE", "@file",
@@ -463,17 +467,6 @@ static void fill_plan(struct work *w)
 	p->ctx = &w->memory;
 }
 
-static int check_layer(struct work *w, const struct layer *layer)
-{
-	static const char *const needs[] = {"memfile", "state"};
-
-	for (size_t i = 0; i < sizeof(needs) / sizeof(*needs); i++)
-		if (!layer_image(layer, needs[i]))
-			return err_set(&w->cli->err, -ENOENT, "layer '%s' has no image '%s': no "
-				       "guest can be resumed from it", w->layer_word, needs[i]);
-	return 0;
-}
-
 static int find_all(struct work *w)
 {
 	const struct args *args = w->cli->args;
@@ -487,7 +480,7 @@ static int find_all(struct work *w)
 	if (rc == 0)
 		rc = cli_layer_open(w->cli, w->layer_word, &layer);
 	if (rc == 0)
-		rc = check_layer(w, layer);
+		rc = resume_layer_check(w->cli, w->layer_word, layer, args->any_moment);
 	layer_unref(layer);
 	if (rc)
 		return rc;

@@ -46,7 +46,9 @@ json_t *committed_json(const struct committed *c)
 		      "bytes_stored", (json_int_t)r->stored_bytes,
 		      "frames_touched", (json_int_t)r->total.frames_touched,
 		      "images", images_json(c), "total", counts_json(&r->total));
-	if (o && c->live && json_object_set_new(o, "live", json_string(c->live)) < 0) {
+	if (o && c->live &&
+	    (json_object_set_new(o, "live", json_string(c->live)) < 0 ||
+	     json_object_set_new(o, "one_moment", json_boolean(!c->moment_unknown)) < 0)) {
 		json_decref(o);
 		o = NULL;
 	}

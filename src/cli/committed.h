@@ -20,6 +20,7 @@ struct committed {
 	const struct digest *parent;	/* or NULL */
 	const char *tag;		/* or NULL */
 	const char *live;		/* the live image that it was, or NULL */
+	bool moment_unknown;		/* of a live one: moment.h */
 	bool dry_run;
 };
 

@@ -16,6 +16,7 @@ static struct committed committed_of(const struct live_layer *l)
 	struct committed done = {
 		.result = &l->result, .parent = row->has_base ? &row->base : NULL,
 		.tag = l->o.tag, .live = row->name, .dry_run = l->o.dry_run,
+		.moment_unknown = l->taken.moment_unknown,
 	};
 
 	for (unsigned i = 0; i < row->nimages; i++) {
@@ -56,13 +57,15 @@ static int lock(struct cli *cli, uint64_t wait_ms)
 	return rc;
 }
 
-static int commit_locked(struct cli *cli, struct live_layer *l)
+static int commit_locked(struct cli *cli, struct live_layer *l, bool all)
 {
+	struct live_commit_opts o = l->o;
 	int rc = cli->catching ? lock(cli, l->o.lock_wait_ms) : 0;
 
 	if (rc < 0)
 		return rc;
-	rc = live_commit(cli->store, &l->o, &l->result, &l->taken, &cli->err);
+	o.one_moment = all && o.one_moment;
+	rc = live_commit(cli->store, &o, &l->result, &l->taken, &cli->err);
 	store_unlock(cli->store);
 	return rc;
 }
@@ -75,15 +78,21 @@ static int seal(struct cli *cli, struct live_layer *l)
 	return rc;
 }
 
-int live_layer_commit_sealed(struct cli *cli, struct live_layer *l)
+/* `all`: no part of what was there at the seal is left to the next layer. */
+static int commit_sealed(struct cli *cli, struct live_layer *l, bool all)
 {
 	int rc;
 
 	l->o.progress = cli_progress(cli);
-	rc = commit_locked(cli, l);
+	rc = commit_locked(cli, l, all);
 	meter_end(&cli->meter);
 	sealing_end(cli, l->o.name, l->o.lock_wait_ms, rc == 0 || rc == -EALREADY, &l->sealing);
 	return rc;
+}
+
+int live_layer_commit_sealed(struct cli *cli, struct live_layer *l)
+{
+	return commit_sealed(cli, l, true);
 }
 
 void live_layer_end(struct live_layer *l)
@@ -91,18 +100,26 @@ void live_layer_end(struct live_layer *l)
 	aside_end(&l->sealing.ask);
 }
 
-/* Above LIVE_DEPTH_MAX nothing more is sealed: those are committed first. */
-int live_layer_seal(struct cli *cli, struct live_layer *l)
+/* Above LIVE_DEPTH_MAX nothing more is sealed: 1. */
+static int is_full(struct cli *cli, const struct live_layer *l)
 {
 	struct live_row row;
+	int rc = live_row_get(cli->store, l->o.name, &row, &cli->err);
+
+	return rc < 0 ? rc : l->o.upto >= row.first + LIVE_DEPTH_MAX;
+}
+
+/* Those are committed first. */
+int live_layer_seal(struct cli *cli, struct live_layer *l)
+{
 	int rc = seal(cli, l);
 
 	if (rc < 0 || l->o.dry_run)
 		return rc;
-	rc = live_row_get(cli->store, l->o.name, &row, &cli->err);
-	if (rc < 0 || l->o.upto < row.first + LIVE_DEPTH_MAX)
+	rc = is_full(cli, l);
+	if (rc <= 0)
 		return rc;
-	rc = live_layer_commit_sealed(cli, l);
+	rc = commit_sealed(cli, l, false);
 	return rc == 0 || rc == -EALREADY ? seal(cli, l) : rc;
 }
 
@@ -110,7 +127,9 @@ static int commit_once(struct cli *cli, struct live_layer *l)
 {
 	int rc = seal(cli, l);
 
-	return rc < 0 ? rc : live_layer_commit_sealed(cli, l);
+	if (rc == 0)
+		rc = is_full(cli, l);
+	return rc < 0 ? rc : commit_sealed(cli, l, rc == 0);
 }
 
 /* Who commits at the same time may take what we sealed; our tag is for a layer of ours. */

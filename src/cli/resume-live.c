@@ -34,9 +34,9 @@ static int check(struct cli *cli, const struct resume_live *what, const struct l
 			       "--live names another", what->name, base, own, what->name);
 	if (is_written(info))
 		return err_set(&cli->err, -EEXIST, "live image '%s' was written to since layer "
-			       "%s: 'lamina live commit %s' keeps that, 'lamina live rm %s' "
-			       "forgets it, --live names another", what->name, own, what->name,
-			       what->name);
+			       "%s: 'lamina live commit %s' keeps its files, not to be resumed, "
+			       "'lamina live rm %s' forgets it, --live names another", what->name,
+			       own, what->name, what->name);
 	return 0;
 }
 

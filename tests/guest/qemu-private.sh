@@ -113,7 +113,7 @@ generation() { # K KIND-OF-WORK PATH: of the mapped file; "": it is paged
 	ok "its RAM is read another way" dump "ram-$1" "$bytes" "$3"
 	ok "the live image is synced" sync "$live/memfile" "$live/state" "$live/rootfs"
 	same "the live image's memfile is its RAM" "ram-$1" "$live/memfile"
-	ok "and is committed" lamina --store store live commit web --tag "gen$1" --json
+	ok "and is committed" lamina --store store live commit web --paused --tag "gen$1" --json
 	cp out "commit-$1"
 	same "the layer's memfile is its RAM, too" "ram-$1" "$T/mnt/tags/gen$1/memfile"
 	rm "ram-$1"

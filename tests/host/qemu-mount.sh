@@ -17,7 +17,7 @@ resume() { # TAG: from the layer alone
 }
 
 commit() { # TAG
-	sync "$live/memfile" "$live/state" && lamina --store store live commit web --tag "$1"
+	sync "$live/memfile" "$live/state" && lamina --store store live commit web --paused --tag "$1"
 }
 
 # --- the first layer: of a guest that has booted ---

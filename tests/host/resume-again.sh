@@ -57,7 +57,7 @@ kill_guest a "$pid"
 dd if=/dev/urandom of=mnt/live/a/rootfs bs=4096 count=1 conv=notrunc status=none
 exits "a disk that went on" 1 resume a
 like "is told, with what can be done" "$(cat err)" \
-	"live image 'a' was written to since layer [0-9a-f]{12}: 'lamina live commit a' keeps that, 'lamina live rm a' forgets it, --live names another"
+	"live image 'a' was written to since layer [0-9a-f]{12}: 'lamina live commit a' keeps its files, not to be resumed, 'lamina live rm a' forgets it, --live names another"
 ok "as it says" lamina live rm a
 ok "it is resumed" resume a
 ends "$(jq .pid out)"
