@@ -122,7 +122,7 @@ for i in {1..8}; do
 	winner=${winner%.code}
 	pid=$(jq .pid "$winner.out")
 	ends "$pid"
-	said=$((said + $(cat ?.err | grep -cE "process [0-9]+ \(lamina resume( of guest '[rst]$i')?\) works on|\(pid $pid\)")))
+	said=$((said + $(cat ?.err | grep -cE "process [0-9]+ \((lamina resume( of guest '[rst]$i')?|another lamina)\) works on|\(pid $pid\)")))
 	[ "$(pgrep -cf "api-sock $T/[1-4].sock") $(fc "$winner" state)" = "1 Running" ] && runs=$((runs + 1))
 	kill -9 "$pid"
 	rm -f ?.sock ?.code
