@@ -215,10 +215,13 @@ static void test_many(void)
 		wire_send(fds[i], "GET /ok HTTP/1.1\r\n\r\n");
 		is_int(wire_status(wire_answer(fds[i])), 200, "connection %d stays open", i);
 	}
-	ok(is_alive(), "then idle ones make room");
+	ok(is_alive(), "then an idle one makes room");
 	ok(httpd_conns(server.h) <= 8, "there are never more");
-	for (int i = 0; i < 8; i++)
-		is_str(wire_rest(fds[i]), "", "connection %d was told", i);
+	is_str(wire_rest(fds[0]), "", "it was the oldest, and was told");
+	for (int i = 1; i < 8; i++) {
+		wire_send(fds[i], GET("/ok"));
+		is_int(wire_status(wire_rest(fds[i])), 200, "connection %d is served again", i);
+	}
 	ok(is_alive(), "the server lives");
 	end();
 }
@@ -338,6 +341,30 @@ static void test_many_halves(void)
 	end();
 }
 
+/* One whose request is being worked on stays, whoever comes. */
+static void test_many_beside_call(void)
+{
+	int fds[64], call;
+
+	begin(&(struct httpd_limits){.max_conns = 4, .request_ms = 600000, .idle_ms = 600000});
+	call = wire_connect(server.path);
+	wire_send(call, "GET /later HTTP/1.1\r\n\r\n");
+	ok(WIRE_WITHIN(atomic_load(&later)), "a call waits");
+	for (int i = 0; i < 64; i++) {
+		fds[i] = wire_connect(server.path);
+		wire_send(fds[i], "GET /o");
+	}
+	ok(is_alive(), "behind 64 halves of requests another is answered");
+	for (int i = 0; i < 60; i++)
+		is_str(wire_rest(fds[i]), "", "half %d was told", i);
+	httpd_post(server.h, answer_later, NULL);
+	is_int(wire_status(wire_answer(call)), 204, "the oldest of all has its answer");
+	for (int i = 60; i < 64; i++)
+		close(fds[i]);
+	close(call);
+	end();
+}
+
 /* Each request cut off after each of its bytes. */
 static void test_early_close(void)
 {
@@ -373,6 +400,7 @@ int main(void)
 	test_header_limit();
 	test_slow();
 	test_many_halves();
+	test_many_beside_call();
 	test_reader();
 	test_deferred_flood();
 	test_many();
