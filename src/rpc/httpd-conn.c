@@ -17,7 +17,7 @@
  *
  * An answer in pieces is in STREAM from its beginning to its end, whatever is in the buffers.
  * A page of evhttp's own, for a request that it refuses, goes from READING to
- * WRITING at once.  tick() ends what has been too long in its phase.
+ * WRITING at once, and tick() makes JSON of it.  tick() ends what has been too long in its phase.
  *
  * Without a free slot a new connection takes the place of the oldest that has not sent a whole
  * request (make_room()), of those by TCP first: so whoever floods the server with halves of
@@ -39,6 +39,7 @@
 #include <sys/ioctl.h>
 
 #include "src/rpc/httpd-call.h"
+#include "src/rpc/httpd-page.h"
 #include "store/base/clock.h"
 
 /* Beyond a body and headers at their limits: line ends, sizes of chunks. */
@@ -98,6 +99,13 @@ static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
 		enter(conn, HTTPD_READING);
 }
 
+/* It is whole when the loop comes to tick(), and not yet being written. */
+static void note_page(struct httpd_conn *conn)
+{
+	conn->page = true;
+	event_active(conn->all->tick, EV_TIMEOUT, 0);
+}
+
 static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
 {
 	struct httpd_conn *conn = arg;
@@ -110,6 +118,8 @@ static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *in
 		return;
 	}
 	if (evbuffer_get_length(output)) {
+		if (conn->phase == HTTPD_READING)
+			note_page(conn);
 		enter(conn, HTTPD_WRITING);
 		return;
 	}
@@ -285,12 +295,24 @@ static void tell_taken(struct httpd_conns *c)
 	}
 }
 
+static void rewrite_pages(struct httpd_conns *c)
+{
+	for (unsigned i = 0; c->n && i < c->limits.max_conns; i++) {
+		struct httpd_conn *conn = &c->slots[i];
+
+		if (conn->page)
+			httpd_page_rewrite(bufferevent_get_output(conn->bev), &c->limits);
+		conn->page = false;
+	}
+}
+
 static void tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct httpd_conns *c = arg;
 
 	(void)fd;
 	(void)what;
+	rewrite_pages(c);
 	tell_taken(c);
 	end_late(c);
 	reap(c);

@@ -33,6 +33,7 @@ struct httpd_conn {
 	uint64_t number;		/* those that came later have larger ones */
 	int domain;			/* of its socket; 0: not yet looked at */
 	bool admitted;			/* see httpd_admit() */
+	bool page;			/* its output is evhttp's own, and still HTML */
 };
 
 struct httpd_conns {

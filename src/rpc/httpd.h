@@ -21,7 +21,7 @@
  * even when the caller has gone away: the answer then goes nowhere.
  *
  * What never becomes a call (a broken request line, headers over the limit, a
- * body over the limit) gets 400 or 413 with a page of HTML from libevent, and
+ * body over the limit) gets 400, 413 or 417 from libevent, with {"error": "..."}, and
  * its connection is closed.  No peer can make the server exit, block, or use
  * more than `max_conns` connections and their limits.
  */

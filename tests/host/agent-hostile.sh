@@ -30,6 +30,10 @@ is "a path that is no UTF-8" "$(raw "GET /\xff\xfe HTTP/1.1\r\n$end")" 404
 is "a negative length" "$(raw "POST /thaw HTTP/1.1\r\nContent-Length: -1\r\n$end")" 400
 is "a chunk that is none" "$(raw "POST /thaw HTTP/1.1\r\nTransfer-Encoding: chunked\r\n${end}zz\r\n")" 413
 is "garbage" "$(rude garbage)" 400
+head -c 17000 /dev/zero | tr '\0' ' ' >body
+is "a body that is too large" "$(status get /thaw --data-binary @body)" 413
+is "it is said why" "$(jq -r .error answer)" \
+	"the body has more than 16384 bytes, or its chunks are malformed"
 is "several requests at once are all answered" "$(rude pipeline)" 5
 is "many headers" "$(rude headers 300)" 200
 is "too many" "$(rude headers 600)" 400
