@@ -52,8 +52,8 @@ static int add(struct evbuffer *to, char *head, const struct httpd_limits *limit
 			return -ENOMEM;
 	}
 	return evbuffer_add_printf(to, "Content-Type: application/json\r\nContent-Length: %zu" END
-				   "{\"error\":\"%s\"}", strlen(sentence) + strlen("{\"error\":\"\"}"),
-				   sentence);
+				   "{\"error\":\"%s\"}",
+				   strlen(sentence) + strlen("{\"error\":\"\"}"), sentence);
 }
 
 /* It is never empty meanwhile, which would end the answer.  Its beginning is the bufferevent's. */
