@@ -298,7 +298,8 @@ static int settle(struct run *r, struct err *err)
 		if (ours && provision_manifest_add(r->now, path, &r->want[i]) < 0)
 			rc = err_set(err, -ENOMEM, "out of memory");
 	}
-	if (rc == 0 && (!json_object_size(json_object_get(r->now, "files"))))
+	if (rc == 0 && ((r->opts->revert && !r->conflicts) ||
+			!json_object_size(json_object_get(r->now, "files"))))
 		return provision_manifest_remove(r->root, err);
 	if (rc == 0 && !json_equal(r->now, r->before))
 		rc = provision_manifest_save(r->root, r->now, err);
