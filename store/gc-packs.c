@@ -162,7 +162,9 @@ static int out_of_room(struct repack_pack *pack, struct err *err)
 	char size[FMT_SIZE_LEN];
 
 	return err_set(err, -ENOSPC,
-		       "the disk is full: pack %08x can be freed when there is room for %s",
+		       "the disk is full: pack %08x can be freed when there is room for %s: "
+		       "make that on the store's file system, or remove more layers (a pack "
+		       "that none of them needs is freed without)",
 		       pack->number, fmt_size(size, pack->live));
 }
 

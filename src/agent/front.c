@@ -23,6 +23,7 @@
 #define MAX_RELAYED 16		/* of each relay */
 #define MAX_BODY 16384
 #define MAX_HEADERS 2048	/* a short one is 20 times as large when it is parsed */
+#define REQUEST_MS 5000		/* for all of one to come */
 #define MAX_VALUES (COLLAPSE_MAX_PIDS + 16)
 
 /* ---- the socket of the relays ---- */
@@ -162,7 +163,8 @@ int front_open(struct front *f, const struct args *args, const struct httpd_rout
 	httpd_set_limits(f->httpd, &(struct httpd_limits){.max_conns = MAX_CONNS,
 							  .max_body = MAX_BODY,
 							  .max_headers = MAX_HEADERS,
-							  .max_values = MAX_VALUES});
+							  .max_values = MAX_VALUES,
+							  .request_ms = REQUEST_MS});
 	return start_relays(f, &inner, err);
 }
 
@@ -190,8 +192,10 @@ static bool knows_token(struct front *f, struct httpd_call *call)
 {
 	struct err err = {""};
 
-	if (token_check(&f->token, httpd_header(call, "Authorization"), &err))
+	if (token_check(&f->token, httpd_header(call, "Authorization"), &err)) {
+		httpd_admit(call);
 		return true;
+	}
 	refusals_add(&f->by_tcp, "a request by TCP without the token was refused%s%s",
 		     *err.text ? ": " : "", err.text);
 	(void)httpd_set_header(call, "WWW-Authenticate", "Bearer");

@@ -283,6 +283,12 @@ static void tell_whole(struct work *w)
 			 json_string_value(why));
 }
 
+/* Who wants it quiet does not want to have it at each pause. */
+static bool is_advice(const struct pause_report *r, const json_t *warning)
+{
+	return r->advice && !strcmp(r->advice, json_string_value(warning));
+}
+
 /* Nobody is to guess whether his guest runs. */
 static void tell_state(struct work *w, int rc)
 {
@@ -291,7 +297,8 @@ static void tell_state(struct work *w, int rc)
 	size_t i;
 
 	json_array_foreach(r->warnings, i, warning)
-		cli_note(w->cli, "warning: %s", json_string_value(warning));
+		if (!w->cli->quiet || !is_advice(r, warning))
+			cli_note(w->cli, "warning: %s", json_string_value(warning));
 	tell_whole(w);
 	if (r->state == PAUSE_STATE_PAUSED && !w->plan.dry_run)
 		cli_note(w->cli, "guest '%s' is paused: 'lamina guest cont %s' lets it go on",

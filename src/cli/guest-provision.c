@@ -130,6 +130,17 @@ static int tell(struct cli *cli, const char *root, const struct provision_result
 }
 
 /* What was reverted is, and is told; what somebody has changed stays. */
+static int tell_conflicts(struct cli *cli, const struct guest_provision *args, size_t n)
+{
+	if (args->revert)
+		return err_set(&cli->err, -EEXIST, "%zu file%s changed by somebody else and left: "
+			       "--revert --force takes %s away, too", n, n == 1 ? " was" : "s were",
+			       n == 1 ? "it" : "them");
+	return err_set(&cli->err, -EEXIST, "%zu file%s there that lamina has not written, or "
+		       "somebody has changed since: nothing would be changed", n,
+		       n == 1 ? " is" : "s are");
+}
+
 static int verdict(struct cli *cli, const struct guest_provision *args,
 		   const struct provision_result *r)
 {
@@ -138,10 +149,7 @@ static int verdict(struct cli *cli, const struct guest_provision *args,
 	if (args->check && off)
 		return err_set(&cli->err, -ESTALE, "%zu file%s not as wanted", off,
 			       off == 1 ? " is" : "s are");
-	if (args->revert && r->conflicts)
-		cli_note(cli, "%zu file%s changed by somebody else and left", r->conflicts,
-			 r->conflicts == 1 ? " was" : "s were");
-	return 0;
+	return r->conflicts ? tell_conflicts(cli, args, r->conflicts) : 0;
 }
 
 int guest_provision_run(struct cli *cli, const struct guest_provision *args, const char *agent,

@@ -39,12 +39,18 @@ static void pid_cell(struct table *t, const json_t *session)
 		table_cell(t, "-");
 }
 
+/* In whole seconds: the clock that it is reckoned by has no finer ones. */
 static void age_cell(struct table *t, const json_t *session)
 {
 	double age = (double)time(NULL) - pager_number(session, "created_seconds");
 	char text[FMT_SIZE_LEN];
 
-	table_cell(t, "%s", fmt_duration(text, age > 0 ? age : 0));
+	if (age < 1)
+		table_cell(t, "<1 s");
+	else if (age < 60)
+		table_cell(t, "%d s", (int)age);
+	else
+		table_cell(t, "%s", fmt_duration(text, age));
 }
 
 static void add_row(const struct cli *cli, struct table *t, const json_t *s)

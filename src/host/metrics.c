@@ -17,6 +17,7 @@
 #include "store/base/vec.h"
 
 #define SAMPLES_MAX 4096
+#define VALUE_MAX 9007199254740992.0	/* 2^53: beyond it one more is none */
 #define KEY_MAX 200
 
 static const double seconds[] = {0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
@@ -119,7 +120,8 @@ static bool take_line(struct file *file, const char *line)
 		return false;
 	(void)snprintf(s.key, sizeof(s.key), "%.*s", (int)(gap - line), line);
 	s.value = strtod(gap + 1, &end);
-	if (end == gap + 1 || *end || !isfinite(s.value) || s.value < 0 || family_of(s.key) < 0)
+	if (end == gap + 1 || *end || !(s.value >= 0 && s.value <= VALUE_MAX) ||
+	    family_of(s.key) < 0)
 		return false;
 	if (vec_push(&file->samples, s) < 0)
 		file->no_memory = true;

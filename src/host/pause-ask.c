@@ -58,10 +58,9 @@ static void note_compaction(struct pause_pipeline *p)
 	    p->set->compacts || p->set->no_compaction)
 		return;
 	p->was_told = true;
-	pause_ask_warn(p, "nothing compacts the guest's memory: its vm.compaction_proactiveness "
-		       "is 0, and compact_memory is off: in lamina.conf 'reclaim = true' in "
-		       "[pause] with 'compact_memory = 1000' in [reclaim] has it compacted, and "
-		       "'compact_memory = 0' there says that nothing is to");
+	p->report->advice = "nothing compacts the guest's memory: see compact_memory in "
+			    "lamina-pause(1)";
+	pause_ask_warn(p, p->report->advice);
 }
 
 int pause_ask_agent(struct pause_pipeline *p, struct err *err)

@@ -114,6 +114,7 @@ struct pause_report {
 	json_t *frozen;		/* array: what is frozen in the snapshot */
 	json_t *commit;		/* what the callback gave, or NULL */
 	json_t *warnings;	/* array of sentences */
+	const char *advice;	/* the one of them, if any, that is the same each time */
 };
 
 extern const char *const pause_names[PAUSE_NSTEPS];

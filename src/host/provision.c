@@ -114,6 +114,11 @@ static bool is_written(const struct run *r, size_t i)
 	       (r->action[i] == PROVISION_CREATE || r->action[i] == PROVISION_CHANGE);
 }
 
+static bool is_conflict(const struct run *r, size_t i)
+{
+	return r->step[i] && r->action[i] == PROVISION_CONFLICT;
+}
+
 /* What can be neither entered nor made. */
 static int check_dir(struct run *r, const char *dir, struct err *err)
 {
@@ -161,7 +166,7 @@ static int decide(struct run *r, struct err *err)
 			decide_wanted(r, i);
 		else
 			decide_unwanted(r, i);
-		r->conflicts += r->step[i] && r->action[i] == PROVISION_CONFLICT;
+		r->conflicts += is_conflict(r, i);
 	}
 	if (rc == 0)
 		rc = check_dirs(r, err);
@@ -278,7 +283,7 @@ static int tidy(struct run *r, struct err *err)
 	return rc;
 }
 
-/* Of each file only what is there now. */
+/* Of each file only what is there now; one that a revert leaves may be taken away by the next. */
 static int settle(struct run *r, struct err *err)
 {
 	int rc = 0;
@@ -287,11 +292,14 @@ static int settle(struct run *r, struct err *err)
 		const char *path = provision_files_paths[i];
 		bool ours = provision_manifest_has(r->now, path, &r->want[i]);
 
+		if (r->opts->revert && is_conflict(r, i))
+			continue;
 		provision_manifest_forget(r->now, path);
 		if (ours && provision_manifest_add(r->now, path, &r->want[i]) < 0)
 			rc = err_set(err, -ENOMEM, "out of memory");
 	}
-	if (rc == 0 && (r->opts->revert || !json_object_size(json_object_get(r->now, "files"))))
+	if (rc == 0 && ((r->opts->revert && !r->conflicts) ||
+			!json_object_size(json_object_get(r->now, "files"))))
 		return provision_manifest_remove(r->root, err);
 	if (rc == 0 && !json_equal(r->now, r->before))
 		rc = provision_manifest_save(r->root, r->now, err);

@@ -167,6 +167,12 @@ int httpd_peer(const struct httpd_call *call, struct ucred *ret)
 	return address_peer(bufferevent_getfd(call->conn->bev), ret);
 }
 
+void httpd_admit(struct httpd_call *call)
+{
+	if (call->conn)
+		call->conn->admitted = true;
+}
+
 bool httpd_gone(const struct httpd_call *call)
 {
 	return !call->conn;

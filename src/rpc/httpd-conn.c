@@ -17,11 +17,16 @@
  *
  * An answer in pieces is in STREAM from its beginning to its end, whatever is in the buffers.
  * A page of evhttp's own, for a request that it refuses, goes from READING to
- * WRITING at once.  tick() ends what has been too long in its phase.
+ * WRITING at once, and tick() makes JSON of it.  tick() ends what has been too long in its phase.
  *
- * Without a free slot, or a descriptor for accept(), the listeners are paused:
- * callers wait in their backlogs.  While they are, a second of idleness, or of a request that
- * is not whole, is enough to lose one's connection.
+ * Without a free slot a new connection takes the place of the oldest that has not sent a whole
+ * request (make_room()), of those by TCP first: so whoever floods the server with halves of
+ * requests pushes out himself.  One of TCP comes with its first bytes (TCP_DEFER_ACCEPT), and
+ * may go once what it has sent was read; one of a unix socket, or of a caller who was admitted,
+ * has GRACE_MS.  To give each time to be read, then only one is accepted a turn of the loop.
+ * If none may go, or without a descriptor for accept(), the listeners are paused: callers
+ * wait in their backlogs.  Without descriptors a second of idleness, or of a request that is not
+ * whole, is enough to lose one's connection.
  *
  * evhttp exits the process if its read callback is called while a handler has
  * the request; so for as long as a call is deferred, reading is on (that is how
@@ -31,21 +36,25 @@
 #include "src/rpc/httpd-conn.h"
 
 #include <stdlib.h>
+#include <sys/ioctl.h>
 
 #include "src/rpc/httpd-call.h"
+#include "src/rpc/httpd-page.h"
 #include "store/base/clock.h"
 
 /* Beyond a body and headers at their limits: line ends, sizes of chunks. */
 #define INPUT_SLACK 4096
 #define TICK_MS 1000
 #define HURRY_MS 1000
+#define GRACE_MS 100
+#define PAUSED_TICK_MS 50
 
 /* Whose loop this thread runs: libevent does not tell it to on_accept_error(). */
 static __thread struct httpd_conns *running;
 
 static int tick_ms(const struct httpd_conns *c)
 {
-	int ms = TICK_MS;
+	int ms = c->paused ? PAUSED_TICK_MS : TICK_MS;
 
 	if (ms > c->limits.idle_ms / 2)
 		ms = c->limits.idle_ms / 2;
@@ -90,6 +99,13 @@ static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
 		enter(conn, HTTPD_READING);
 }
 
+/* It is whole when the loop comes to tick(), and not yet being written. */
+static void note_page(struct httpd_conn *conn)
+{
+	conn->page = true;
+	event_active(conn->all->tick, EV_TIMEOUT, 0);
+}
+
 static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
 {
 	struct httpd_conn *conn = arg;
@@ -102,6 +118,8 @@ static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *in
 		return;
 	}
 	if (evbuffer_get_length(output)) {
+		if (conn->phase == HTTPD_READING)
+			note_page(conn);
 		enter(conn, HTTPD_WRITING);
 		return;
 	}
@@ -147,7 +165,7 @@ static int allowed_ms(const struct httpd_conns *c, enum httpd_phase phase)
 {
 	int ms = phase == HTTPD_READING ? c->limits.request_ms : c->limits.idle_ms;
 
-	return c->paused && phase != HTTPD_WRITING && ms > HURRY_MS ? HURRY_MS : ms;
+	return c->starved && phase != HTTPD_WRITING && ms > HURRY_MS ? HURRY_MS : ms;
 }
 
 static bool is_late(const struct httpd_conns *c, const struct httpd_conn *conn, int64_t now)
@@ -156,14 +174,18 @@ static bool is_late(const struct httpd_conns *c, const struct httpd_conn *conn, 
 	       now - conn->since_ms >= allowed_ms(c, conn->phase);
 }
 
+static void end_conn(struct httpd_conn *conn)
+{
+	bufferevent_trigger_event(conn->bev, BEV_EVENT_READING | BEV_EVENT_EOF, 0);
+}
+
 static void end_late(struct httpd_conns *c)
 {
 	int64_t now = (int64_t)clock_ms();
 
 	for (unsigned i = 0; i < c->limits.max_conns; i++)
 		if (is_late(c, &c->slots[i], now))
-			bufferevent_trigger_event(c->slots[i].bev,
-						  BEV_EVENT_READING | BEV_EVENT_EOF, 0);
+			end_conn(&c->slots[i]);
 }
 
 static void pause_listeners(struct httpd_conns *c)
@@ -181,10 +203,84 @@ static bool enable_listeners(struct httpd_conns *c)
 	return true;
 }
 
+/* ---- making room ---- */
+
+static bool is_by_tcp(struct httpd_conn *conn)
+{
+	socklen_t len = sizeof(conn->domain);
+
+	if (!conn->domain && getsockopt(bufferevent_getfd(conn->bev), SOL_SOCKET, SO_DOMAIN,
+					&conn->domain, &len) < 0)
+		conn->domain = AF_UNIX;
+	return conn->domain != AF_UNIX;
+}
+
+/* Anybody can come by TCP. */
+static bool is_stranger(struct httpd_conn *conn)
+{
+	return !conn->admitted && is_by_tcp(conn);
+}
+
+static bool has_unread(const struct httpd_conn *conn)
+{
+	int n = 0;
+
+	return ioctl(bufferevent_getfd(conn->bev), FIONREAD, &n) == 0 && n > 0;
+}
+
+/* A stranger who does not take his answer holds no place by that. */
+static bool may_go(struct httpd_conn *conn, int64_t now)
+{
+	if (now - conn->since_ms >= GRACE_MS)
+		return conn->phase != HTTPD_WRITING || is_stranger(conn);
+	return conn->phase != HTTPD_WRITING && is_stranger(conn) && !has_unread(conn);
+}
+
+static bool goes_before(struct httpd_conn *a, struct httpd_conn *b)
+{
+	if (is_stranger(a) != is_stranger(b))
+		return is_stranger(a);
+	return a->number < b->number;
+}
+
+/* NULL: there is none.  `any`: also one that should not go yet, but is in no call. */
+static struct httpd_conn *first_to_go(struct httpd_conns *c, bool any)
+{
+	int64_t now = (int64_t)clock_ms();
+	struct httpd_conn *first = NULL;
+
+	for (unsigned i = 0; i < c->limits.max_conns; i++) {
+		struct httpd_conn *conn = &c->slots[i];
+
+		if (!conn->bev || conn->call || is_dead(conn) || !(any || may_go(conn, now)))
+			continue;
+		if (!first || goes_before(conn, first))
+			first = conn;
+	}
+	return first;
+}
+
+static void make_room(struct httpd_conns *c)
+{
+	struct httpd_conn *conn = first_to_go(c, false);
+
+	if (!conn)
+		conn = first_to_go(c, true);
+	if (conn)
+		end_conn(conn);
+}
+
+static bool has_room(struct httpd_conns *c)
+{
+	return c->n < c->limits.max_conns || first_to_go(c, false);
+}
+
 static void resume_listeners(struct httpd_conns *c)
 {
-	if (c->paused && c->n < c->limits.max_conns && enable_listeners(c))
-		c->paused = false;
+	if (!c->paused || !has_room(c) || !enable_listeners(c))
+		return;
+	c->paused = false;
+	c->starved = false;
 }
 
 /* Not from on_output(): what is told will write. */
@@ -199,12 +295,24 @@ static void tell_taken(struct httpd_conns *c)
 	}
 }
 
+static void rewrite_pages(struct httpd_conns *c)
+{
+	for (unsigned i = 0; c->n && i < c->limits.max_conns; i++) {
+		struct httpd_conn *conn = &c->slots[i];
+
+		if (conn->page)
+			httpd_page_rewrite(bufferevent_get_output(conn->bev), &c->limits);
+		conn->page = false;
+	}
+}
+
 static void tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct httpd_conns *c = arg;
 
 	(void)fd;
 	(void)what;
+	rewrite_pages(c);
 	tell_taken(c);
 	end_late(c);
 	reap(c);
@@ -220,6 +328,10 @@ void httpd_conns_ended(struct httpd_conns *c)
 static struct httpd_conn *free_slot(struct httpd_conns *c)
 {
 	reap(c);
+	if (c->n == c->limits.max_conns) {
+		make_room(c);
+		reap(c);
+	}
 	for (unsigned i = 0; i < c->limits.max_conns; i++)
 		if (!c->slots[i].bev)
 			return &c->slots[i];
@@ -237,9 +349,12 @@ static int fill_slot(struct httpd_conns *c, struct httpd_conn *conn, struct buff
 	bufferevent_incref(bev);
 	conn->all = c;
 	conn->bev = bev;
+	conn->number = ++c->accepted;
 	enter(conn, HTTPD_IDLE);
-	if (++c->n == c->limits.max_conns)
+	if (++c->n == c->limits.max_conns) {
 		pause_listeners(c);
+		event_active(c->tick, EV_TIMEOUT, 0);
+	}
 	plan_tick(c);
 	return 0;
 }
@@ -268,6 +383,7 @@ static void on_accept_error(struct evconnlistener *listener, void *http)
 	(void)listener;
 	(void)http;
 	pause_listeners(running);
+	running->starved = true;
 	plan_tick(running);
 }
 
@@ -288,10 +404,18 @@ bool httpd_conns_writing(const struct httpd_conns *c)
 	return false;
 }
 
+/* Whoever is accepted finds one who can go for him: see httpd_conns_accept(). */
 void httpd_conn_begin(struct httpd_conn *conn, struct httpd_call *call)
 {
+	struct httpd_conns *c = conn->all;
+
 	conn->call = call;
+	conn->admitted = false;
 	enter(conn, HTTPD_CALL);
+	if (c->n == c->limits.max_conns && !c->paused && !first_to_go(c, true)) {
+		pause_listeners(c);
+		plan_tick(c);
+	}
 }
 
 void httpd_conn_defer(struct httpd_conn *conn)

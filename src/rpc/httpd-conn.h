@@ -30,6 +30,10 @@ struct httpd_conn {
 	struct httpd_call *call;	/* in HTTPD_CALL and HTTPD_STREAM */
 	enum httpd_phase phase;
 	int64_t since_ms;		/* in this phase; when writing: the last progress */
+	uint64_t number;		/* those that came later have larger ones */
+	int domain;			/* of its socket; 0: not yet looked at */
+	bool admitted;			/* see httpd_admit() */
+	bool page;			/* its output is evhttp's own, and still HTML */
 };
 
 struct httpd_conns {
@@ -42,7 +46,9 @@ struct httpd_conns {
 	atomic_uint n;			/* read by any thread */
 	void (*ended)(void *arg);	/* NULL, or after some were freed */
 	void *ended_arg;
+	uint64_t accepted;		/* so far */
 	bool paused;			/* the listeners: no slot, or no descriptor */
+	bool starved;			/* ... it is the descriptor */
 };
 
 int httpd_conns_init(struct httpd_conns *c, struct event_base *base);

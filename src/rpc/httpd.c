@@ -8,6 +8,8 @@
 
 #include <event2/http.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -20,6 +22,7 @@
 #include "src/rpc/httpd-call.h"
 #include "store/base/clock.h"
 
+#define DEFER_S 5		/* for the first bytes of a connection by TCP */
 #define SETTLE_MS 1000	/* for answers to be written after httpd_stop() */
 
 struct post {
@@ -337,12 +340,21 @@ static int make_base(struct httpd *h)
 	return h->wake && event_add(h->wake, NULL) == 0 ? 0 : -ENOMEM;
 }
 
+/* The kernel keeps those that say nothing.  Of no use, and no harm, for a unix socket. */
+static void defer_accept(int fd)
+{
+	int s = DEFER_S;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &s, sizeof(s));
+}
+
 static int bind_listener(struct httpd *h, int fd)
 {
 	struct evconnlistener *listener =
 		evconnlistener_new(h->base, NULL, NULL, LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_DISABLED,
 				   0, fd);
 
+	defer_accept(fd);
 	if (!listener)
 		return -ENOMEM;
 	if (!evhttp_bind_listener(h->http, listener)) {

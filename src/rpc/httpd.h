@@ -21,7 +21,7 @@
  * even when the caller has gone away: the answer then goes nowhere.
  *
  * What never becomes a call (a broken request line, headers over the limit, a
- * body over the limit) gets 400 or 413 with a page of HTML from libevent, and
+ * body over the limit) gets 400, 413 or 417 from libevent, with {"error": "..."}, and
  * its connection is closed.  No peer can make the server exit, block, or use
  * more than `max_conns` connections and their limits.
  */
@@ -56,8 +56,8 @@ struct httpd_route {
 
 /* Zero means the default, in brackets. */
 struct httpd_limits {
-	unsigned max_conns;	/* [256]; then those idle, or at a request, for a second
-				   make room */
+	unsigned max_conns;	/* [256]; then the oldest that has sent no whole request
+				   makes room, of those by TCP first */
 	size_t max_body;	/* bytes of a request's body [1 MiB] */
 	size_t max_headers;	/* bytes of a request's headers [16 KiB] */
 	size_t max_values;	/* of a JSON body, about as many [no limit but max_body] */
@@ -148,6 +148,12 @@ int httpd_peer(const struct httpd_call *call, struct ucred *ret);
 
 /* The name of the socket that it came by: the listening one's.  -ENOTCONN: it hung up. */
 int httpd_local(const struct httpd_call *call, struct sockaddr_storage *ret);
+
+/*
+ * The caller has shown that he may ask: until his next request his connection makes no room for
+ * a new one as long as there are others by TCP, nor while he is still to take the answer.
+ */
+void httpd_admit(struct httpd_call *call);
 
 /* Whether the caller hung up. */
 bool httpd_gone(const struct httpd_call *call);

@@ -28,6 +28,7 @@ same "gives the bytes" back m2
 ok "rm" lamina rm --force one
 exits "a repack that has no room" 1 lamina gc --repack
 like "says how much it needs" "$(cat err)" "the disk is full: pack 00000001 can be freed when there is room for"
+like "and what to do" "$(cat err)" "make that on the store's file system, or remove more layers"
 ok "verify" lamina verify --deep
 ok "rm of the other" lamina rm --force two
 ok "gc frees a pack that is dead" lamina gc

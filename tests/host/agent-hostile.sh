@@ -5,7 +5,9 @@
 . "$(dirname "$0")/../lib.sh"
 requires curl jq python3
 . "$srcroot/tests/host/agent-lib.sh"
-start_agent
+(umask 077 && echo 0123456789abcdef >token)
+start_agent --listen tcp:127.0.0.1:0 --token-file token
+port=$(get /logs | jq -r 'select(.text | test("^listens on tcp:")) | .text' | sed 's/.*://')
 
 rude() { # WHAT [ARG...]
 	"$srcroot/tests/host/agent-rude" "$T/agent.sock" "$@"
@@ -28,6 +30,10 @@ is "a path that is no UTF-8" "$(raw "GET /\xff\xfe HTTP/1.1\r\n$end")" 404
 is "a negative length" "$(raw "POST /thaw HTTP/1.1\r\nContent-Length: -1\r\n$end")" 400
 is "a chunk that is none" "$(raw "POST /thaw HTTP/1.1\r\nTransfer-Encoding: chunked\r\n${end}zz\r\n")" 413
 is "garbage" "$(rude garbage)" 400
+head -c 17000 /dev/zero | tr '\0' ' ' >body
+is "a body that is too large" "$(status get /thaw --data-binary @body)" 413
+is "it is said why" "$(jq -r .error answer)" \
+	"the body has more than 16384 bytes, or its chunks are malformed"
 is "several requests at once are all answered" "$(rude pipeline)" 5
 is "many headers" "$(rude headers 300)" 200
 is "too many" "$(rude headers 600)" 400
@@ -81,6 +87,45 @@ crowd "64 with half a body" bodies 200
 crowd "large objects" json 200
 crowd "who follows the log, and does not read, keeps no others from it" followers "503 200"
 crowd "who reads slowly has all of it" readers 512
+
+# --- who has no token keeps nobody out who has it ---
+
+by_token() { # PATH [OPTION...]: the status
+	curl -s --max-time 60 -o answer -w '%{http_code} ' -H "Authorization: Bearer 0123456789abcdef" \
+		"${@:2}" "http://127.0.0.1:$port$1"
+}
+beside() { # NAME REQUEST: 100 send that by TCP, and come back whenever they are turned out
+	rude flood "$port" "$2" >flood.txt 2>&1 &
+	local flood=$! got=
+	at_exit "kill $flood 2>/dev/null"
+	within 30 eval '[ "$(ss -Htn state established "( sport = :$port )" | wc -l)" -ge 40 ]'
+	for _ in {1..20}; do
+		got+=$(by_token /health)
+	done
+	is "$1: /health" "$got" "$(printf '200 %.0s' {1..20})"
+	got=
+	for _ in {1..20}; do
+		got+=$(by_token /resumed -d '{}')
+	done
+	is "$1: /resumed" "$got" "$(printf '200 %.0s' {1..20})"
+	is "$1: by the unix socket" "$(status get /health)" 200
+	kill "$flood"
+	wait "$flood" 2>/dev/null
+	is "$1: they never ended" "$(cat flood.txt)" ""
+	diag "at most $(peak) KiB so far"
+}
+beside "100 with half a header" 'POST /reclaim HTTP/1.1\r\nContent-Len'
+beside "100 with half a body" 'POST /thaw HTTP/1.1\r\nContent-Length: 100\r\n\r\n{'
+beside "100 without a token" 'GET /health HTTP/1.1\r\nHost: a\r\n\r\n'
+curl -sN --max-time 60 -H "Authorization: Bearer 0123456789abcdef" \
+	"http://127.0.0.1:$port/logs?follow=1" >followed.txt &
+follower=$!
+at_exit "kill $follower 2>/dev/null"
+within 30 test -s followed.txt
+beside "100 beside one who follows the log" 'GET /he'
+ok "he still does" kill -0 "$follower"
+kill "$follower"
+wait "$follower" 2>/dev/null
 is "it goes on" "$(get /health)" '{"status":"ok"}'
 if has plain; then
 	ok "it never was resident with more than 4 MiB ($(peak) KiB)" test "$(peak)" -le 4096

@@ -49,11 +49,12 @@ is "steps of reclaim that mean nothing are left out" \
 is "what was frozen is an attribute" "$(lamina show --json three | jq -r .attributes.frozen)" web.slice
 is "and said" "$(jq -c .frozen p3)" '["web.slice"]'
 like "nothing compacts, which is a warning" "$(cat err)" \
-	"warning: nothing compacts the guest's memory: its vm.compaction_proactiveness is 0"
+	"warning: nothing compacts the guest's memory: see compact_memory in lamina-pause\\(1\\)"
 is "as JSON, too" "$(jq '.warnings | length' p3)" 1
 ok "with compact_memory" lamina pause web --json --reclaim '{"compact_memory":100}'
 is "it is none" "$(jq '.warnings | length' out)" 0
-like "the warning says how to end it" "$(cat err p3)" "'compact_memory = 0' there says that nothing is to"
+ok "without, and quietly" lamina pause web --json --quiet
+is "it is in JSON alone" "$(jq '.warnings | length' out) $(cat err)" "1 "
 printf '[reclaim]\ncompact_memory = 0\n' >>conf
 ok "where lamina.conf says that nothing is to compact" lamina pause web --json
 is "there is none either" "$(jq '.warnings | length' out)" 0
@@ -87,6 +88,11 @@ ok "a file that is none of ours" lamina pause web --metrics-file foreign
 like "is told" "$(cat err)" "this pause is not counted, and the metrics are as they were: 'foreign': \
 line 1 is none of lamina's metrics: another file, or none, lets it count from the beginning"
 is "and left" "$(cat foreign)" hello
+sed '/^lamina_collapse_chunks_total{result="collapsed"} /s/ .*/ 999999999999999999999/' m.prom >damaged
+cp damaged as-it-was
+ok "a number that is beyond counting" lamina pause web --metrics-file damaged
+like "is told" "$(cat err)" "'damaged': line [0-9]+ is none of lamina's metrics"
+same "and left" damaged as-it-was
 
 # --- lamina.conf ---
 

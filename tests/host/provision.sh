@@ -169,10 +169,36 @@ is "nothing else is there" "$(find root -name '*lamina*')" root/etc/systemd/jour
 ok "with force" provision --force
 like "it is replaced" "$(cat root/etc/systemd/journald.conf.d/90-lamina.conf)" Storage=none
 echo "# mine" >>$unit
-ok "what was changed since" provision --revert
+exits "what was changed since" 1 provision --revert
 is "is left" "$(tail -n 1 $unit)" "# mine"
 like "which is said" "$(cat err)" "1 file was changed by somebody else and left"
-is "all else goes" "$(find root -name '*lamina*')" $unit
+is "all else goes, but for what is known of it" "$(find root -name '*lamina*' | sort)" "root/etc/lamina
+$unit"
+new_root
+rmdir root/etc/sysctl.d
+tree >before
+ok "where a directory is missing" provision
+echo "# mine" >>root/etc/sysctl.d/90-lamina.conf
+exits "a revert that leaves a file" 1 provision --revert --json
+is "is told in JSON" "$(jq -r .error out)" "1 file was changed by somebody else and left: --revert --force \
+takes it away, too"
+exits "again" 1 provision --revert
+exits "a dry run that would leave it" 1 provision --revert --dry-run
+exits "one that could not write it" 1 provision --dry-run
+ok "it is taken over" provision --force
+ok "reverted" provision --force --revert
+is "as before, without the directory" "$(tree)" "$(cat before)"
+ok "once more" provision
+echo "# mine" >>root/etc/sysctl.d/90-lamina.conf
+exits "a revert that leaves a file" 1 provision --revert
+ok "with force" provision --force --revert
+is "leaves none" "$(tree)" "$(cat before)"
+ok "and once more" provision
+echo "# mine" >>root/etc/sysctl.d/90-lamina.conf
+exits "a revert that leaves a file" 1 provision --revert
+rm root/etc/sysctl.d/90-lamina.conf
+ok "which goes by hand" provision --revert
+is "leaves no directory" "$(tree)" "$(cat before)"
 
 # --- no way out ---
 

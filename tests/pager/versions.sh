@@ -74,6 +74,7 @@ ok "create" pager create a --memfile mem.raw
 is "by it" "$(cat out)" "$root/pager-old/a.sock"
 ok "ls" pager ls
 like "has no versions" "$(head -1 out)" ' memfile$'
+like "has the age in whole seconds" "$(cat out)" ' (<1|[0-9]+) s +'
 ok "ls --json" pager ls --json
 cp out answer
 ok "neither" jq -e 'length == 1 and all(.[]; has("version") or has("pager") | not)' answer

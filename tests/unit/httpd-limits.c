@@ -111,6 +111,54 @@ static void test_body_limit(void)
 	end();
 }
 
+static const char *error_of(const char *answer)
+{
+	static char text[256];
+	const char *body = strstr(answer, "\r\n\r\n");
+	const char *error = NULL;
+	json_t *json = body ? json_loads(body + 4, JSON_REJECT_DUPLICATES, NULL) : NULL;
+
+	(void)json_unpack(json, "{s:s}", "error", &error);
+	(void)snprintf(text, sizeof(text), "%s", error ? error : "");
+	json_decref(json);
+	return text;
+}
+
+/* What libevent would answer with HTML. */
+static void test_refusals(void)
+{
+	static const char chunk[] = "POST /body HTTP/1.1\r\nExpect: 100-continue\r\n"
+				    "Transfer-Encoding: chunked\r\n\r\nzz\r\n";
+	const char *answer, *last;
+	int fd;
+
+	begin(&(struct httpd_limits){.max_body = 1000, .max_headers = 2000});
+	answer = wire_ask(&server, "rubbish\r\n\r\n");
+	is_int(wire_status(answer), 400, "what is no HTTP");
+	is_str(error_of(answer), "this is no request of HTTP, or its headers have more than 2000 "
+	       "bytes", "is told in JSON");
+	ok(strstr(answer, "\r\nContent-Type: application/json\r\n"), "which the type says");
+	ok(strstr(answer, "\r\nConnection: close\r\n"), "and that this is the end");
+	fd = wire_connect(server.path);
+	wire_send(fd, "POST /body HTTP/1.1\r\nContent-Length: 1001\r\n\r\n");
+	flood(fd, ' ', 1001);
+	answer = wire_rest(fd);
+	is_int(wire_status(answer), 413, "a body that is too large");
+	is_str(error_of(answer), "the body has more than 1000 bytes, or its chunks are malformed",
+	       "is told in JSON");
+	answer = wire_ask(&server, "POST /body HTTP/1.1\r\nExpect: this\r\n"
+				   "Content-Length: 10\r\n\r\n");
+	is_int(wire_status(answer), 417, "what nobody can do");
+	is_str(error_of(answer), "of 'Expect' only '100-continue' is known", "is told in JSON");
+	answer = wire_ask(&server, chunk);
+	last = strstr(answer, "HTTP/1.1 413 ");
+	ok(last, "a chunk that is none");
+	is_str(last ? error_of(last) : "", "the body has more than 1000 bytes, or its chunks are "
+	       "malformed", "is told in JSON");
+	ok(is_alive(), "the server lives");
+	end();
+}
+
 static void test_header_limit(void)
 {
 	int fd;
@@ -215,10 +263,13 @@ static void test_many(void)
 		wire_send(fds[i], "GET /ok HTTP/1.1\r\n\r\n");
 		is_int(wire_status(wire_answer(fds[i])), 200, "connection %d stays open", i);
 	}
-	ok(is_alive(), "then idle ones make room");
+	ok(is_alive(), "then an idle one makes room");
 	ok(httpd_conns(server.h) <= 8, "there are never more");
-	for (int i = 0; i < 8; i++)
-		is_str(wire_rest(fds[i]), "", "connection %d was told", i);
+	is_str(wire_rest(fds[0]), "", "it was the oldest, and was told");
+	for (int i = 1; i < 8; i++) {
+		wire_send(fds[i], GET("/ok"));
+		is_int(wire_status(wire_rest(fds[i])), 200, "connection %d is served again", i);
+	}
 	ok(is_alive(), "the server lives");
 	end();
 }
@@ -338,6 +389,30 @@ static void test_many_halves(void)
 	end();
 }
 
+/* One whose request is being worked on stays, whoever comes. */
+static void test_many_beside_call(void)
+{
+	int fds[64], call;
+
+	begin(&(struct httpd_limits){.max_conns = 4, .request_ms = 600000, .idle_ms = 600000});
+	call = wire_connect(server.path);
+	wire_send(call, "GET /later HTTP/1.1\r\n\r\n");
+	ok(WIRE_WITHIN(atomic_load(&later)), "a call waits");
+	for (int i = 0; i < 64; i++) {
+		fds[i] = wire_connect(server.path);
+		wire_send(fds[i], "GET /o");
+	}
+	ok(is_alive(), "behind 64 halves of requests another is answered");
+	for (int i = 0; i < 60; i++)
+		is_str(wire_rest(fds[i]), "", "half %d was told", i);
+	httpd_post(server.h, answer_later, NULL);
+	is_int(wire_status(wire_answer(call)), 204, "the oldest of all has its answer");
+	for (int i = 60; i < 64; i++)
+		close(fds[i]);
+	close(call);
+	end();
+}
+
 /* Each request cut off after each of its bytes. */
 static void test_early_close(void)
 {
@@ -370,9 +445,11 @@ static void test_early_close(void)
 int main(void)
 {
 	test_body_limit();
+	test_refusals();
 	test_header_limit();
 	test_slow();
 	test_many_halves();
+	test_many_beside_call();
 	test_reader();
 	test_deferred_flood();
 	test_many();

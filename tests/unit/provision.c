@@ -120,7 +120,8 @@ static void test_somebody_else(void)
 	is_int(run(), 0, "a revert");
 	is_int(result.conflicts, 1, "leaves what is changed");
 	is_int(access(tap_path(SYSCTL), F_OK), 0, "in its place");
-	is_int(access(tap_path("root/etc/lamina"), F_OK), -1, "nothing else");
+	is_int(access(tap_path("root/etc/lamina/provision.json"), F_OK), 0, "and known");
+	is_int(access(tap_path("root/etc/systemd/journald.conf.d"), F_OK), -1, "nothing else");
 	opts.revert = false;
 	is_int(run(), -EEXIST, "and it is not ours when we come again");
 	is_int(unlink(tap_path(SYSCTL)), 0, "it is removed");
