@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "src/cli/cli.h"
 #include "src/cli/guest-args.h"
@@ -34,11 +33,15 @@ static int no_memory(struct cli *cli)
 	return err_set(&cli->err, -ENOMEM, "out of memory");
 }
 
+static bool had_pid(const json_t *record)
+{
+	return json_integer_value(json_object_get(record, "pid")) > 0;
+}
+
 /* What a record does not say, but what it says is looked for. */
 static int set_ended(struct cli *cli, json_t *record)
 {
-	bool known = json_integer_value(json_object_get(record, "pid")) > 0;
-	json_t *ended = known ? json_boolean(!guest_pid(record)) : json_null();
+	json_t *ended = had_pid(record) ? json_boolean(!guest_pid(record)) : json_null();
 
 	return json_object_set_new(record, "ended", ended) < 0 ? no_memory(cli) : 0;
 }
@@ -70,7 +73,10 @@ static void add_row(struct list *list, const json_t *record)
 	text_cell(t, record, "live");
 	table_cell(t, "%.12s", layer ? layer : "-");
 	text_cell(t, record, "backend");
-	table_cell(t, pid ? "%d" : "-", pid);
+	if (pid)
+		table_cell(t, "%d", pid);
+	else
+		table_cell(t, had_pid(record) ? "ended" : "-");
 	text_cell(t, record, "agent");
 }
 
@@ -206,12 +212,12 @@ static int run_add(struct cli *cli, int argc, char **argv)
 {
 	const struct args *args = cli->args;
 	json_t *record = json_object();
-	const char *rundir;
+	const char *rundir = NULL;
 	int hold = -1, rc = record ? guest_args_rundir(cli, &rundir) : no_memory(cli);
 
 	(void)argc;
 	if (rc == 0 && !guest_name_ok(argv[0]))
-		rc = cli_usage(cli, "'%s' is no name for a guest", argv[0]);
+		rc = cli_usage(cli, "'%s' is no name for a guest: " GUEST_NAME_RULE, argv[0]);
 	if (rc == 0 && (!args->guest.hypervisor || !args->guest.socket))
 		rc = cli_usage(cli, "guest add wants --hypervisor and --socket");
 	if (rc == 0)
@@ -227,8 +233,7 @@ static int run_add(struct cli *cli, int argc, char **argv)
 				 args->replace ? GUEST_REPLACE : GUEST_CREATE, &cli->err);
 	if (rc == 0)
 		guest_args_note(cli, record);
-	if (hold >= 0)
-		close(hold);
+	guest_drop(rundir, argv[0], hold);
 	json_decref(record);
 	return rc == 0 && cli->json ? run_show(cli, argc, argv) : rc;
 }

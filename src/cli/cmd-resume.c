@@ -10,13 +10,13 @@
 #include "src/cli/cli.h"
 #include "src/cli/guest-args.h"
 #include "src/cli/guest-live.h"
-#include "src/cli/out.h"
+#include "src/cli/guest-socket.h"
 #include "src/cli/pager.h"
 #include "src/cli/resume-layer.h"
 #include "src/cli/resume-live.h"
 #include "src/cli/resume-memory.h"
+#include "src/cli/resume-show.h"
 #include "src/cli/resume-words.h"
-#include "src/cli/table.h"
 #include "src/host/guest.h"
 #include "src/host/resume.h"
 #include "store/base/io.h"
@@ -85,6 +85,7 @@ struct work {
 	bool made_live;
 	struct resume_memory memory;
 	int hold, live_hold;
+	struct guest_socket socket;
 	struct resume_plan plan;
 	struct resume_report report;
 };
@@ -124,9 +125,11 @@ static int check_words(struct work *w)
 	const struct args *args = w->cli->args;
 	struct cli *cli = w->cli;
 
-	if (!args->name || !guest_name_ok(args->name))
-		return cli_usage(cli, args->name ? "--name: '%s' is no name for a guest" :
-				 "resume wants --name%s", args->name ? args->name : "");
+	if (!args->name)
+		return cli_usage(cli, "resume wants --name");
+	if (!guest_name_ok(args->name))
+		return cli_usage(cli, "--name: '%s' is no name for a guest: " GUEST_NAME_RULE,
+				 args->name);
 	if (!args->guest.hypervisor || !args->guest.socket)
 		return cli_usage(cli, "resume wants --hypervisor and --socket");
 	if (args->backend && strcmp(args->backend, "uffd") != 0 &&
@@ -134,6 +137,9 @@ static int check_words(struct work *w)
 		return cli_usage(cli, "--backend: '%s' is neither uffd nor file", args->backend);
 	if (!strcmp(args->guest.hypervisor, "qemu") && uses_pager(w))
 		return cli_usage(cli, "--backend: QEMU can have its memory from a file only");
+	if (uses_pager(w) && strlen(args->name) > SESSION_ID_MAX)
+		return cli_usage(cli, "--name: '%s' is too long for the guest's session at the "
+				 "pager: at most %u characters", args->name, SESSION_ID_MAX);
 	if (!uses_pager(w) && (args->pager || args->listen || args->record || args->peer_uid))
 		return cli_usage(cli, "--pager, --listen, --peer-uid and --record are for "
 				 "--backend uffd");
@@ -321,103 +327,16 @@ static int write_record(struct work *w)
 
 /* ---- what it came to ---- */
 
-static json_t *count(const struct work *w, uint64_t value)
-{
-	return w->report.seen ? json_integer((json_int_t)value) : json_null();
-}
-
-static json_t *text(const char *value)
-{
-	return value && *value ? json_string(value) : json_null();
-}
-
-static uint64_t frames_of(uint64_t bytes)
-{
-	return (bytes + FRAME_SIZE - 1) / FRAME_SIZE;
-}
-
-static int print_json(struct work *w)
-{
-	const struct resume_report *r = &w->report;
-	const struct args *args = w->cli->args;
-
-	return out_json(json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:o, s:b, s:o, s:o, "
-		"s:o, s:o, s:o}",
-		"guest", args->name, "layer", w->hex, "hypervisor", w->plan.hypervisor,
-		"live", w->live, "backend", w->pager ? "uffd" : "file",
-		"session", text(w->pager ? args->name : NULL), "pager", text(w->pager),
-		"trace", text(w->trace), "pid", r->pid > 0 ? json_integer(r->pid) : json_null(),
-		"log", text(w->argv ? w->log : NULL), "start_seconds", r->start_seconds,
-		"load_seconds", r->load_seconds,
-		"answer_seconds", r->answer_seconds < 0 ? json_null()
-							: json_real(r->answer_seconds),
-		"told", r->told, "agent_error", text(r->agent_error),
-		"faults", count(w, r->session.faults), "pages_fetched", count(w, r->session.pages),
-		"bytes_fetched", count(w, r->session.bytes),
-		"frames_fetched", count(w, frames_of(r->session.bytes))), &w->cli->err);
-}
-
-static void field(struct table *t, const char *name, const char *value)
-{
-	table_cell(t, "%s", name);
-	table_cell(t, "%s", value);
-}
-
-static void add_time(struct table *t, const char *name, double seconds)
-{
-	char time[FMT_SIZE_LEN];
-
-	table_cell(t, "%s", name);
-	if (seconds < 1)
-		table_cell(t, "%.1f ms", seconds * 1000);
-	else
-		table_cell(t, "%s", fmt_duration(time, seconds));
-}
-
-static int print_text(struct work *w)
-{
-	static const struct table_col cols[] = {{"field", false}, {"value", false}};
-	const struct resume_report *r = &w->report;
-	const struct args *args = w->cli->args;
-	struct table t = TABLE(cols);
-	char size[FMT_SIZE_LEN];
-
-	field(&t, "guest", args->name);
-	field(&t, "layer", w->hex);
-	field(&t, "live image", w->live);
-	field(&t, "memory from", w->pager ? w->pager : w->memfile);
-	if (w->pager)
-		field(&t, "trace", *w->trace ? w->trace : "-");
-	table_cell(&t, "pid");
-	table_cell(&t, r->pid > 0 ? "%d" : "-", r->pid);
-	add_time(&t, "hypervisor after", r->start_seconds);
-	add_time(&t, "load", r->load_seconds);
-	if (r->answer_seconds >= 0)
-		add_time(&t, "agent after", r->answer_seconds);
-	else if (w->plan.agent)
-		field(&t, "agent after", "no answer");
-	if (r->seen) {
-		table_cell(&t, "faults");
-		table_cell(&t, "%llu", (unsigned long long)r->session.faults);
-		table_cell(&t, "fetched");
-		table_cell(&t, "%llu pages, %s read", (unsigned long long)r->session.pages,
-			   cli_size(w->cli, size, r->session.bytes));
-	}
-	return table_print(&t, stdout) < 0 ? no_memory(w->cli) : 0;
-}
-
 static int print(struct work *w)
 {
 	const struct args *args = w->cli->args;
+	const struct resume_show show = {
+		.name = args->name, .layer = w->hex, .hypervisor = w->plan.hypervisor,
+		.live = w->live, .pager = w->pager, .trace = w->trace, .memfile = w->memfile,
+		.log = w->argv ? w->log : NULL, .agent = w->plan.agent, .report = &w->report,
+	};
 
-	if (*w->report.agent_error)
-		cli_note(w->cli, "warning: the agent was not told of the resume ('lamina guest "
-			 "cont %s' tells it): %s", args->name, w->report.agent_error);
-	(void)snprintf(w->cli->done, sizeof(w->cli->done), "guest '%.60s' runs", args->name);
-	if (w->cli->json)
-		return print_json(w);
-	return w->cli->quiet ? 0 : print_text(w);
+	return resume_show_print(w->cli, &show);
 }
 
 /* ---- all ---- */
@@ -492,6 +411,9 @@ static int find_all(struct work *w)
 	if (rc == 0)
 		rc = put_paths(w);
 	if (rc == 0)
+		rc = guest_socket_hold(w->cli, args->name, guest_text(w->members, "socket"),
+				       &w->socket);
+	if (rc == 0)
 		rc = guest_live_hold(w->cli, args->name, w->live, w->members, &w->live_hold);
 	if (rc == 0)
 		rc = find_trace(w);
@@ -546,6 +468,7 @@ static int work(struct work *w)
 
 static int run(struct cli *cli, int argc, char **argv)
 {
+	const struct args *args = cli->args;
 	struct work *w = calloc(1, sizeof(*w));
 	int rc;
 
@@ -555,15 +478,15 @@ static int run(struct cli *cli, int argc, char **argv)
 	w->layer_word = argv[0];
 	w->command = argc > 1 ? argv + 1 : NULL;
 	w->members = json_object();
-	w->hold = w->live_hold = w->memory.hold = -1;
+	w->hold = w->live_hold = w->memory.hold = w->socket.hold = -1;
 	rc = work(w);
 	resume_report_fini(&w->report);
 	resume_words_free(w->argv);
 	json_decref(w->members);
 	resume_memory_end(&w->memory);
 	guest_live_drop(cli, w->live, w->live_hold);
-	if (w->hold >= 0)
-		close(w->hold);
+	guest_socket_drop(cli, &w->socket);
+	guest_drop(w->rundir, args->name, w->hold);
 	free(w->mount);
 	free(w->pager);
 	free(w->record);

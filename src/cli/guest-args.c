@@ -184,7 +184,7 @@ int guest_args_load(struct cli *cli, const char *name, const struct guest_args *
 	if (rc < 0)
 		return rc;
 	if (!guest_name_ok(name))
-		return cli_usage(cli, "'%s' is no name for a guest", name);
+		return cli_usage(cli, "'%s' is no name for a guest: " GUEST_NAME_RULE, name);
 	rc = guest_load(rundir, name, &record, &cli->err);
 	*ret_kept = rc == 0;
 	if (rc == -ENOENT && args->socket) {

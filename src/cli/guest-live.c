@@ -95,7 +95,7 @@ int guest_live_hold(struct cli *cli, const char *name, const char *live, const j
 		    int *ret)
 {
 	struct guest_live_at at;
-	char what[128];
+	char what[GUEST_NAME_MAX + 32];
 	const char *rundir;
 	int rc = guest_args_rundir(cli, &rundir);
 

@@ -44,8 +44,9 @@ static int look_into(struct pause_memory *m, const char *rundir, struct err *why
 		rc = compare(m, why);
 	else if (m->kept)
 		rc = err_set(why, 0, "it is not known what the memfile held when the hypervisor "
-			     "began to track dirty pages: lamina did not resume this guest, or its "
-			     "last pause was not finished");
+			     "began to track dirty pages: lamina did not resume this guest, or "
+			     "with another memory file than its layer's, or its last pause was "
+			     "not finished");
 	else
 		rc = err_set(why, 0, "the guest has no record, which would say what the memfile "
 			     "held when the hypervisor began to track dirty pages");

@@ -21,8 +21,9 @@
 #include "store/base/io.h"
 #include "store/lease.h"
 
-#define FILE_LEN 160
+#define FILE_LEN 256
 #define TRIES 100
+#define LOOKS 20
 #define LINE_LEN (GUEST_LOCK_WHAT_MAX + 32)
 
 static int lock_until(int fd, uint64_t end)
@@ -78,8 +79,8 @@ static void say_who(int fd, const char *what)
 		(void)io_pwrite_all(fd, line, (size_t)n, 0);
 }
 
-/* Of a lock that somebody has. */
-static void see_who(int fd, struct guest_lock_holder *ret)
+/* Whether the line is that of who has the lock, as far as the kernel tells. */
+static bool read_who(int fd, struct guest_lock_holder *ret)
 {
 	char line[LINE_LEN];
 	ssize_t n = io_pread(fd, line, sizeof(line) - 1, 0);
@@ -88,12 +89,23 @@ static void see_who(int fd, struct guest_lock_holder *ret)
 
 	*ret = (struct guest_lock_holder){0};
 	line[n > 0 ? n : 0] = '\0';
-	if (sscanf(line, "%d %127[^\n]", &said, ret->what) != 2)
+	if (sscanf(line, "%d %191[^\n]", &said, ret->what) != 2)
 		ret->what[0] = '\0';
 	if (fstat(fd, &st) < 0 || lease_lockers(&st, &ret->pid, 1) < 1)
 		ret->pid = said;
-	else if (ret->pid != said)
-		ret->what[0] = '\0';
+	if (ret->pid == said)
+		return said > 0;
+	ret->what[0] = '\0';
+	return false;
+}
+
+/* Of a lock that somebody has, who may not have written the line yet. */
+static void see_who(int fd, struct guest_lock_holder *ret)
+{
+	static const struct timespec pause = {.tv_nsec = 5 * 1000000L};
+
+	for (int i = 0; !read_who(fd, ret) && i < LOOKS; i++)
+		(void)nanosleep(&pause, NULL);
 }
 
 int guest_lock_take(int dirfd, const char *name, const char *what, struct guest_lock_holder *ret,

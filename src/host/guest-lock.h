@@ -11,7 +11,7 @@
 
 #include "store/base/err.h"
 
-#define GUEST_LOCK_WHAT_MAX 127u	/* characters of what it is locked for */
+#define GUEST_LOCK_WHAT_MAX 191u	/* characters of what it is locked for */
 
 struct guest_lock_holder {
 	int pid;	/* 0: it cannot be told */

@@ -3,11 +3,11 @@
  * RUNDIR/guests/.lock is held by who writes a record, from reading it until it is renamed into
  * place: for moments.  RUNDIR/guests/NAME.lock is held by who works on the guest, for as long as
  * that takes, and is removed with the record; .PID.lock by who works on that hypervisor, and
- * .live-DEVICE-INODE-NAME.lock, of the store's directory, by who has that live image for a guest.
+ * .live-DEVICE-INODE-NAME.lock, of the store's directory, by who has that live image for a guest;
+ * .socket-DEVICE-INODE-NAME.lock, of the socket's directory, by who has a hypervisor begin there.
  */
 #include "src/host/guest.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,42 +17,18 @@
 #include <unistd.h>
 
 #include "src/host/guest-lock.h"
+#include "src/host/guest-record.h"
 #include "store/base/io.h"
 #include "store/base/proc.h"
 #include "store/base/vec.h"
+#include "store/live-row.h"
 
 #define FILE_LEN (GUEST_NAME_MAX + sizeof(".json.tmp"))
-#define LOCK_LEN 128		/* it begins with a dot: no guest's name */
-#define GUEST_ADDRESS_MAX 320u
-#define GUEST_LAYER_MAX 128u	/* characters of an id */
-
-static const struct {
-	const char *name;
-	json_type type;
-	size_t max;		/* bytes of a text */
-} members[] = {
-	{"name", JSON_STRING, GUEST_NAME_MAX}, {"hypervisor", JSON_STRING, GUEST_NAME_MAX},
-	{"socket", JSON_STRING, PATH_MAX}, {"chroot", JSON_STRING, PATH_MAX},
-	{"agent", JSON_STRING, GUEST_ADDRESS_MAX}, {"agent_token_file", JSON_STRING, PATH_MAX},
-	{"live", JSON_STRING, GUEST_NAME_MAX}, {"mount", JSON_STRING, PATH_MAX},
-	{"layer", JSON_STRING, GUEST_LAYER_MAX}, {"session", JSON_STRING, GUEST_NAME_MAX},
-	{"pager", JSON_STRING, PATH_MAX}, {"backend", JSON_STRING, GUEST_NAME_MAX},
-	{"pid", JSON_INTEGER, 0}, {"pid_start", JSON_INTEGER, 0}, {"command", JSON_ARRAY, 0},
-	{"cwd", JSON_STRING, PATH_MAX}, {"log", JSON_STRING, PATH_MAX},
-	{"no_trace", JSON_TRUE, 0}, {"created", JSON_INTEGER, 0},
-	{"pausing", JSON_TRUE, 0}, {"memory", JSON_OBJECT, 0},
-};
+#define LOCK_LEN 200		/* it begins with a dot: no guest's name */
 
 bool guest_name_ok(const char *name)
 {
-	size_t len = strlen(name);
-
-	if (len == 0 || len > GUEST_NAME_MAX || name[0] == '.' || name[0] == '-')
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
-			return false;
-	return true;
+	return name[0] != '-' && live_row_name_ok(name);
 }
 
 const char *guest_text(const json_t *record, const char *member)
@@ -127,76 +103,6 @@ static int make_dir(const char *rundir, int *ret, struct err *err)
 
 /* ---- reading ---- */
 
-static bool is_of(const json_t *value, json_type type)
-{
-	if (!value || json_is_null(value))
-		return true;
-	if (type == JSON_TRUE)
-		return json_is_boolean(value);
-	return json_typeof(value) == type;
-}
-
-static bool are_texts(const json_t *array)
-{
-	const json_t *item;
-	size_t i;
-
-	json_array_foreach(array, i, item)
-		if (!json_is_string(item))
-			return false;
-	return true;
-}
-
-static int check_member(const char *name, const json_t *record, size_t i, struct err *err)
-{
-	const json_t *value = json_object_get(record, members[i].name);
-
-	if (!is_of(value, members[i].type))
-		return err_set(err, -EBADMSG, "the record of guest '%s' has a '%s' of the wrong "
-			       "type", name, members[i].name);
-	if (json_is_string(value) && json_string_length(value) > members[i].max)
-		return err_set(err, -EBADMSG, "the record of guest '%s' has a '%s' that is too "
-			       "long: at most %zu bytes", name, members[i].name, members[i].max);
-	return 0;
-}
-
-static int check_record(const char *name, const json_t *record, struct err *err)
-{
-	const char *own = guest_text(record, "name");
-	int rc = 0;
-
-	if (!json_is_object(record))
-		return err_set(err, -EBADMSG, "the record of guest '%s' is no JSON object", name);
-	for (size_t i = 0; rc == 0 && i < sizeof(members) / sizeof(members[0]); i++)
-		rc = check_member(name, record, i, err);
-	if (rc < 0)
-		return rc;
-	if (!are_texts(json_object_get(record, "command")))
-		return err_set(err, -EBADMSG, "the record of guest '%s' has a 'command' that is "
-			       "not of texts", name);
-	if (!own || strcmp(own, name) != 0)
-		return err_set(err, -EBADMSG, "the record of guest '%s' is another one's: '%s'",
-			       name, own ? own : "");
-	return 0;
-}
-
-static int decode(const char *name, const char *text, size_t len, json_t **ret, struct err *err)
-{
-	json_error_t why;
-	json_t *record = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-	int rc;
-
-	if (!record)
-		return err_set(err, -EBADMSG, "the record of guest '%s' is damaged: %s", name,
-			       why.text);
-	rc = check_record(name, record, err);
-	if (rc < 0)
-		json_decref(record);
-	else
-		*ret = record;
-	return rc;
-}
-
 static int open_record(int dirfd, const char *name, struct err *err)
 {
 	char file[FILE_LEN], what[GUEST_NAME_MAX + 32];
@@ -223,7 +129,7 @@ static int open_record(int dirfd, const char *name, struct err *err)
 	return rc;
 }
 
-static int load(int dirfd, const char *name, json_t **ret, struct err *err)
+static int read_record(int dirfd, const char *name, json_t **ret, struct err *err)
 {
 	char *text = malloc(GUEST_RECORD_MAX + 1);
 	int fd = text ? open_record(dirfd, name, err) : err_set(err, -ENOMEM, "out of memory");
@@ -240,16 +146,31 @@ static int load(int dirfd, const char *name, json_t **ret, struct err *err)
 	else if (got > GUEST_RECORD_MAX)
 		rc = err_set(err, -EBADMSG, "the record of guest '%s' is too large", name);
 	else
-		rc = decode(name, text, (size_t)got, ret, err);
+		rc = guest_record_decode(name, text, (size_t)got, ret, err);
 	close(fd);
 	free(text);
+	return rc;
+}
+
+/* Of one that is not to be believed: where it is, and what can be done. */
+static int load(const char *rundir, int dirfd, const char *name, json_t **ret, struct err *err)
+{
+	struct err why = {""};
+	int rc = read_record(dirfd, name, ret, &why);
+
+	if (rc == -EBADMSG)
+		return err_set(err, rc, "%s ('%s/guests/%s.json'): 'lamina guest rm %s' forgets "
+			       "it, then 'lamina guest add', or --hypervisor and --socket, say "
+			       "what runs it", why.text, rundir, name, name);
+	if (rc < 0 && err)
+		*err = why;
 	return rc;
 }
 
 static int check_name(const char *name, struct err *err)
 {
 	return guest_name_ok(name) ? 0
-		: err_set(err, -EINVAL, "'%s' is no name for a guest", name);
+		: err_set(err, -EINVAL, "'%s' is no name for a guest: " GUEST_NAME_RULE, name);
 }
 
 int guest_load(const char *rundir, const char *name, json_t **ret, struct err *err)
@@ -262,7 +183,7 @@ int guest_load(const char *rundir, const char *name, json_t **ret, struct err *e
 		return rc;
 	if (dirfd < 0)
 		return err_set(err, -ENOENT, "there is no guest '%s'", name);
-	rc = load(dirfd, name, ret, err);
+	rc = load(rundir, dirfd, name, ret, err);
 	close(dirfd);
 	return rc;
 }
@@ -319,14 +240,14 @@ static int list_names(int dirfd, struct names *names)
 }
 
 /* One that was removed meanwhile is not there. */
-static int see(int dirfd, const char *name, int (*fn)(void *, const struct guest_seen *),
-	       void *ctx)
+static int see(const char *rundir, int dirfd, const char *name,
+	       int (*fn)(void *, const struct guest_seen *), void *ctx)
 {
 	struct err why = {""};
 	struct guest_seen seen = {.name = name, .why = &why};
 	int rc;
 
-	seen.code = load(dirfd, name, &seen.record, &why);
+	seen.code = load(rundir, dirfd, name, &seen.record, &why);
 	if (seen.code == -ENOENT)
 		return 0;
 	rc = fn(ctx, &seen);
@@ -347,7 +268,7 @@ int guest_each(const char *rundir, int (*fn)(void *ctx, const struct guest_seen 
 		err_sys(err, rc, "cannot read '%s/guests'", rundir);
 	for (size_t i = 0; i < names.list.n; i++) {
 		if (rc == 0)
-			rc = see(dirfd, names.list.v[i], fn, ctx);
+			rc = see(rundir, dirfd, names.list.v[i], fn, ctx);
 		free(names.list.v[i]);
 	}
 	vec_fini(&names.list);
@@ -401,6 +322,26 @@ int guest_hold(const char *rundir, const char *name, const char *what, struct er
 	return rc == -EBUSY ? busy(name, &holder, err) : rc;
 }
 
+void guest_drop(const char *rundir, const char *name, int fd)
+{
+	char file[FILE_LEN];
+	struct stat st;
+	int dirfd;
+
+	if (fd < 0)
+		return;
+	(void)snprintf(file, sizeof(file), "%s.json", name);
+	if (open_dir(rundir, &dirfd, NULL) < 0 || dirfd < 0) {
+		close(fd);
+		return;
+	}
+	if (fstatat(dirfd, file, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		guest_lock_drop(dirfd, name, fd);
+	else
+		close(fd);
+	close(dirfd);
+}
+
 static char *process_lock(char out[LOCK_LEN], pid_t pid)
 {
 	(void)snprintf(out, LOCK_LEN, ".%d", (int)pid);
@@ -451,6 +392,35 @@ void guest_drop_live(const char *rundir, const struct guest_live_at *live, int f
 	drop(rundir, live_lock(lock, live), fd);
 }
 
+static char *socket_lock(char out[LOCK_LEN], const struct guest_socket_at *at)
+{
+	int n = snprintf(out, LOCK_LEN, ".socket-%llx-%llx-%s", (unsigned long long)at->dev,
+			 (unsigned long long)at->ino, at->name);
+
+	for (int i = 0; i < n; i++)
+		if (out[i] == '/')
+			out[i] = '!';
+	return out;
+}
+
+int guest_hold_socket(const char *rundir, const struct guest_socket_at *at, const char *what,
+		      struct err *err)
+{
+	char lock[LOCK_LEN], whom[GUEST_SOCKET_MAX + 16];
+	struct guest_lock_holder holder;
+	int rc = hold(rundir, socket_lock(lock, at), what, &holder, err);
+
+	(void)snprintf(whom, sizeof(whom), "socket '%s'", at->name);
+	return rc == -EBUSY ? guest_lock_busy(&holder, whom, ": --socket names another", err) : rc;
+}
+
+void guest_drop_socket(const char *rundir, const struct guest_socket_at *at, int fd)
+{
+	char lock[LOCK_LEN];
+
+	drop(rundir, socket_lock(lock, at), fd);
+}
+
 /* ---- writing ---- */
 
 static int begin(const char *rundir, const char *name, int *ret_dir, int *ret_lock, struct err *err)
@@ -468,10 +438,11 @@ static int begin(const char *rundir, const char *name, int *ret_dir, int *ret_lo
 }
 
 /* What is to be written on: what is there, or nothing. */
-static int base_of(int dirfd, const char *name, enum guest_write how, json_t **ret, struct err *err)
+static int base_of(const char *rundir, int dirfd, const char *name, enum guest_write how,
+		   json_t **ret, struct err *err)
 {
 	json_t *old = NULL;
-	int rc = how == GUEST_REPLACE ? -ENOENT : load(dirfd, name, &old, err);
+	int rc = how == GUEST_REPLACE ? -ENOENT : load(rundir, dirfd, name, &old, err);
 
 	if (how == GUEST_UPDATE || (rc < 0 && rc != -ENOENT)) {
 		*ret = old;
@@ -500,11 +471,11 @@ static int store(int dirfd, const char *name, const json_t *record, struct err *
 	return rc < 0 ? err_sys(err, rc, "cannot write the record of guest '%s'", name) : 0;
 }
 
-static int write_on(int dirfd, const char *name, const json_t *changes, enum guest_write how,
-		    struct err *err)
+static int write_on(const char *rundir, int dirfd, const char *name, const json_t *changes,
+		    enum guest_write how, struct err *err)
 {
 	json_t *record = NULL;
-	int rc = base_of(dirfd, name, how, &record, err);
+	int rc = base_of(rundir, dirfd, name, how, &record, err);
 
 	if (rc < 0)
 		return rc;
@@ -512,7 +483,7 @@ static int write_on(int dirfd, const char *name, const json_t *changes, enum gue
 	    json_object_update(record, (json_t *)changes) < 0)
 		rc = err_set(err, -ENOMEM, "out of memory");
 	if (rc == 0)
-		rc = check_record(name, record, err);
+		rc = guest_record_check(name, record, err);
 	if (rc == 0)
 		rc = store(dirfd, name, record, err);
 	json_decref(record);
@@ -526,7 +497,7 @@ int guest_write(const char *rundir, const char *name, const json_t *changes, enu
 
 	if (rc < 0)
 		return rc;
-	rc = write_on(dirfd, name, changes, how, err);
+	rc = write_on(rundir, dirfd, name, changes, how, err);
 	close(lock);
 	close(dirfd);
 	return rc;

@@ -32,9 +32,15 @@
 
 #include "store/base/err.h"
 
-/* [A-Za-z0-9._-], not first a dot or a dash: a live image's and a session's, too. */
-#define GUEST_NAME_MAX 63u
+/*
+ * A live image's name, but not first a dash: commands take it as an operand.  A session's is
+ * shorter.
+ */
+#define GUEST_NAME_MAX 128u
+#define GUEST_NAME_RULE	"it has letters, digits, '.', '_' and '-', does not begin with '.' or " \
+			"'-', has at most 128 characters, and is not 64 hexadecimal digits"
 #define GUEST_RECORD_MAX (64u << 10)	/* bytes */
+#define GUEST_SOCKET_MAX 108u		/* bytes of a socket's path, with its NUL */
 #define GUEST_LOCK_MS 5000		/* that a writer waits for another */
 
 bool guest_name_ok(const char *name);
@@ -83,6 +89,8 @@ int guest_remove(const char *rundir, const char *name, struct err *err);
  * need be no record.
  */
 int guest_hold(const char *rundir, const char *name, const char *what, struct err *err);
+/* Lets go; where there is no record the lock's file goes, too.  `fd` < 0 is fine. */
+void guest_drop(const char *rundir, const char *name, int fd);
 /* The same for a hypervisor's process, which may be several records'. */
 int guest_hold_process(const char *rundir, pid_t pid, const char *what, struct err *err);
 /* Lets go of that; `fd` < 0 is fine. */
@@ -96,5 +104,14 @@ struct guest_live_at {
 int guest_hold_live(const char *rundir, const struct guest_live_at *live, const char *what,
 		    struct err *err);
 void guest_drop_live(const char *rundir, const struct guest_live_at *live, int fd);
+/* The same for where a hypervisor listens, whatever path leads there. */
+struct guest_socket_at {
+	dev_t dev;		/* of its directory */
+	ino_t ino;
+	char name[GUEST_SOCKET_MAX];	/* in that */
+};
+int guest_hold_socket(const char *rundir, const struct guest_socket_at *at, const char *what,
+		      struct err *err);
+void guest_drop_socket(const char *rundir, const struct guest_socket_at *at, int fd);
 
 #endif

@@ -13,6 +13,7 @@
 #include "src/host/spawn.h"
 #include "src/rpc/address.h"
 #include "store/base/clock.h"
+#include "store/base/proc.h"
 
 #define TRY_MS 20
 #define ANSWER_TRY_MS 50
@@ -24,6 +25,7 @@ struct run {
 	struct hyper_target to;
 	struct hyper *hyper;
 	struct hyper_facts facts;	/* of it, when it has been opened */
+	uint64_t child_start;		/* of proc.h; 0: not known */
 };
 
 static bool is_told(const struct resume_plan *plan)
@@ -97,6 +99,7 @@ static int check_child(struct run *r, struct err *err)
 	if (r->report->child <= 0 || !spawn_ended(r->report->child, why, sizeof(why)))
 		return 0;
 	r->report->child = 0;
+	r->report->log_told = true;
 	return err_set(err, -ECHILD, "'%s' has ended (%s): see '%s'", r->plan->argv[0], why,
 		       r->plan->log);
 }
@@ -125,6 +128,17 @@ static int try_open(struct run *r, struct hyper_facts *facts, struct err *err)
 	return rc;
 }
 
+static int late(struct run *r, struct err *err)
+{
+	struct err why = {""};
+
+	if (err)
+		why = *err;
+	r->report->log_told = true;
+	return err_set(err, -ETIMEDOUT, "'%s' does not answer (see '%s'): %s", r->plan->argv[0],
+		       r->plan->log, why.text);
+}
+
 static int await_socket(struct run *r, struct hyper_facts *facts, struct err *err)
 {
 	uint64_t end = clock_ms() + (uint64_t)r->plan->wait_ms;
@@ -140,8 +154,7 @@ static int await_socket(struct run *r, struct hyper_facts *facts, struct err *er
 		if (check_child(r, err) < 0)
 			return -ECHILD;
 		if (clock_ms() >= end)
-			return err_wrap(err, -ETIMEDOUT, "'%s' does not answer",
-					r->plan->argv[0]);
+			return late(r, err);
 		nap(TRY_MS);
 	}
 }
@@ -152,6 +165,35 @@ static int check_new(const struct run *r, const struct hyper_facts *facts, struc
 		return 0;
 	return err_set(err, -EBUSY, "%s at '%s' has a guest already", r->plan->hypervisor,
 		       r->plan->socket);
+}
+
+/*
+ * What it starts may be no descendant of COMMAND (one of a container's or a service's manager), but
+ * who began before it is somebody else, who has bound the socket meanwhile.
+ */
+static int check_own(struct run *r, struct err *err)
+{
+	uint64_t start;
+	pid_t pid = r->facts.pid;
+
+	if (!r->plan->argv)
+		return 0;
+	if (pid > 0 && r->child_start && proc_start(pid, &start) == 0 && start < r->child_start)
+		return err_set(err, -EBUSY, "process %d answers at '%s', and not what '%s' has "
+			       "started: it ran before. End it, or name another --socket",
+			       (int)pid, r->plan->socket, r->plan->argv[0]);
+	return check_child(r, err);
+}
+
+static int start_child(struct run *r, struct err *err)
+{
+	const struct spawn what = {r->plan->argv, r->plan->log};
+	int rc = spawn_start(&what, &r->report->child, err);
+
+	if (rc == 0 && proc_start(r->report->child, &r->child_start) < 0)
+		r->child_start = 0;
+	r->report->logged = rc == 0;
+	return rc;
 }
 
 /* Who listens where the one that is to be started would. */
@@ -196,9 +238,11 @@ static int start(struct run *r, struct err *err)
 	begins(plan, "start");
 	rc = clear_sockets(r, err);
 	if (rc == 0 && plan->argv)
-		rc = spawn_start(&(struct spawn){plan->argv, plan->log}, &r->report->child, err);
+		rc = start_child(r, err);
 	if (rc == 0)
 		rc = plan->argv ? await_socket(r, facts, err) : try_open(r, facts, err);
+	if (rc == 0)
+		rc = check_own(r, err);
 	if (rc == 0)
 		rc = check_new(r, facts, err);
 	r->report->pid = facts->pid > 0 ? facts->pid : r->report->child;
@@ -331,6 +375,8 @@ void resume_undo(const struct resume_plan *plan, const struct resume_report *rep
 		spawn_kill(report->child);
 	if (report->session_socket)
 		(void)session_close(plan->pager, plan->name, NULL);
+	if (report->logged && !report->log_told)
+		(void)unlink(plan->log);
 }
 
 int resume_run(const struct resume_plan *plan, struct resume_report *ret, struct err *err)

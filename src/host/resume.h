@@ -2,7 +2,8 @@
 /*
  * resume: a guest from a layer: its session at the pager, its hypervisor, started or told, and
  * its agent, told that it was resumed.  After a failure all that was begun is undone: the session
- * is closed, what was started is killed; a hypervisor that ran before is left as it is.
+ * is closed, what was started is killed; a hypervisor that ran before is left as it is.  The log
+ * stays where the sentence names it.
  *
  * The session is made first, but where it is not known yet who is to hand over the memory: in a
  * jail (`chroot`), and of a hypervisor that runs, it is whom the hypervisor's socket is served by.
@@ -44,6 +45,8 @@ struct resume_plan {
 struct resume_report {
 	pid_t pid;			/* of the hypervisor; 0: not known */
 	pid_t child;			/* what we started; 0: nothing */
+	bool logged;			/* what it prints is in the log */
+	bool log_told;			/* which the sentence of a failure names */
 	char *session_socket;		/* NULL: none */
 	double start_seconds;		/* until its socket answered */
 	double load_seconds;		/* of the load call */
@@ -57,8 +60,9 @@ struct resume_report {
 /*
  * `ret` is the caller's, for resume_report_fini(), in any case.  An agent that does not answer is
  * no failure.  Sockets that a hypervisor has left at `socket`, and as the device of a hybrid
- * `agent`, are removed.  -EBUSY: one listens there; -ECANCELED: we were told to stop; -ECHILD: what
- * we started has ended; -ETIMEDOUT; others as hyper.h and session.h.
+ * `agent`, are removed.  -EBUSY: one listens there, or one that ran before what we started does
+ * instead of it; -ECANCELED: we were told to stop; -ECHILD: what we started has ended; -ETIMEDOUT;
+ * others as hyper.h and session.h.
  */
 int resume_run(const struct resume_plan *plan, struct resume_report *ret, struct err *err);
 /* Undoes what resume_run() did. */

@@ -11,6 +11,8 @@
 
 #include "store/base/err.h"
 
+#define SESSION_ID_MAX 64u	/* characters: more the pager refuses */
+
 struct session_new {
 	const char *pager;	/* its socket */
 	const char *id;

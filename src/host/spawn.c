@@ -96,7 +96,10 @@ int spawn_start(const struct spawn *what, pid_t *ret, struct err *err)
 		return log;
 	rc = start(what, log, ret);
 	close(log);
-	return rc < 0 ? err_sys(err, rc, "cannot run '%s'", what->argv[0]) : 0;
+	if (rc == 0)
+		return 0;
+	(void)unlink(what->log);
+	return err_sys(err, rc, "cannot run '%s'", what->argv[0]);
 }
 
 int spawn_ended(pid_t pid, char *why, size_t size)

@@ -16,7 +16,7 @@ struct spawn {
 	const char *log;	/* made anew, with mode 0600; a link there is refused */
 };
 
-/* Returns when it runs.  -ENOENT, -EACCES: it cannot be run. */
+/* Returns when it runs.  -ENOENT, -EACCES: it cannot be run, and there is no log. */
 int spawn_start(const struct spawn *what, pid_t *ret, struct err *err);
 /* Whether it has ended; `why` then says how: "exit status 1". */
 int spawn_ended(pid_t pid, char *why, size_t size);

@@ -49,6 +49,20 @@ ok "what is" lamina guest add late -S x -H qemu -M there --chroot there --replac
 is "is not" "$(cat err)" ""
 lamina guest rm late
 exits "a name that is none" 2 lamina guest add ../q -S x -H qemu
+exits "likewise" 2 lamina guest add 'we b' -S x -H qemu
+like "is told the rule" "$(cat err)" "'we b' is no name for a guest: it has letters, digits, '\.', '_' and '-'"
+exits "to a resume, too" 2 lamina resume x --name 'we b' -S x -H qemu
+like "as well" "$(cat err)" "--name: 'we b' is no name for a guest: it has letters"
+for n in 64 128; do
+	long=$(printf "g%0$((n - 1))d" 0)
+	ok "one of $n characters" lamina guest add "$long" -S x -H qemu
+	is "is one, as a live image's" "$(lamina guest show --json "$long" | jq -r .live)" "$long"
+	lamina guest rm "$long"
+done
+exits "of 129" 2 lamina guest add "${long}0" -S x -H qemu
+exits "for a session that is too long" 2 lamina resume x --name "$long" -S x -H firecracker
+like "which is told" "$(cat err)" "too long for the guest's session at the pager: at most 64"
+exits "what cannot be added" 2 lamina guest add bad -H qemu -S x -L ../y
 exits "one that is not there" 1 lamina guest show q
 like "is named" "$(cat err)" "there is no guest 'q'"
 
@@ -65,7 +79,8 @@ is_zombie() {
 }
 within 20 is_zombie
 jq ". + {pid: $(cat zombie)}" run/guests/web.json >x && cat x >run/guests/web.json
-is "is none that runs" "$(lamina guest ls | awk '$1 == "web" { print $6 }')" -
+is "is none that runs" "$(lamina guest ls | awk '$1 == "web" { print $6 }')" ended
+is "as is none of which nothing was known" "$(lamina guest ls | awk '$1 == "db" { print $6 }')" -
 ok "which is shown" lamina guest show web
 like "with the number that it had" "$(cat out)" "pid +$(cat zombie), which has ended"
 is "and is a member" "$(lamina guest show --json web | jq -c '[.pid, .ended]')" "[$(cat zombie),true]"
@@ -95,6 +110,26 @@ is_damaged() { # WHAT JSON WHY
 rm run/guests/bad.json
 is_damaged "a number for a text" '{"name":"bad","socket":7}' "has a 'socket' of the wrong type"
 is_damaged "a key twice" '{"name":"bad","live":"a","live":"b"}' "is damaged: duplicate object key"
+is_damaged "one that says nothing" '{}' "the record of guest 'bad' does not say whose it is: it has no 'name'"
+is_damaged "one that is cut off" '{"name":"ba' "is damaged: .*near '\"ba' \('$T/run/guests/bad.json'\): \
+'lamina guest rm bad' forgets it, then 'lamina guest add', or --hypervisor and --socket, say what runs it"
+for cmd in 'pause bad' 'guest cont bad' 'pause bad -H qemu -S x' 'guest cont bad -H qemu -S x'; do
+	# shellcheck disable=SC2086
+	exits "$cmd" 3 lamina $cmd
+	like "tells it, too" "$(cat err)" "'lamina guest rm bad' forgets it"
+done
+exits "adding it as if there were none" 3 lamina guest add bad -H qemu -S x
+like "tells it, too" "$(cat err)" "'lamina guest rm bad' forgets it"
+ok "it is forgotten" lamina guest rm bad
+exits "then the options count" 1 lamina guest cont bad -H qemu -S x
+like "alone" "$(cat err)" "$T/x"
+is_damaged "a hypervisor that there is not" '{"name":"bad","hypervisor":"xen"}' \
+	"has a 'hypervisor' that is neither firecracker nor qemu: 'xen'"
+exits "is not listed as good" 3 lamina guest ls
+is_damaged "a live image that is elsewhere" '{"name":"bad","live":"../../etc"}' \
+	"has a 'live' that is no name for a live image: '../../etc'"
+exits "is not paused" 3 lamina pause bad
+is_damaged "memory from nowhere" '{"name":"bad","backend":"tape"}' "has a 'backend' that is neither uffd nor file"
 is_damaged "a NUL" '{"name":"bad","live":"a\u0000b"}' "is damaged: "
 is_damaged "a name of a live image that is none" "{\"name\":\"bad\",\"live\":\"$(printf '%0300d' 0)\"}" \
 	"has a 'live' that is too long"

@@ -144,6 +144,7 @@ ok "a guest is resumed, whose RAM is another layer's" resume sw gen0 "$T/mnt/tag
 is "of which nothing is believed" "$(lamina guest show --json sw | jq .memory)" null
 writes sw
 pauses "it" sw full
+says sw "lamina did not resume this guest, or with another memory file than its layer's, or its last"
 writes sw
 pauses "its next one" sw diff
 end_qemu sw

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Two at once on one guest, or on one live image for two guests: one goes on, the other is told who
-# does, and has changed nothing.  Who is killed keeps nobody out.
+# Two at once on one guest, or for two guests on one live image or at one socket: one goes on, the
+# other is told who does, and has changed nothing.  Who is killed keeps nobody out.
 . "$(dirname "$0")/../lib.sh"
 . "$srcroot/tests/host/lib.sh"
 . "$srcroot/tests/host/resume-lib.sh"
@@ -25,7 +25,7 @@ late() { # NAME [OPTION...]: a resume that has started its hypervisor, which wai
 	local name=$1
 	shift
 	mkfifo "$name.gate"
-	lamina resume one --json --name "$name" -H firecracker -S "$name.sock" -w 60s "$@" \
+	lamina resume one --json --name "$name" -H firecracker -S "${at:-$name.sock}" -w 60s "$@" \
 		-- "$T/late" "$name" firecracker --api-sock '{socket}' --control "$T/$name.ctl" \
 		>"$name.out" 2>"$name.err" &
 	resumer=$!
@@ -41,7 +41,7 @@ goes_on() { # NAME
 }
 nothing_of() { # NAME
 	is "nothing of it is there" "$(lamina live ls -q | grep -cx "$1") $(lamina pager ls -q | grep -cx "$1")" "0 0"
-	ok "nor was it begun" test ! -e "run/guests/$1.log"
+	is "nor was it begun" "$(find run/guests -name "$1.*")" ""
 }
 
 # --- one name ---
@@ -88,6 +88,47 @@ exits "also later" 4 resume shared
 like "it is that of one that runs" "$(cat err)" "live image 'shared' is guest 'd's, which runs \(pid $(cat d.pid)\)"
 is "of all no lock is left but of names" "$(find run/guests -name '.live*' | wc -l)" 0
 
+# --- one socket, two names ---
+
+mkdir place
+ln -s place link
+at_one_socket() { # FIRST PATH SECOND PATH
+	at=$2 late "$1"
+	exits "another guest at its socket" 4 lamina resume one --name "$3" -H firecracker -S "$4" \
+		-- firecracker --api-sock '{socket}' --control "$T/$3.ctl"
+	like "is told whose it is" "$(cat err)" \
+		"process $resumer \(lamina resume of guest '$1'\) works on socket '(new/)?one.sock': --socket names another"
+	nothing_of "$3"
+	exits "nor is the other one's told" 4 lamina resume one --name "$3" -H firecracker -S "$4"
+	nothing_of "$3"
+	mkdir -p new
+	goes_on "$1"
+	kill -9 "$(cat "$1.pid")"
+}
+at_one_socket e place/one.sock f link/one.sock
+at_one_socket g link/one.sock j "$T/place/one.sock"
+mv new gone
+at_one_socket h new/one.sock i "$T/new/one.sock"
+is "no lock is left of these either" "$(find run/guests -name '.socket*' | wc -l)" 0
+
+# --- who began before what was started, and listens instead of it ---
+
+mkfifo stranger.gate
+bash -c 'read -r _ <stranger.gate; exec firecracker --api-sock "$1/own.sock" --control "$1/stranger.ctl"' \
+	bash "$T" 2>stranger.log &
+stranger=$!
+at_exit "kill -9 $stranger"
+sleep 0.1
+late own -B file
+: >stranger.gate
+wait $resumer
+is "a stranger who has bound the socket is not had for what was started" "$?" 4
+like "is told" "$(cat own.err)" \
+	"process $stranger answers at '$T/own.sock', and not what '$T/late' has started: it ran before"
+is "it is left as it was" "$(fc stranger state)" "Not started"
+ok "what was started is ended" eval '! kill -0 "$(cat own.pid)" 2>/dev/null'
+nothing_of own
+
 # --- who was killed, while what it had started lives ---
 
 late k -B file
@@ -131,4 +172,34 @@ done
 is "of four at once one goes on" "$won" 8
 is "the others are told who" "$said" 24
 is "and have ended nothing" "$runs" 8
+
+# --- at the same instant, at one socket ---
+
+both_ended() { [ "$(cat ?.code 2>/dev/null | wc -l)" = 2 ]; }
+here() { # NUMBER ROUND: as at_once
+	until [ -e go ]; do sleep 0.01; done
+	rm -f "$1.ctl"
+	lamina resume one --json --name "u$1-$2" -B file -H firecracker -S both.sock \
+		-- firecracker --api-sock '{socket}' --control "$T/$1.ctl" >"$1.out" 2>"$1.err"
+	echo $? >"$1.code"
+}
+won=0 runs=0
+for i in {1..14}; do
+	here 1 "$i" &
+	here 2 "$i" &
+	: >go
+	within 200 both_ended
+	rm -f go
+	[ "$(sort ?.code | tr -d '\n')" = 04 ] && won=$((won + 1))
+	winner=$(grep -lx 0 ?.code | head -1)
+	winner=${winner%.code}
+	pid=$(jq .pid "$winner.out")
+	ends "$pid"
+	[ "$(pgrep -cf "api-sock $T/both.sock") $(fc "$winner" state) $(lamina guest ls -q | grep -c "^u.-$i\$")" = \
+		"1 Running 1" ] && runs=$((runs + 1))
+	pkill -9 -f "api-sock $T/both.sock"
+	rm -f both.sock ?.code
+done
+is "of two at once at one socket one goes on" "$won" 14
+is "and has its guest" "$runs" 14
 done_testing

@@ -80,6 +80,9 @@ like "is left alone" "$(cat err) $(fc e state)" "has a guest already.*Running"
 nothing_of() { # NAME
 	is "nothing of it is left: $1" "$(lamina live ls -q | grep -cx "$1") $(lamina pager ls --json |
 		jq "[.[] | select(.id == \"$1\" and .state == \"waiting\")] | length") $(lamina guest ls -q | grep -cx "$1")" "0 0 0"
+	is "nor beside its record, but a log that was named" "$(find run/guests -name "$1.*" | wc -l)" \
+		"$(grep -c "guests/$1\.log'" err)"
+	rm -f "run/guests/$1.log"
 }
 nothing_of f
 
@@ -95,6 +98,7 @@ nothing_of f
 exits "one that makes no socket" 1 lamina resume one --name f -H firecracker -S f.sock -w 300ms \
 	-- sh -c 'echo $$ >f.pid; exec sleep 100'
 is "is killed" "$(kill -0 "$(cat f.pid)" 2>&1 | grep -c 'No such process')" 1
+like "its log is named" "$(cat err)" "'sh' does not answer \(see '.*/f.log'\): "
 nothing_of f
 exits "a load that fails" 1 lamina resume one --name f -H firecracker -S f.sock -- firecracker \
 	--api-sock '{socket}' --control "$T/f.ctl" --trouble 'PUT /snapshot/load=refuse:no'

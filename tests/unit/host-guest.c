@@ -75,7 +75,7 @@ static void test_names(void)
 	ok(!guest_name_ok(longest), "too long");
 	ok(!guest_name_ok("") && !guest_name_ok(".lock") && !guest_name_ok("a/b") &&
 	   !guest_name_ok("..") && !guest_name_ok("-x") && !guest_name_ok("a b"), "no names");
-	is_err(load("../x"), &err, -EINVAL, "'../x' is no name for a guest");
+	is_err(load("../x"), &err, -EINVAL, "'../x' is no name for a guest: " GUEST_NAME_RULE);
 }
 
 static void test_writing(void)
@@ -144,12 +144,17 @@ static void test_pids(void)
 	json_decref(record);
 }
 
+/* Behind what is wrong with it. */
+#define CURE " ('%s/guests/a.json'): 'lamina guest rm a' forgets it, then 'lamina guest add', or " \
+	"--hypervisor and --socket, say what runs it", run
+
 static void test_hostile(void)
 {
 	static char large[GUEST_RECORD_MAX + 100];
 
 	put("a", "{\"name\":\"b\"}");
-	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' is another one's: 'b'");
+	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' is another one's: 'b'"
+	       CURE);
 	put("a", "[]");
 	is_int(load("a"), -EBADMSG, "an array");
 	put("a", "{\"name\":\"a\"");
@@ -159,21 +164,26 @@ static void test_hostile(void)
 	put("a", "{\"name\":\"a\",\"command\":[1]}");
 	is_int(load("a"), -EBADMSG, "a command of numbers");
 	put("a", "{\"name\":\"a\",\"pid\":\"1\"}");
-	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' has a 'pid' of the wrong type");
+	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' has a 'pid' of the wrong type"
+	       CURE);
 	memset(large, ' ', sizeof(large) - 1);
 	put("a", large);
-	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' is too large");
+	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' is too large"
+	       CURE);
 	put("a", "{\"name\":\"a\"}");
 	is_int(load("a"), 0, "a good one");
 	(void)chmod(file_of("a"), 0666);
-	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' can be written by others");
+	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' can be written by others"
+	       CURE);
 	(void)unlink(file_of("a"));
 	(void)symlink("/etc/passwd", file_of("a"));
-	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' is a symbolic link");
+	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' is a symbolic link"
+	       CURE);
 	is_int(write_text("a", "{}", GUEST_UPDATE), -EBADMSG, "nor written through");
 	(void)unlink(file_of("a"));
 	(void)mkfifo(file_of("a"), 0600);
-	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' is no regular file");
+	is_err(load("a"), &err, -EBADMSG, "the record of guest 'a' is no regular file"
+	       CURE);
 	is_int(write_text("a", "{}", GUEST_REPLACE), 0, "but replaced");
 	is_int(load("a"), 0, "by a good one");
 }
@@ -332,6 +342,41 @@ static void test_hold_live(void)
 	guest_drop_live(run, &web, -1);
 }
 
+static void test_hold_socket(void)
+{
+	const struct guest_socket_at at = {1, 2, "a.sock"}, other = {1, 3, "a.sock"};
+	const struct guest_socket_at deep = {1, 2, "not/yet/a.sock"};
+	int a = guest_hold_socket(run, &at, "lamina resume of guest 'a'", &err), b, c;
+
+	ok(a >= 0, "a socket is held");
+	is_err(guest_hold_socket(run, &at, "lamina resume of guest 'b'", &err), &err, -EBUSY,
+	       "process %d (lamina resume of guest 'a') works on socket 'a.sock': --socket names "
+	       "another", getpid());
+	b = guest_hold_socket(run, &other, "lamina resume of guest 'b'", &err);
+	c = guest_hold_socket(run, &deep, "lamina resume of guest 'c'", &err);
+	ok(b >= 0 && c >= 0, "and those of its name elsewhere");
+	guest_drop_socket(run, &other, b);
+	guest_drop_socket(run, &deep, c);
+	guest_drop_socket(run, &at, a);
+	a = guest_hold_socket(run, &at, "lamina resume of guest 'b'", &err);
+	ok(a >= 0, "it is let go");
+	guest_drop_socket(run, &at, a);
+}
+
+static void test_drop(void)
+{
+	char lock[PATH_MAX];
+
+	(void)snprintf(lock, sizeof(lock), "%s/guests/drop.lock", run);
+	guest_drop(run, "drop", guest_hold(run, "drop", "lamina resume", &err));
+	ok(access(lock, F_OK) < 0, "of a name without a record no lock is left");
+	is_int(write_text("drop", "{}", GUEST_CREATE), 0, "a record");
+	guest_drop(run, "drop", guest_hold(run, "drop", "lamina resume", &err));
+	ok(access(lock, F_OK) == 0, "of another it is");
+	is_int(guest_remove(run, "drop", &err), 0, "until that is removed");
+	ok(access(lock, F_OK) < 0, "with it");
+}
+
 /* Who is killed holds nothing, and what it wrote is not said of the next one. */
 static void test_hold_killed(void)
 {
@@ -394,6 +439,8 @@ int main(void)
 	test_hold();
 	test_hold_process();
 	test_hold_live();
+	test_hold_socket();
+	test_drop();
 	test_hold_killed();
 	test_memory();
 	test_together();
