@@ -303,16 +303,33 @@ static bool fits(const struct pause_pipeline *p)
 	return p->seen.memory == 0 && p->facts.fills;
 }
 
+/* A layer would have the guest's memory, and files that lack what the guest writes. */
+static int astray(const struct pause_pipeline *p, struct err *err)
+{
+	if (p->seen.astray == ASTRAY_DEAD)
+		return err_set(err, -ESTALE, "the hypervisor, process %d, has '%s' of a mount whose "
+			       "daemon has ended, and not of '%s': what the guest writes there is "
+			       "lost. End it, and resume its last layer", (int)p->facts.pid,
+			       p->seen.lost, p->plan->dir);
+	return err_set(err, -ESTALE, "the hypervisor, process %d, has '%s' of another mount, or of a "
+		       "live image that is gone, and not of '%s', so that a layer would lack what "
+		       "the guest writes there: give its mount with --mount, or end it, and resume "
+		       "its last layer", (int)p->facts.pid, p->seen.lost, p->plan->dir);
+}
+
 /* What a hypervisor would find missing when the guest is paused already. */
 static int look_at_files(struct pause_pipeline *p, struct err *err)
 {
+	struct pause_sync_ask ask = {p->plan->dir, p->facts.pid, .stopped = pause_step_over};
 	int rc;
 
 	pause_step_limit((struct pause_limit){PAUSE_FILES_MS, "the mount of the live image", NULL});
-	rc = pause_sync_begin(p->plan->dir, pause_step_end(), pause_step_over, &p->files, &p->seen,
-			      err);
+	ask.end_ms = pause_step_end();
+	rc = pause_sync_begin(&ask, &p->files, &p->seen, err);
 	if (pause_step_late(rc, err) == -ETIMEDOUT)
 		return err_wrap(err, -ETIMEDOUT, "'%s'", p->plan->dir);
+	if (rc == 0 && p->seen.astray != ASTRAY_NOT)
+		return astray(p, err);
 	if (rc == 0 && !p->seen.memfile)
 		return lacks(p, "memfile", "SIZE", err);
 	if (rc == 0 && !fits(p))
@@ -395,10 +412,19 @@ static int plan_all(struct pause_pipeline *p)
 
 /* ---- all ---- */
 
+/* What is in a mapping of the memory file counts as written when its daemon has it. */
 static int find_base(struct pause_pipeline *p, struct err *err)
 {
-	int rc = p->plan->is_based ? p->plan->is_based(p->plan->ctx, p->facts.pid, &p->why) : 0;
+	int rc;
 
+	if (!p->plan->is_based)
+		return 0;
+	pause_step_limit((struct pause_limit){p->set->snapshot_timeout_ms,
+					      "the mount of the live image", SNAPSHOT_KEY});
+	rc = pause_sync_memfile(&p->files, pause_step_end(), pause_step_over, err);
+	if (rc < 0)
+		return pause_step_late(rc, err);
+	rc = p->plan->is_based(p->plan->ctx, p->facts.pid, &p->why);
 	if (rc < 0)
 		*err = p->why;
 	p->based = rc > 0;
