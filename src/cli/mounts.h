@@ -18,7 +18,7 @@ struct mounts_entry {
 	bool whole;		/* no bind mount of a file or directory in it */
 };
 
-/* Every whole one of type MOUNTS_OURS, in the order of mounting, until `fn` returns non-zero: that. */
+/* Every whole one of type MOUNTS_OURS, in order of mounting, until `fn` returns non-zero: that. */
 int mounts_each(int (*fn)(void *ctx, const char *path, const struct mounts_entry *entry),
 		void *ctx);
 /* What is on top at `path`, an absolute one.  -ENOENT: nothing; -errno of /proc. */
