@@ -194,6 +194,28 @@ static const char *what_became(const struct pause_report *r)
 	return "before the guest was paused";
 }
 
+/* The hypervisor, which writes into the mount, knows not whose room that is. */
+static bool had_no_room(int rc, const struct err *err)
+{
+	return rc == -ENOSPC || (rc == -EREMOTEIO &&
+				 (strstr(err->text, "No space left on device") ||
+				  strstr(err->text, "os error 28")));
+}
+
+static int name_full(struct work *w, int rc)
+{
+	const struct pause_step *step = w->report.step;
+	struct err *err = &w->cli->err;
+	char text[sizeof(err->text)];
+
+	if (step[PAUSE_PAUSE].outcome != PAUSE_DONE || step[PAUSE_SEAL].outcome == PAUSE_DONE ||
+	    !had_no_room(rc, err))
+		return rc;
+	strcpy(text, err->text);
+	return err_set(err, rc, "%s: the file system of the store '%s' is full", text,
+		       w->cli->store->path);
+}
+
 /* What standard error has, too. */
 static json_t *error_json(const struct work *w, int rc)
 {
@@ -303,7 +325,7 @@ static void tell_state(struct work *w, int rc)
 	if (r->state == PAUSE_STATE_PAUSED && !w->plan.dry_run)
 		cli_note(w->cli, "guest '%s' is paused: 'lamina guest cont %s' lets it go on",
 			 w->name, w->name);
-	else if (r->gone)
+	else if (r->state == PAUSE_STATE_ENDED)
 		cli_note(w->cli, "guest '%s' runs no more: its hypervisor has ended", w->name);
 	else if (r->state == PAUSE_STATE_UNKNOWN && r->step[PAUSE_RESUME].outcome != PAUSE_SKIPPED)
 		cli_note(w->cli, "guest '%s' may be paused: it could not be told to go on: %s; "
@@ -484,7 +506,7 @@ static int work(struct work *w)
 	if (!cli->quiet)
 		meter_begin(&cli->meter);
 	cli_hold_stops(true);
-	rc = pause_run(&w->plan, &w->report, &cli->err);
+	rc = name_full(w, pause_run(&w->plan, &w->report, &cli->err));
 	cli_hold_stops(false);
 	if (!args->dry_run)
 		keep_memory(w, rc);

@@ -37,17 +37,20 @@ static uid_t parse_user(const char *tail)
 /* *ret_path is malloc'd. */
 static bool parse_line(char *line, char **ret_path, struct mounts_entry *ret)
 {
-	char *tail = strstr(line, " - "), *point = NULL;
+	char *tail = strstr(line, " - "), *root = NULL, *point = NULL;
 	unsigned maj, min;
 
-	if (!tail || sscanf(line, "%*d %*d %u:%u %*s %ms", &maj, &min, &point) != 3 ||
+	if (!tail || sscanf(line, "%*d %*d %u:%u %ms %ms", &maj, &min, &root, &point) != 4 ||
 	    sscanf(tail, " - %63s %4095s", ret->type, ret->source) != 2) {
+		free(root);
 		free(point);
 		return false;
 	}
 	(void)unescape(ret->source);
 	ret->dev = makedev(maj, min);
 	ret->user = parse_user(tail);
+	ret->whole = !strcmp(root, "/");
+	free(root);
 	*ret_path = unescape(point);
 	return true;
 }
@@ -83,7 +86,9 @@ static int if_ours(void *ctx, const char *path, const struct mounts_entry *entry
 {
 	struct ours *o = ctx;
 
-	return strcmp(entry->type, MOUNTS_OURS) == 0 ? o->fn(o->ctx, path, entry) : 0;
+	if (strcmp(entry->type, MOUNTS_OURS) != 0 || !entry->whole)
+		return 0;
+	return o->fn(o->ctx, path, entry);
 }
 
 int mounts_each(int (*fn)(void *ctx, const char *path, const struct mounts_entry *entry),

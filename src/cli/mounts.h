@@ -5,6 +5,7 @@
 #ifndef LAMINA_CLI_MOUNTS_H
 #define LAMINA_CLI_MOUNTS_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #define MOUNTS_OURS "fuse.lamina"	/* the type of a mounted store */
@@ -14,9 +15,10 @@ struct mounts_entry {
 	char source[4096];
 	dev_t dev;
 	uid_t user;		/* who mounted it, if it is FUSE's; else 0 */
+	bool whole;		/* no bind mount of a file or directory in it */
 };
 
-/* Every one of type MOUNTS_OURS, in the order of mounting, until `fn` returns non-zero: that. */
+/* Every whole one of type MOUNTS_OURS, in order of mounting, until `fn` returns non-zero: that. */
 int mounts_each(int (*fn)(void *ctx, const char *path, const struct mounts_entry *entry),
 		void *ctx);
 /* What is on top at `path`, an absolute one.  -ENOENT: nothing; -errno of /proc. */

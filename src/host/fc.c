@@ -243,6 +243,7 @@ static int facts(struct hyper *h, struct hyper_facts *ret, struct err *err)
 	instance.facts.dirty = fc_can_diff(&instance.version, &memory);
 	instance.facts.memory = memory.size;
 	instance.facts.fills = true;
+	instance.facts.opens = true;
 	*ret = instance.facts;
 	return 0;
 }

@@ -53,6 +53,7 @@ struct hyper_facts {
 	bool dirty;		/* dirty pages are tracked: a diff is a diff */
 	uint64_t memory;	/* bytes that its memory has in a snapshot; 0: not known */
 	bool fills;		/* a memory file that is empty gets all of it */
+	bool opens;		/* it opens the files of a snapshot: they are to be in its jail */
 	pid_t pid;		/* of the hypervisor (the socket's peer); 0: not known */
 	uid_t uid;		/* whom it ran as when it began to listen; (uid_t)-1: not known */
 };

@@ -20,7 +20,7 @@ const char *pause_outcome_name(enum pause_outcome outcome)
 
 const char *pause_state_name(enum pause_state state)
 {
-	static const char *const names[] = {"running", "paused", "unknown"};
+	static const char *const names[] = {"running", "paused", "unknown", "ended"};
 
 	return names[state];
 }

@@ -14,23 +14,38 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
+#include "src/host/astray.h"
 #include "store/base/aside.h"
 #include "store/base/err.h"
+#include "store/format.h"
 
 #define PAUSE_SYNC_FILES_MAX 64u
 
-/*
- * Opens the files of `dir`, and tells what a snapshot finds there.  `end_ms` is clock_ms()'s;
- * `stopped` (or NULL) as aside.h.  -ENOENT: there is no such directory; -ETIMEDOUT: the mount does
- * not answer.
- */
+struct pause_sync_ask {
+	const char *dir;	/* MOUNT/live/LIVE */
+	pid_t pid;		/* whose files are looked at, too: astray.h; 0: nobody's */
+	uint64_t end_ms;	/* clock_ms()'s */
+	bool (*stopped)(void);	/* or NULL; as aside.h */
+};
+
 struct pause_sync_seen {
 	bool memfile, state;	/* there are files of these names */
 	uint64_t memory;	/* bytes of memfile */
+	enum astray_how astray;	/* the process has this file of another mount: */
+	char lost[IMAGE_NAME_MAX + 1];
 };
-int pause_sync_begin(const char *dir, uint64_t end_ms, bool (*stopped)(void), struct aside *ret,
+
+/*
+ * Opens the files of `dir`, and tells what a snapshot finds there.  -ENOENT: there is no such
+ * directory; -ETIMEDOUT: the mount does not answer.
+ */
+int pause_sync_begin(const struct pause_sync_ask *ask, struct aside *ret,
 		     struct pause_sync_seen *ret_seen, struct err *err);
+/* The memory file alone; as often as is wanted, before pause_sync_run(). */
+int pause_sync_memfile(const struct aside *aside, uint64_t end_ms, bool (*stopped)(void),
+		       struct err *err);
 /* Once; then aside_end(). */
 int pause_sync_run(const struct aside *aside, uint64_t end_ms, bool (*stopped)(void),
 		   struct err *err);

@@ -6,6 +6,7 @@
  */
 #include "src/host/pause.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,8 @@ static double seconds_since(uint64_t began_us)
 }
 
 #define SNAPSHOT_KEY "snapshot_timeout in [pause] of lamina.conf"
+#define ENDING_MS 1000
+#define ENDING_POLL_MS 10
 #define HYPERVISOR_ANSWER {PAUSE_UNDO_MS, "the hypervisor's answer", NULL}
 
 /* ---- the pause, and what is made of it ---- */
@@ -113,15 +116,25 @@ static int make(struct pause_pipeline *p, struct err *err)
 
 /* ---- the end ---- */
 
+/* Its sockets are closed a while before it is no process any more. */
+static bool ends(const struct pause_pipeline *p)
+{
+	uint64_t start, end = clock_ms() + ENDING_MS;
+
+	while (p->facts.pid > 0) {
+		if (proc_start(p->facts.pid, &start) == -ESRCH)
+			return true;
+		if (clock_ms() >= end || pause_step_given_up())
+			return false;
+		(void)poll(NULL, 0, ENDING_POLL_MS);
+	}
+	return false;
+}
+
 /* Nobody listens; or it hung up, and its process is gone. */
 static bool has_ended(const struct pause_pipeline *p, int rc)
 {
-	uint64_t start;
-
-	if (rc == -ECONNREFUSED || rc == -ENOENT)
-		return true;
-	return rc == -ECONNRESET && p->facts.pid > 0 &&
-	       proc_start(p->facts.pid, &start) == -ESRCH;
+	return rc == -ECONNREFUSED || rc == -ENOENT || (rc == -ECONNRESET && ends(p));
 }
 
 static int resume(struct pause_pipeline *p, struct pause_step *step, struct err *err)
@@ -134,9 +147,10 @@ static int resume(struct pause_pipeline *p, struct pause_step *step, struct err 
 					      NULL});
 	for (int i = 0; i < PAUSE_UNDO_TRIES && rc < 0; i++) {
 		rc = p->hyper->ops->resume(p->hyper, err);
-		p->report->gone = has_ended(p, rc);
-		if (p->report->gone)
+		if (has_ended(p, rc)) {
+			p->report->state = PAUSE_STATE_ENDED;
 			break;
+		}
 		if (pause_step_given_up() || pause_step_spent() ||
 		    (pause_step_told() && rc == -ETIMEDOUT))
 			break;
@@ -222,7 +236,8 @@ static int finish(struct pause_pipeline *p, int rc, struct err *err)
 	if (p->may_be_paused && !leave) {
 		last_rc = pause_step_run(p, &last, &why);
 		went_on = last_rc == 0;
-		p->report->state = went_on ? PAUSE_STATE_RUNNING : PAUSE_STATE_UNKNOWN;
+		if (p->report->state != PAUSE_STATE_ENDED)
+			p->report->state = went_on ? PAUSE_STATE_RUNNING : PAUSE_STATE_UNKNOWN;
 		if ((rc == 0 || rc == -ECANCELED) && last_rc < 0) {
 			*err = why;
 			rc = rc == 0 ? last_rc :
@@ -303,16 +318,44 @@ static bool fits(const struct pause_pipeline *p)
 	return p->seen.memory == 0 && p->facts.fills;
 }
 
+/* Of one that opens the files itself. */
+static int fit_jail(const struct pause_pipeline *p, struct err *err)
+{
+	const char *path;
+	int rc = hyper_path(&p->to, p->memfile, &path, err);
+
+	return rc < 0 ? rc : hyper_path(&p->to, p->state, &path, err);
+}
+
+/* A layer would have the guest's memory, and files that lack what the guest writes. */
+static int astray(const struct pause_pipeline *p, struct err *err)
+{
+	if (p->seen.astray == ASTRAY_DEAD)
+		return err_set(err, -ESTALE, "the hypervisor, process %d, has '%s' of a mount "
+			       "whose daemon has ended, and not of '%s': what the guest writes "
+			       "there is lost. End it, and resume its last layer",
+			       (int)p->facts.pid, p->seen.lost, p->plan->dir);
+	return err_set(err, -ESTALE, "the hypervisor, process %d, has '%s' of another mount, or of "
+		       "a live image that is gone, and not of '%s', so that a layer would lack "
+		       "what the guest writes there: give its mount with --mount, or end it, and "
+		       "resume its last layer", (int)p->facts.pid, p->seen.lost, p->plan->dir);
+}
+
 /* What a hypervisor would find missing when the guest is paused already. */
 static int look_at_files(struct pause_pipeline *p, struct err *err)
 {
+	struct pause_sync_ask ask = {p->plan->dir, p->facts.pid, .stopped = pause_step_over};
 	int rc;
 
 	pause_step_limit((struct pause_limit){PAUSE_FILES_MS, "the mount of the live image", NULL});
-	rc = pause_sync_begin(p->plan->dir, pause_step_end(), pause_step_over, &p->files, &p->seen,
-			      err);
+	ask.end_ms = pause_step_end();
+	rc = pause_sync_begin(&ask, &p->files, &p->seen, err);
 	if (pause_step_late(rc, err) == -ETIMEDOUT)
 		return err_wrap(err, -ETIMEDOUT, "'%s'", p->plan->dir);
+	if (rc == 0 && p->facts.opens)
+		rc = fit_jail(p, err);
+	if (rc == 0 && p->seen.astray != ASTRAY_NOT)
+		return astray(p, err);
 	if (rc == 0 && !p->seen.memfile)
 		return lacks(p, "memfile", "SIZE", err);
 	if (rc == 0 && !fits(p))
@@ -395,10 +438,19 @@ static int plan_all(struct pause_pipeline *p)
 
 /* ---- all ---- */
 
+/* What is in a mapping of the memory file counts as written when its daemon has it. */
 static int find_base(struct pause_pipeline *p, struct err *err)
 {
-	int rc = p->plan->is_based ? p->plan->is_based(p->plan->ctx, p->facts.pid, &p->why) : 0;
+	int rc;
 
+	if (!p->plan->is_based)
+		return 0;
+	pause_step_limit((struct pause_limit){p->set->snapshot_timeout_ms,
+					      "the mount of the live image", SNAPSHOT_KEY});
+	rc = pause_sync_memfile(&p->files, pause_step_end(), pause_step_over, err);
+	if (rc < 0)
+		return pause_step_late(rc, err);
+	rc = p->plan->is_based(p->plan->ctx, p->facts.pid, &p->why);
 	if (rc < 0)
 		*err = p->why;
 	p->based = rc > 0;

@@ -102,13 +102,13 @@ enum pause_state {
 	PAUSE_STATE_RUNNING,
 	PAUSE_STATE_PAUSED,
 	PAUSE_STATE_UNKNOWN,	/* it was told to go on, and nobody says that it does */
+	PAUSE_STATE_ENDED,	/* its hypervisor has */
 };
 
 struct pause_report {
 	struct pause_step step[PAUSE_NSTEPS];
 	enum pause_state state;	/* how the guest was left */
 	bool was_paused;	/* when we came */
-	bool gone;		/* when it was to go on, the hypervisor had ended */
 	double paused_seconds;	/* from asking for the pause until it went on */
 	double seconds;
 	json_t *frozen;		/* array: what is frozen in the snapshot */

@@ -188,7 +188,7 @@ static int save_memory(struct hyper *h, const struct qemu_memory *memory,
 
 	ret->memory = count.data;
 	ret->diff = !count.all;
-	return rc;
+	return rc == -ESRCH ? err_set(err, rc, "QEMU at '%s' has ended", h->to->socket) : rc;
 }
 
 static int save(struct hyper *h, const struct hyper_snapshot *what, bool migrated,

@@ -21,6 +21,7 @@
 #include "store/base/io.h"
 #include "store/base/maps.h"
 #include "store/base/pagemap.h"
+#include "store/base/proc.h"
 
 #define PAGE PAGEMAP_PAGE
 #define BLOCK (1u << 20)
@@ -41,6 +42,7 @@ struct work {
 	struct err *err;
 	int memfile;
 	int mem;		/* /proc/PID/mem, or a file that is mapped */
+	bool of_process;	/* the first of these */
 	int64_t mem_base;	/* + offset in the memfile = offset in `mem` */
 	struct pagemap pm;
 	struct stat st;		/* the memfile's */
@@ -173,12 +175,26 @@ static int put_block(struct work *w, uint64_t off, size_t len)
 	return rc;
 }
 
+static int ended(struct err *err)
+{
+	return err_set(err, -ESRCH, "the hypervisor has ended");
+}
+
+/* The memory of a process that has ended is empty. */
+static int unread(struct work *w, int rc, uint64_t off)
+{
+	if (rc == -EBADMSG && w->of_process)
+		return ended(w->err);
+	return err_sys(w->err, rc == -EBADMSG ? -EIO : rc,
+		       "cannot read the guest's memory at %" PRIu64, off);
+}
+
 static int read_block(struct work *w, uint64_t off, size_t len)
 {
 	int rc = io_pread_all(w->mem, w->got, len, (uint64_t)w->mem_base + off);
 
 	if (rc < 0)
-		return err_sys(w->err, rc, "cannot read the guest's memory at %" PRIu64, off);
+		return unread(w, rc, off);
 	rc = io_pread_all(w->memfile, w->had, len, off);
 	errand_tell(w->errand);
 	return rc < 0 ? cannot(w, rc, "read") : 0;
@@ -228,7 +244,7 @@ static int take_pages(struct work *w, const struct maps_region *r, unsigned none
 	struct pagemap_query query = {r->start, r->end, PAGEMAP_PRESENT | PAGEMAP_SWAPPED, none};
 	int rc = pagemap_each(&w->pm, &query, take_run, w);
 
-	return rc == -ESRCH ? err_set(w->err, rc, "the hypervisor has ended") : rc;
+	return rc == -ESRCH ? ended(w->err) : rc;
 }
 
 static int take_anonymous(struct work *w, const struct maps_region *r)
@@ -298,6 +314,7 @@ static int take_shared(struct work *w, const struct piece *p)
 {
 	int mem = w->mem, rc = open_mapped(w, p);
 
+	w->of_process = false;
 	if (rc >= 0) {
 		w->mem_base = (int64_t)p->r.off - (int64_t)(p->r.start - w->ask->addr);
 		w->fill = true;
@@ -306,6 +323,7 @@ static int take_shared(struct work *w, const struct piece *p)
 	if (w->mem >= 0)
 		(void)close(w->mem);
 	w->mem = mem;
+	w->of_process = true;
 	w->mem_base = (int64_t)w->ask->addr;
 	return rc;
 }
@@ -361,6 +379,7 @@ static int cut(const struct written_ask *ask, uint64_t at, struct piece *p)
 static int next_piece(const struct written_ask *ask, struct maps *maps, uint64_t at,
 		      struct piece *ret, struct err *err)
 {
+	uint64_t start;
 	int rc, fits = 0;
 
 	while (fits == 0) {
@@ -370,6 +389,8 @@ static int next_piece(const struct written_ask *ask, struct maps *maps, uint64_t
 				       (int)ask->pid);
 		fits = rc == 0 ? -ENOTSUP : cut(ask, at, ret);
 	}
+	if (fits < 0 && proc_start(ask->pid, &start) == -ESRCH)
+		return ended(err);
 	return fits == 1 ? 1 : err_set(err, fits, "process %d has not the guest's memory where it "
 				       "is said to be", (int)ask->pid);
 }
@@ -382,6 +403,8 @@ static int each_piece(const struct written_ask *ask, unsigned detail,
 	struct maps maps;
 	int rc = maps_open(ask->pid, detail, &maps);
 
+	if (rc == -ESRCH)
+		return ended(err);
 	if (rc < 0)
 		return err_sys(err, rc, "cannot read the mappings of process %d", (int)ask->pid);
 	for (; at < end && rc >= 0; at = p.r.end) {
@@ -413,9 +436,12 @@ static int open_process(struct work *w)
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/mem", (int)w->ask->pid);
 	w->mem = open(path, O_RDONLY | O_CLOEXEC);
+	if (w->mem < 0 && (errno == ENOENT || errno == ESRCH))
+		return ended(w->err);
 	if (w->mem < 0)
-		return err_sys(w->err, errno == ENOENT ? -ESRCH : -errno,
-			       "cannot read the memory of process %d", (int)w->ask->pid);
+		return err_sys(w->err, -errno, "cannot read the memory of process %d",
+			       (int)w->ask->pid);
+	w->of_process = true;
 	w->mem_base = (int64_t)w->ask->addr;
 	return pagemap_open(w->ask->pid, &w->pm, w->err);
 }

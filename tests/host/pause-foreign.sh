@@ -178,6 +178,26 @@ writes sw
 cp old mnt/live/sw/memfile
 ok "and committed it" lamina live commit sw
 pauses "after that" sw full
+mapped() { # NAME: somebody maps its memfile, writes, and keeps it mapped, unwritten
+	rm -f mapped
+	python3 -c '
+import mmap, sys, time
+f = open(sys.argv[1], "r+b")
+m = mmap.mmap(f.fileno(), 0)
+m[6710000:6710100] = b"y" * 100
+open("mapped", "w").close()
+time.sleep(100)' "mnt/live/$1/memfile" &
+	mapper=$!
+	at_exit "kill $mapper"
+	within 20 test -e mapped
+}
+writes sw
+mapped sw
+pauses "what somebody wrote through a mapping, and nobody has written out yet" sw full
+says sw "the memfile of live image 'sw' was written to since"
+writes sw
+pauses "while that mapping is there, and nothing is written" sw diff
+kill $mapper
 ok "another live image" lamina live create other --from one
 writes sw
 pauses "into that" sw full --live other

@@ -41,7 +41,8 @@ ok "a guest is paused" lamina pause web --tag one --freeze web.slice
 fc web random 2000000 3000000 2 >/dev/null
 leave 1000
 exits "no room for the snapshot" 1 lamina pause web --json --freeze web.slice --tag two
-like "is told" "$(cat err)" "refuses to take a snapshot: .*No space left on device"
+like "is told, with what is full" "$(cat err)" "refuses to take a snapshot: .*No space left on device.*: the file system of the store '.*s' is full"
+like "also as JSON" "$(jq -r .error out)" "the file system of the store '.*s' is full"
 is "is a failure of it" "$(result out snapshot) $(result out resume) $(jq .layer out)" "failed done null"
 goes_on "no room for the snapshot"
 is "no layer, no tag" "$(lamina tag -q | tr '\n' ' ')" "one "
@@ -71,16 +72,19 @@ is "as a child of the last" "$parent" "$(lamina show --json two | jq -r .layer)"
 
 # --- wherever it is that room ends ---
 
-ends=
+ends= unsaid=
 for kib in 0 100 300 600 900 1000 1010 1020 1030 1040 1100 1300 1600 2500; do
 	fc web random 3000000 1000000 $((100 + kib)) >/dev/null
 	leave $kib
 	lamina pause web --json --freeze web.slice >out 2>err
+	[ "$(jq .error out)" = null ] || grep -q "the file system of the store '.*s' is full" err ||
+		unsaid+="with $kib KiB: $(cat err)"$'\n'
 	ends+="$(jq -r 'if .error then first(.steps[] | select(.result == "failed") | .step) else "none" end' out) "
 	[ "$(state)" = Running ] || goes_on "with $kib KiB"
 	rm disk/filler
 done
 diag "what failed: $ends"
+is "each of them says which file system is full" "$unsaid" ""
 like "first the snapshot, then the commit, then nothing" "$ends" "^snapshot .*commit .*none $"
 goes_on "after all of it"
 ok "there is room: the next pause" lamina pause web --json --tag four

@@ -165,7 +165,8 @@ exits "a guest is not forgotten while it is paused" 4 lamina guest rm web
 wait $pauser
 ok "its record has the layer" lamina guest show web
 fc web trouble 'PUT /snapshot/create=die' >/dev/null
-exits "a hypervisor that ends while it makes the snapshot" 1 lamina pause web
+exits "a hypervisor that ends while it makes the snapshot" 1 lamina pause web --json
+is "is said to have, in the JSON, too" "$(jq -r .state out)" ended
 like "is said to have ended" "$(cat err)" "guest 'web' runs no more: its hypervisor has ended"
 is "and nobody is told to let the guest go on" "$(grep 'guest cont' err)" ""
 end_fc web

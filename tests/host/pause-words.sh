@@ -12,6 +12,15 @@ why() { # FILE STEP: why it is what it is
 	jq -r --arg s "$2" '.steps[] | select(.step == $s) | .error' "$1"
 }
 
+# --- a jail in which the files of the snapshot are not ---
+
+fc web log >before
+exits "a jail that is not there" 1 lamina pause web --chroot none --json
+like "is told with the file that it lacks" "$(cat err)" "'$T/mnt/live/web/memfile' is not in the hypervisor's jail '$T/none'"
+is "before the guest was paused" "$(jq -r .state out) $(result out pause)" "running skipped"
+exits "a dry run" 1 lamina pause web --chroot conf --dry-run
+is "the guest was not touched" "$(fc web log | grep -c PATCH)" "$(grep -c PATCH before)"
+
 # --- what took too long, for how long, and what allows more ---
 
 printf '[pause]\nagent_timeout = 300ms\nfreeze_timeout = 200ms\ncollapse_timeout = 400ms\nsnapshot_timeout = 500ms\n' >>conf
