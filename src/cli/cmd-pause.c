@@ -10,6 +10,7 @@
 #include "src/cli/meta.h"
 #include "src/cli/out.h"
 #include "src/cli/pause-memory.h"
+#include "src/cli/pause-session.h"
 #include "src/cli/table.h"
 #include "src/host/guest.h"
 #include "src/host/metrics.h"
@@ -505,6 +506,8 @@ static int work(struct work *w)
 	cli_catch_all(cli);
 	if (!cli->quiet)
 		meter_begin(&cli->meter);
+	if (!args->dry_run)
+		pause_session_hold(cli, w->record);
 	cli_hold_stops(true);
 	rc = name_full(w, pause_run(&w->plan, &w->report, &cli->err));
 	cli_hold_stops(false);

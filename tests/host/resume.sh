@@ -52,6 +52,22 @@ is "and the record's" "$(lamina guest show --json b | jq .no_trace)" false
 ok "or without" resume c --no-trace
 ends
 is "it" "$(jq .trace out) $(lamina guest show --json c | jq .no_trace)" "null true"
+
+# --- a pause while it graduates ---
+
+lamina pager graduate c --rate 64K >grad.out 2>grad.err &
+graduating=$!
+is_completing() { [ "$(lamina pager show --json c | jq -r .state)" = completing ]; }
+ok "it graduates, slowly" within 20 is_completing
+ok "meanwhile it is paused" lamina pause c --json --tag three
+like "what that ends is told" "$(cat err)" "^lamina: the graduation of session 'c' is called off: its guest is paused$"
+wait $graduating
+is "who waited for it" $? 1
+like "is told, too" "$(cat grad.err)" "graduation was called off"
+is "the guest is served as before" "$(lamina pager show --json c | jq -r .state) $(fc c state)" "serving Running"
+ok "the next pause" lamina pause c --json --tag four
+is "has none to end" "$(cat err)" ""
+
 ok "paths may be relative" resume o -P "${sock#"$T/"}" -r o.trace -l o.uffd
 ends
 is "the pager has another directory" "$(lamina pager show --json o | jq -r '.record + " " + .socket')" \
