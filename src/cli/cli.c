@@ -246,7 +246,8 @@ void cli_hold_stops(bool hold)
 	(void)sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &stops, NULL);
 }
 
-static int on_progress(void *ctx, const char *what, uint64_t done, uint64_t total)
+static int on_progress(void *ctx, const char *what, enum progress_unit unit, uint64_t done,
+		       uint64_t total)
 {
 	struct cli *cli = ctx;
 
@@ -256,7 +257,7 @@ static int on_progress(void *ctx, const char *what, uint64_t done, uint64_t tota
 	cli->catching = true;
 	if (cli_stopped())
 		return 1;
-	meter_show(&cli->meter, what, done, total);
+	meter_show(&cli->meter, what, unit, done, total);
 	return 0;
 }
 

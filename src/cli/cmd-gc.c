@@ -114,7 +114,6 @@ static int run(struct cli *cli, int argc, char **argv)
 		rc = cli_wait(cli, args->wait, &o.lock_wait_ms);
 	if (rc < 0)
 		return rc;
-	cli->meter.counts = true;
 	o.progress = cli_progress(cli);
 	rc = gc_run(cli->store, &o, &r, &cli->err);
 	meter_end(&cli->meter);

@@ -34,7 +34,8 @@ static void words(void)
 	       "work  1.0 MiB of 2.0 MiB  50 %", "no rate of a moment");
 	is_str(line((struct meter_line){.done = mib, .seconds = 1}), "work  1.0 MiB  1.0 MiB/s",
 	       "no total, no time left");
-	is_str(line((struct meter_line){.counts = true, .done = 3, .total = 9, .seconds = 1}),
+	is_str(line((struct meter_line){.unit = PROGRESS_COUNT, .done = 3, .total = 9,
+					 .seconds = 1}),
 	       "work  3 of 9  33 %  3/s  2.0 s left", "things instead of bytes");
 }
 
@@ -58,7 +59,7 @@ static size_t written(bool on)
 	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
 		bail("cannot redirect");
 	for (uint64_t i = 0; i < 1000; i++)
-		meter_show(&m, "work", i, 1000);
+		meter_show(&m, "work", PROGRESS_BYTES, i, 1000);
 	meter_end(&m);
 	meter_end(&m);
 	(void)fflush(stderr);
