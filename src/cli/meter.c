@@ -53,6 +53,8 @@ void meter_format(char *out, size_t size, const struct meter_line *l)
 	char text[FMT_SIZE_LEN], percent[16];
 	size_t len = add(out, size, 0, "", l->what);
 
+	if (!l->done && !l->total)
+		return;
 	len = add(out, size, len, "  ", amount(l, text, l->done));
 	if (l->total) {
 		len = add(out, size, len, " of ", amount(l, text, l->total));

@@ -32,7 +32,7 @@ void meter_word(struct meter *m, const char *word);
 /* Wipes the line; the meter stays on. */
 void meter_end(struct meter *m);
 
-/* The line itself: `done` of `total`, `seconds` since `first` were done. */
+/* The line itself: `done` of `total`, `seconds` since `first` were done; 0 of 0: just `what`. */
 struct meter_line {
 	const char *what;
 	enum progress_unit unit;

@@ -20,6 +20,7 @@ static void words(void)
 	const uint64_t mib = 1 << 20;
 
 	is_str(line((struct meter_line){.done = 4096}), "work  4096 B", "nothing but what is done");
+	is_str(line((struct meter_line){.seconds = 10}), "work", "nor that");
 	is_str(line((struct meter_line){.done = 4096, .total = 8192}),
 	       "work  4096 B of 8192 B  50 %", "of a total");
 	is_str(line((struct meter_line){.done = 100 * mib, .total = 300 * mib, .seconds = 10}),
