@@ -322,6 +322,21 @@ const char *cli_why(const struct cli *cli, int rc, struct err *ret)
 	return ret->text;
 }
 
+int cli_show_removed(struct cli *cli, int rc, json_t *removed)
+{
+	struct err why, trouble;
+	json_t *error;
+	int shown;
+
+	if (!cli->json)
+		return 0;
+	error = rc < 0 ? out_sentence(cli_why(cli, rc, &why)) : NULL;
+	shown = out_json(json_pack("{s:O, s:o*}", "removed", removed, "error", error), &trouble);
+	if (shown < 0 && rc >= 0)
+		cli->err = trouble;
+	return shown;
+}
+
 int cli_fail(struct cli *cli, int rc)
 {
 	struct err why;

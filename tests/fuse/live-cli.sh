@@ -47,6 +47,10 @@ hold_live() { # as another process than a mount's
 hold_live
 exits "one that another process has open" 4 limited lamina live commit x -w 0
 like "says who" "$(head -n 1 err)" "^lamina: cannot commit the live image: .*pid $holder"
+lamina live create spare --size rootfs=1M
+exits "nor is it removed" 4 lamina live rm x spare --json
+is "but the other is" "$(jq -c .removed out)" '["spare"]'
+like "and JSON says why" "$(jq -r .error out)" "pid $holder"
 echo >&7
 wait "$holder"
 mount_it
