@@ -33,8 +33,10 @@ int main(void)
 	is_int(h.unit, PROGRESS_COUNT, "of what kind");
 	ok(h.done == 3 && h.total == 4, "how far of how much");
 	h.answer = 1;
-	is_int(progress_tell(&p, "pages", PROGRESS_COUNT, 4, 4), -ECANCELED, "and may stop the work");
+	is_int(progress_tell(&p, "pages", PROGRESS_COUNT, 4, 4), -ECANCELED,
+	       "and may stop the work");
 	h.answer = -5;
-	is_int(progress_tell(&p, "pages", PROGRESS_COUNT, 4, 4), -ECANCELED, "with any answer but 0");
+	is_int(progress_tell(&p, "pages", PROGRESS_COUNT, 4, 4), -ECANCELED,
+	       "with any answer but 0");
 	return tap_done();
 }
