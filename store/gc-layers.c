@@ -70,7 +70,7 @@ static int mark_layers(struct gc *g, bool (*is_root)(const struct gc_layer *l))
 	for (size_t i = 0; i < g->layers.n && rc == 0; i++) {
 		if (!is_root(&g->layers.v[i]) || mark_has_layer(g->mark, &g->layers.v[i].id))
 			continue;
-		rc = progress_tell(&g->opts->progress, "marking", i, g->layers.n);
+		rc = progress_tell(&g->opts->progress, "marking", PROGRESS_COUNT, i, g->layers.n);
 		if (rc == 0)
 			rc = mark_one(g, &g->layers.v[i].id);
 	}

@@ -208,7 +208,7 @@ static int free_packs(struct gc *g, struct repack *r, struct repack_pack **order
 	qsort(order, n, sizeof(*order), by_cost);
 	/* Where there is no room for one there is none for the dearer ones after it. */
 	for (size_t i = 0; i < n && rc == 0 && g->trouble != -ENOSPC; i++) {
-		rc = progress_tell(&g->opts->progress, "freeing packs", i, n);
+		rc = progress_tell(&g->opts->progress, "freeing packs", PROGRESS_COUNT, i, n);
 		if (rc == 0)
 			rc = free_pack(g, r, order[i]);
 	}

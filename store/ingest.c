@@ -141,7 +141,7 @@ static int tell(struct intake *r, const struct job *j, struct err *err)
 	if (r->done - r->told < TELL_BYTES)
 		return 0;
 	r->told = r->done;
-	if (progress_tell(r->in->progress, j->image->name, r->done, r->total) < 0)
+	if (progress_tell(r->in->progress, j->image->name, PROGRESS_BYTES, r->done, r->total) < 0)
 		return err_set(err, -ECANCELED, "the commit was cancelled");
 	return 0;
 }

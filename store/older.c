@@ -204,10 +204,8 @@ int older_check_note(struct store *store, struct err *err)
 {
 	struct look l = {.store = store};
 	struct counters now, noted;
-	int rc = older_check_owner(store, err);
+	int rc = read_note(store, &noted, err);
 
-	if (rc == 0)
-		rc = read_note(store, &noted, err);
 	if (rc == 0)
 		rc = get_counters(store, &now, err);
 	return rc < 0 ? rc : judge(&l, &now, &noted, err);

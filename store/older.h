@@ -26,11 +26,11 @@ int older_check(struct store *store, const struct index_pack *last, uint32_t nex
 
 /*
  * Whether any pack is of the store that the index belongs to, unless there is
- * none that can be asked.  -EBADMSG and a sentence.
+ * none that can be asked.  -EBADMSG and a sentence.  As a rule it reads one header.
  */
 int older_check_owner(struct store *store, struct err *err);
 
-/* That, and the note alone, for whoever does not write: no lock is needed.  -EBADMSG. */
+/* The note alone, for whoever does not write: no lock is needed.  -EBADMSG. */
 int older_check_note(struct store *store, struct err *err);
 
 /*

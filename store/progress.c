@@ -4,9 +4,10 @@
 #include <errno.h>
 #include <stddef.h>
 
-int progress_tell(const struct progress *p, const char *what, uint64_t done, uint64_t total)
+int progress_tell(const struct progress *p, const char *what, enum progress_unit unit,
+		  uint64_t done, uint64_t total)
 {
 	if (!p || !p->fn)
 		return 0;
-	return p->fn(p->ctx, what, done, total) ? -ECANCELED : 0;
+	return p->fn(p->ctx, what, unit, done, total) ? -ECANCELED : 0;
 }

@@ -183,7 +183,8 @@ static int check_layers(struct settle *s, struct mark *mark)
 
 		if (l->fate != LIVES)
 			continue;
-		rc = progress_tell(&s->r->opts->progress, "checking layers", i, s->layers.n);
+		rc = progress_tell(&s->r->opts->progress, "checking layers", PROGRESS_COUNT, i,
+				   s->layers.n);
 		if (rc < 0)
 			return rc;
 		rc = check_layer(s, mark, &l->id, &err);

@@ -323,7 +323,8 @@ static int collect_all(struct collect *c, struct scan *scan)
 	while ((rc = scan_next(scan, &item, r->err)) == 1) {
 		rc = collect_item(c, &item);
 		if (rc == 0)
-			rc = progress_tell(&r->opts->progress, "reading packs", r->bytes, r->total);
+			rc = progress_tell(&r->opts->progress, "reading packs", PROGRESS_BYTES,
+					   r->bytes, r->total);
 		if (rc < 0)
 			return rc;
 	}

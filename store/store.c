@@ -163,6 +163,17 @@ void store_reserve_make(struct store *store)
 
 /* ---- the writer's lock ---- */
 
+/* Whole seconds are what the lock's text has: no more is said. */
+static char *since_when(char out[FMT_SIZE_LEN], long long then)
+{
+	long long age = time(NULL) - then;
+
+	if (age >= 60)
+		return fmt_duration(out, (double)age);
+	(void)snprintf(out, FMT_SIZE_LEN, "%lld s", age > 0 ? age : 0);
+	return out;
+}
+
 /* "pid 123 commit since 1700000000"; anything else says nothing. */
 static int busy(struct store *store, int fd, struct err *err)
 {
@@ -175,9 +186,8 @@ static int busy(struct store *store, int fd, struct err *err)
 	if (sscanf(text, "pid %d %64s since %lld", &pid, what, &then) != 3)
 		return err_set(err, -EBUSY, "store '%s' is being written by somebody else",
 			       store->path);
-	(void)fmt_duration(since, (double)(time(NULL) - then));
 	return err_set(err, -EBUSY, "store '%s' is being written by pid %d (%s, since %s)",
-		       store->path, pid, what, since);
+		       store->path, pid, what, since_when(since, then));
 }
 
 static void say_who(int fd, const char *what)
@@ -419,7 +429,9 @@ static int open_all(struct store *store, const char *path, const struct store_li
 	if (rc < 0)
 		return rc;
 	rc = store_make_caches(store, limits ? limits : &l);
-	return rc < 0 ? err_sys(err, rc, "cannot open store '%s'", path) : 0;
+	if (rc < 0)
+		return err_sys(err, rc, "cannot open store '%s'", path);
+	return older_check_owner(store, err);
 }
 
 int store_open(const char *path, const struct store_limits *limits, struct store **ret,

@@ -63,7 +63,10 @@ int store_params_check(const struct store_params *params, struct err *err);
 /* The name of a network file system by its statfs type, NULL for any other. */
 const char *store_network_fs(long type);
 
-/* `limits` may be NULL.  -ENOENT: no store there; see index.h for the others. */
+/*
+ * `limits` may be NULL.  -ENOENT: no store there; -EBADMSG, too: no pack belongs to
+ * the index; see index.h for the others.
+ */
 int store_open(const char *path, const struct store_limits *limits, struct store **ret,
 	       struct err *err);
 void store_close(struct store *store);		/* NULL is fine */

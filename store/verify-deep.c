@@ -75,7 +75,7 @@ static int tell(struct deep *d, size_t done)
 {
 	if (!pthread_equal(pthread_self(), d->main))
 		return 0;
-	return progress_tell(&d->v->opts->progress, d->what, done, d->nitems);
+	return progress_tell(&d->v->opts->progress, d->what, PROGRESS_COUNT, done, d->nitems);
 }
 
 static void *run_thread(void *ctx)
@@ -231,7 +231,7 @@ static int check_segs(struct deep *d)
 
 	if (rc < 0)
 		return rc;
-	d->what = "checking pages";
+	d->what = "checking segments";
 	d->work = check_seg;
 	d->items = d->segs.v;
 	d->nitems = d->segs.n;

@@ -359,8 +359,8 @@ static int scan_records(struct pack_run *run, struct scan *scan, uint64_t total)
 		rc = check_item(run, &item);
 		v->res.bytes += item.len;
 		if (rc == 0)
-			rc = progress_tell(&v->opts->progress, "reading packs", v->res.bytes,
-					   total);
+			rc = progress_tell(&v->opts->progress, "reading packs", PROGRESS_BYTES,
+					   v->res.bytes, total);
 		if (rc < 0)
 			return rc;
 	}

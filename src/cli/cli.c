@@ -246,7 +246,8 @@ void cli_hold_stops(bool hold)
 	(void)sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &stops, NULL);
 }
 
-static int on_progress(void *ctx, const char *what, uint64_t done, uint64_t total)
+static int on_progress(void *ctx, const char *what, enum progress_unit unit, uint64_t done,
+		       uint64_t total)
 {
 	struct cli *cli = ctx;
 
@@ -256,7 +257,7 @@ static int on_progress(void *ctx, const char *what, uint64_t done, uint64_t tota
 	cli->catching = true;
 	if (cli_stopped())
 		return 1;
-	meter_show(&cli->meter, what, done, total);
+	meter_show(&cli->meter, what, unit, done, total);
 	return 0;
 }
 
@@ -319,6 +320,21 @@ const char *cli_why(const struct cli *cli, int rc, struct err *ret)
 	else if (!*ret->text)
 		(void)err_set(ret, rc, "%s", strerror_r(-rc, buf, sizeof(buf)));
 	return ret->text;
+}
+
+int cli_show_removed(struct cli *cli, int rc, json_t *removed)
+{
+	struct err why, trouble;
+	json_t *error;
+	int shown;
+
+	if (!cli->json)
+		return 0;
+	error = rc < 0 ? out_sentence(cli_why(cli, rc, &why)) : NULL;
+	shown = out_json(json_pack("{s:O, s:o*}", "removed", removed, "error", error), &trouble);
+	if (shown < 0 && rc >= 0)
+		cli->err = trouble;
+	return shown;
 }
 
 int cli_fail(struct cli *cli, int rc)

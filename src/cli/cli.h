@@ -8,6 +8,7 @@
 #ifndef LAMINA_CLI_CLI_H
 #define LAMINA_CLI_CLI_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -106,6 +107,8 @@ void cli_hold_stops(bool hold);
  */
 /* Why a command failed that is to end with `rc`, as cli_fail() says it: ret->text. */
 const char *cli_why(const struct cli *cli, int rc, struct err *ret);
+/* With --json {"removed": [...]}, and "error" if `rc` is a failure; else nothing. */
+int cli_show_removed(struct cli *cli, int rc, json_t *removed);
 /*
  * Prints "lamina: cannot TASK: SENTENCE" for a failed command, and with --json, if nothing was
  * printed there, an object with it; its exit status.

@@ -18,8 +18,8 @@ static const struct opt opts[] = {
 	{OPT_FLAG, "repack", 'r', OPT_TO(struct args, repack), NULL, NULL,
 	 "also copy what is alive out of packs that are partly dead, and remove those"},
 	{OPT_RATIO, "ratio", 0, OPT_TO(struct args, ratio), "R", NULL,
-	 "with --repack: only packs whose live part is below R, above 0 to 1 (default: [gc] "
-	 "ratio of lamina.conf, else 0.95)"},
+	 "with --repack: only packs whose live part is below R, above 0 and at most 1 "
+	 "(default: [gc] ratio of lamina.conf, else 0.95)"},
 	{OPT_FLAG, "dry-run", 'n', OPT_TO(struct args, dry_run), NULL, NULL,
 	 "say what would be freed, change nothing"},
 	CLI_OPT_WAIT(struct args),
@@ -114,7 +114,6 @@ static int run(struct cli *cli, int argc, char **argv)
 		rc = cli_wait(cli, args->wait, &o.lock_wait_ms);
 	if (rc < 0)
 		return rc;
-	cli->meter.counts = true;
 	o.progress = cli_progress(cli);
 	rc = gc_run(cli->store, &o, &r, &cli->err);
 	meter_end(&cli->meter);

@@ -286,8 +286,7 @@ static int run_rm(struct cli *cli, int argc, char **argv)
 		rc = find_all(cli, rundir, argc, argv);
 	if (rc == 0) {
 		rc = remove_all(cli, rundir, argv, removed);
-		if (cli->json)
-			shown = out_json(json_pack("{s:O}", "removed", removed), &cli->err);
+		shown = cli_show_removed(cli, rc, removed);
 	}
 	json_decref(removed);
 	return rc ? rc : shown;

@@ -12,6 +12,7 @@
 #include "src/cli/table.h"
 #include "src/cli/verb.h"
 #include "store/decide.h"
+#include "store/info.h"
 #include "store/live.h"
 
 struct args {
@@ -88,13 +89,15 @@ static json_t *to_json(const struct live_info *info)
 {
 	const struct live_row *row = &info->row;
 	json_t *images = json_array();
+	char created[32];
 
+	info_time(created, row->created);
 	for (unsigned i = 0; images && i < info->nimages; i++)
 		if (json_array_append_new(images, image_json(&info->image[i])) < 0)
 			break;
-	return json_pack("{s:s, s:o, s:I, s:I, s:I, s:o, s:o}", "name", row->name,
+	return json_pack("{s:s, s:o, s:s, s:I, s:I, s:o, s:o}", "name", row->name,
 			 "layer", row->has_base ? out_id(&row->base) : json_null(),
-			 "created", (json_int_t)row->created, "disk", (json_int_t)info->disk,
+			 "created", created, "disk", (json_int_t)info->disk,
 			 "sealed", (json_int_t)info->sealed,
 			 "pid", info->pid > 0 ? json_integer(info->pid) : json_null(),
 			 "images", images);
@@ -412,6 +415,19 @@ static int run_commit(struct cli *cli, int argc, char **argv)
 
 /* ---- rm ---- */
 
+/* All are looked for before any goes.  Of one that is damaged the name is enough. */
+static int find_all(struct cli *cli, int argc, char **argv)
+{
+	struct live_row row;
+	int rc = 0;
+
+	for (int i = 0; rc == 0 && i < argc; i++) {
+		rc = live_row_get(cli->store, argv[i], &row, &cli->err);
+		rc = rc == -EBADMSG ? 0 : rc;
+	}
+	return rc;
+}
+
 /* Each that can be removed is; the first failure is what is reported. */
 static int remove_all(struct cli *cli, int argc, char **argv, json_t *removed)
 {
@@ -439,10 +455,11 @@ static int run_rm(struct cli *cli, int argc, char **argv)
 	json_t *removed = json_array();
 	int rc = removed ? cli_open(cli) : no_memory(cli), shown = 0;
 
+	if (rc == 0)
+		rc = find_all(cli, argc, argv);
 	if (rc == 0) {
 		rc = remove_all(cli, argc, argv, removed);
-		if (cli->json)
-			shown = out_json(json_pack("{s:O}", "removed", removed), &cli->err);
+		shown = cli_show_removed(cli, rc, removed);
 	}
 	json_decref(removed);
 	return rc ? rc : shown;
@@ -473,7 +490,7 @@ const struct cmd cmd_live = {
 		 "before, while the guest goes on writing. One with a state can be resumed only if "
 		 "--paused says that it is of one moment; lamina pause makes such layers.\n\n"
 		 "rm NAME... removes them, with all that was not committed. One that is open is "
-		 "refused.",
+		 "refused. If one NAME is not there, none is removed.",
 	.opts = opts,
 	.args_size = sizeof(struct args),
 	.min = 1,

@@ -53,8 +53,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		rc = cli_layer_id(cli, argv[i], &ids[i]);
 	if (rc == 0) {
 		rc = remove_all(cli, ids, argc, removed);
-		if (cli->json)
-			shown = out_json(json_pack("{s:O}", "removed", removed), &cli->err);
+		shown = cli_show_removed(cli, rc, removed);
 	}
 	json_decref(removed);
 	free(ids);

@@ -167,6 +167,18 @@ static int load_frame(struct loader *ld, uint64_t fid)
 	return rc;
 }
 
+/* What another image of the layer holds first is not new in one after it. */
+static int pass_image(struct loader *ld, const struct image *image)
+{
+	const struct runs *frames = &image->frames;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < frames->n; i++)
+		for (uint64_t k = 0; rc == 0 && frames->v[i].addr && k < frames->v[i].len; k++)
+			rc = mark_frame(ld->earlier, frames->v[i].addr + k, ld->err);
+	return rc;
+}
+
 /* --- an image --- */
 
 static int on_differ(void *ctx, const struct compare_frame *f)
@@ -236,13 +248,19 @@ static int by_number(const void *a, const void *b)
 static int load_images(struct loader *ld, const char *only)
 {
 	const struct layer *layer = ld->map->layer;
+	const struct image *image = only ? layer_image(layer, only) : NULL;
 	int rc = 0;
 
-	if (only && !layer_image(layer, only))
+	if (only && !image)
 		return err_set(ld->err, -ENOENT, "the layer has no image '%s'", only);
-	for (unsigned i = 0; rc == 0 && i < layer->nimages; i++)
-		if (!only || !strcmp(only, layer->image[i].name))
+	for (unsigned i = 0; rc == 0 && i < layer->nimages; i++) {
+		if (!image)
 			rc = load_image(ld, &layer->image[i]);
+		else if (image != &layer->image[i])
+			rc = pass_image(ld, &layer->image[i]);
+		else
+			return load_image(ld, image);
+	}
 	return rc;
 }
 

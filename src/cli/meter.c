@@ -28,7 +28,7 @@ static size_t add(char *out, size_t size, size_t len, const char *gap, const cha
 
 static char *amount(const struct meter_line *l, char out[FMT_SIZE_LEN], uint64_t n)
 {
-	if (!l->counts)
+	if (l->unit == PROGRESS_BYTES)
 		return fmt_size(out, n);
 	(void)snprintf(out, FMT_SIZE_LEN, "%llu", (unsigned long long)n);
 	return out;
@@ -53,6 +53,8 @@ void meter_format(char *out, size_t size, const struct meter_line *l)
 	char text[FMT_SIZE_LEN], percent[16];
 	size_t len = add(out, size, 0, "", l->what);
 
+	if (!l->done && !l->total)
+		return;
 	len = add(out, size, len, "  ", amount(l, text, l->done));
 	if (l->total) {
 		len = add(out, size, len, " of ", amount(l, text, l->total));
@@ -64,20 +66,22 @@ void meter_format(char *out, size_t size, const struct meter_line *l)
 		(void)add_rate(out, size, len, l);
 }
 
-void meter_show(struct meter *m, const char *what, uint64_t done, uint64_t total)
+void meter_show(struct meter *m, const char *what, enum progress_unit unit, uint64_t done,
+		uint64_t total)
 {
 	double t = m->on ? clock_s() : 0;
+	bool begins = strncmp(m->what, what, sizeof(m->what) - 1) != 0;
 	struct meter_line line;
 	char text[160];
 
-	if (!m->on || (m->shown && t - m->drawn < REDRAW_SECONDS))
+	if (!m->on || (m->shown && !begins && t - m->drawn < REDRAW_SECONDS))
 		return;
-	if (strncmp(m->what, what, sizeof(m->what) - 1) != 0 || done < m->first) {
+	if (begins || done < m->first) {
 		(void)snprintf(m->what, sizeof(m->what), "%s", what);
 		m->first = done;
 		m->began = t;
 	}
-	line = (struct meter_line){m->what, m->counts, m->first, done, total, t - m->began};
+	line = (struct meter_line){m->what, unit, m->first, done, total, t - m->began};
 	meter_format(text, sizeof(text), &line);
 	fprintf(stderr, "\r%.79s\033[K", text);
 	(void)fflush(stderr);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * meter: one line on the terminal that says how far work has come: bytes,
- * rate, time left.  Where stderr is not a terminal nothing is ever written.
+ * meter: one line on the terminal that says how far work has come: bytes or
+ * things, rate, time left.  Where stderr is not a terminal nothing is ever written.
  * One thread at a time.
  */
 #ifndef LAMINA_CLI_METER_H
@@ -11,10 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "store/progress.h"
+
 struct meter {
 	bool on;		/* stderr is a terminal and somebody looks */
 	bool shown;		/* a line stands there now */
-	bool counts;		/* what is measured are things, not bytes */
 	char what[32];		/* the step that is being measured */
 	uint64_t first;		/* of it: what was done when it began */
 	double began;		/* seconds, monotonic */
@@ -23,17 +24,18 @@ struct meter {
 
 /* Turns the meter on if stderr is a terminal. */
 void meter_begin(struct meter *m);
-/* Redraws the line, a few times a second at most.  `total` 0: unknown. */
-void meter_show(struct meter *m, const char *what, uint64_t done, uint64_t total);
+/* Redraws the line, a few times a second at most, and when a step begins.  `total` 0: unknown. */
+void meter_show(struct meter *m, const char *what, enum progress_unit unit, uint64_t done,
+		uint64_t total);
 /* Instead of the line a word: "freeze ...". */
 void meter_word(struct meter *m, const char *word);
 /* Wipes the line; the meter stays on. */
 void meter_end(struct meter *m);
 
-/* The line itself: `done` of `total`, `seconds` since `first` were done. */
+/* The line itself: `done` of `total`, `seconds` since `first` were done; 0 of 0: just `what`. */
 struct meter_line {
 	const char *what;
-	bool counts;
+	enum progress_unit unit;
 	uint64_t first;
 	uint64_t done;
 	uint64_t total;

@@ -180,7 +180,7 @@ static void show_progress(struct cli *cli, const struct call *call)
 		(void)snprintf(what, sizeof(what), "%s%.20s",
 			       json_is_true(pager_at(session, "completion.held")) ?
 			       "no memory: " : "", pager_text(session, "id"));
-		meter_show(&cli->meter, what,
+		meter_show(&cli->meter, what, PROGRESS_BYTES,
 			   (uint64_t)pager_number(session, "completion.position_bytes"),
 			   (uint64_t)pager_number(session, "memory_bytes"));
 	}

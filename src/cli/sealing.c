@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/cli/sealing.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -100,6 +101,14 @@ static void fold_here(struct cli *cli, const char *name)
 		close_soon(live);
 }
 
+/* Its daemon has ended, and cannot be asked. */
+static void fold_after(struct cli *cli, const char *name)
+{
+	fold_here(cli, name);
+	cli_note(cli, "the daemon that served live image '%s' has ended: the live image stands on "
+		 "the new layer, and is there again once the store is mounted anew", name);
+}
+
 static void fold_there(struct cli *cli, const char *name, uint64_t wait_ms, struct aside *ask)
 {
 	char buf[128];
@@ -108,6 +117,8 @@ static void fold_there(struct cli *cli, const char *name, uint64_t wait_ms, stru
 	if (rc == -ETIMEDOUT)
 		cli_note(cli, "the daemon that serves live image '%s' does not answer: it stands "
 			 "on the new layer once it goes on", name);
+	else if (rc == -ENOTCONN || rc == -ECONNABORTED)
+		fold_after(cli, name);
 	else if (rc < 0)
 		cli_note(cli, "the daemon that serves live image '%s' goes on above what was "
 			 "committed: %s", name, strerror_r(-rc, buf, sizeof(buf)));

@@ -24,7 +24,7 @@ struct making {
 
 static int tell(struct making *m, struct err *err)
 {
-	int rc = progress_tell(m->s->progress, "export", m->s->data, m->total);
+	int rc = progress_tell(m->s->progress, "export", PROGRESS_BYTES, m->s->data, m->total);
 
 	return rc < 0 ? err_set(err, rc, "interrupted") : 0;
 }

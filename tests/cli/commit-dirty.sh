@@ -97,4 +97,16 @@ ok "an image that grew" lamina commit --memfile grown --dirty memfile=ranges.jso
 	--tag grown
 ok "is exported" lamina export grown --memfile grown.out
 same "as a whole" grown.out grown
+
+# As lamina-commit(1) says: frame 0 and 1 are not read, and 1 is zeros as a whole.
+mkimage sparse 1536 0:data=1 1024:data=2
+lamina commit -q --memfile sparse --tag sparse >/dev/null
+cp sparse next
+mkimage next 1536 1025:data=3
+echo '[[4198400,4096]]' >ranges.json
+ok "one page" lamina commit --memfile next --dirty memfile=ranges.json --parent sparse --dry-run --json
+is "frames that are not read are the same, or zero as a whole" \
+	"$(jq -c '.total | [.pages, .zero, .same, .new]' out)" '[1536,1022,513,1]'
+ok "read as a whole" lamina commit --memfile next --parent sparse --dry-run --json
+is "each zero page is zero" "$(jq -c '.total | [.pages, .zero, .same, .new]' out)" '[1536,1533,2,1]'
 done_testing

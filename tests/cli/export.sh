@@ -85,6 +85,9 @@ echo theirs >taken
 exits "a file that has appeared" 1 goes_on
 like "is named" "$(cat err)" "cannot make 'taken': File exists"
 is "and not replaced" "$(cat taken) $(compgen -G 'taken.*')" "theirs "
+layer=$(lamina tag -q | head -1)
+ok "one image to two files" lamina export "$layer" --memfile one --memfile two
+same "both have it" one two
 exits "one file for two images" 2 lamina export "$(lamina tag -q | head -1)" --memfile twice \
 	--rootfs twice --force
 like "is refused" "$(cat err)" "'twice' is given for two images"

@@ -23,4 +23,5 @@ is "no page is left over" "$(find root -name '*.tmp')" ""
 unit=$(page 'lamina-pager@.service')
 dir=$(sed -n 's/^RuntimeDirectory=//p' "$unit")
 like "the unit's pager uses the directory that systemd makes" "$(grep ^ExecStart "$unit")" "--runtime-dir %t/$dir\$"
+like "the timer's gc waits for a long commit" "$(grep ^ExecStart "$(page lamina-gc.service)")" " gc --wait [0-9]+h\$"
 done_testing

@@ -30,6 +30,7 @@ like "for people" "$(lamina live ls | tr -s ' ' | tail -n 1)" \
 	"^one ${a:0:12} [0-9-]+ [0-9:]+ 2 11.8 MiB 0 B [0-9.]+ [KM]?i?B -$"
 is "as JSON" "$(lamina live ls --json | jq -c '.[] | [.name, .layer, .sealed, .pid, (.images | length)]')" \
 	"[\"one\",\"$a\",0,null,2]"
+like "when it was made" "$(show one .created)" '^"20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-9:]{8}Z"$'
 is "its images" "$(show one '[.images[] | [.name, .size, .layer_size, .growth, .written, .punched, .frames]]')" \
 	'[["memfile",4194304,4194304,0,0,0,0],["rootfs",8192000,8192000,0,0,0,0]]'
 ok "shown for people" lamina live show one
@@ -116,8 +117,10 @@ ok "they can be removed" lamina live rm hurt lost
 # --- rm ---
 
 exits "one that is not" 1 lamina live rm nix
-exits "the others go all the same" 1 lamina live rm huge nix three
-is "which is so" "$(lamina live ls -q)" one
+exits "nor does any other go then" 1 lamina live rm huge nix three --json
+is "which is so" "$(lamina live ls -q | tr '\n' ' ')" "huge one three "
+like "the JSON says why" "$(jq -r .error out)" "'nix'"
+ok "the others go" lamina live rm huge three
 ok "the last one" lamina live rm one --json
 is "JSON" "$(jq -c . out)" '{"removed":["one"]}'
 is "nothing is left" "$(ls -A "$LAMINA_STORE/live")" ""

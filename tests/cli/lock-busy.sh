@@ -19,7 +19,7 @@ for command in "commit --memfile m --parent t" "tag x t" "untag t" "rm t" "prune
 	[ "$command" != "rm t" ] || command="rm --force t"
 	# shellcheck disable=SC2086
 	exits "$command --wait 0" 4 lamina $command --wait 0
-	like "says who" "$(cat err)" "^lamina: cannot .*: store .* is being written by pid $holder \(commit, since"
+	like "says who" "$(cat err)" "^lamina: cannot .*: store .* is being written by pid $holder \(commit, since [0-9]+ s\)"
 done
 ok "readers never wait" lamina ls
 ok "nor verify" lamina verify
@@ -36,6 +36,12 @@ like "by name" "$(cat err)" "lock_wait in lamina.conf: 'soon' is not a duration"
 waits() { # it is lamina by now, and catches SIGTERM
 	grep -qx lamina "/proc/$1/comm" && grep -q '^SigCgt:.*4[0-9a-f]\{3\}$' "/proc/$1/status"
 }
+at_lock() {
+	find "/proc/$1/fd" -lname "$T/s/lock" 2>/dev/null | grep -q .
+}
+gone() {
+	! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status"
+}
 if has plain; then
 	lamina commit --memfile m --parent t --wait forever >out 2>err &
 	waiter=$!
@@ -44,8 +50,18 @@ if has plain; then
 	wait "$waiter" 2>/dev/null
 	is "a signal ends the wait" "$?" 143
 	is "with a sentence" "$(cat err)" "lamina: commit: interrupted"
+	# gc has worked before it waits.
+	lamina gc --wait forever >out 2>err &
+	waiter=$!
+	within 10 at_lock "$waiter"
+	kill -TERM "$waiter"
+	ok "a gc that waits ends, too" within 10 gone "$waiter"
+	kill -KILL "$waiter" 2>/dev/null
+	wait "$waiter" 2>/dev/null
+	is "by the signal" "$?" 143
+	like "with a sentence" "$(cat err)" "^lamina: gc: interrupted"
 else
-	skip "$(_lacks plain)" 2
+	skip "$(_lacks plain)" 5
 fi
 
 lamina tag waited t --wait forever 2>err &

@@ -62,8 +62,9 @@ agree trace 'ls|show|import|rm' trace.json traces.json trace2.json trace3.json
 lamina live create --json --from b --size new=1M x >live.json
 lamina live show --json x >live2.json
 lamina live ls --json >lives.json
+lamina live rm --json x nosuch >live4.json 2>/dev/null
 lamina live rm --json x >live3.json
-agree live 'create|ls|show|commit|rm|live' live.json live2.json lives.json live3.json
+agree live 'create|ls|show|commit|rm|live' live.json live2.json lives.json live3.json live4.json
 
 # --- guests, of which there are none: records, and stand-ins for hypervisor and agent ---
 
@@ -112,8 +113,9 @@ fi
 lamina prune --json --keep-last 1 --keep-tagged --dry-run >prune.json
 lamina prune --json --keep-last 1 --dry-run >prune2.json
 agree prune '' prune.json prune2.json
+lamina rm --json a >rm2.json 2>/dev/null	# it has tags
 lamina rm --json --force a >rm.json
-agree rm '' rm.json
+agree rm '' rm.json rm2.json
 lamina log --json b >log.json
 agree log '' log.json
 lamina gc --json >gc.json

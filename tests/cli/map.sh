@@ -33,6 +33,17 @@ is "their bytes are less than the pack" \
 ok "without a parent" lamina map a
 like "all is changed" "$(cat out)" "^layer [0-9a-f]{12} has no parent: all of it counts as changed"
 is "and new" "$(lamina map a --json | jq -c '.images[0] | [.frames_same, .pages_changed, .pages_new]')" '[0,250,250]'
+# A page that two images hold is new in the first, whichever is asked for.
+mkimage disk 600 0-99:data=40 100-149:data=41
+mkimage memory 600 0-99:data=40 512-541:data=42
+lamina commit -q --memfile memory --rootfs disk --tag both >/dev/null
+lamina map both --json | jq -c '[.images[] | [.image, .pages_new, .new_bytes]]' >all.json
+is "pages of two images are new once" "$(jq -c 'map(.[1])' all.json)" '[130,50]'
+for image in memfile rootfs; do
+	is "of $image alone the same are new" \
+		"$(lamina map both --image $image --json | jq -c '.images[] | [.image, .pages_new, .new_bytes]')" \
+		"$(jq -c --arg i $image '.[] | select(.[0] == $i)' all.json)"
+done
 lamina rm --force a
 like "whose parent has gone" "$(lamina map b)" 'whose parent has been removed: all of it'
 

@@ -79,6 +79,8 @@ exits "and not what was removed" 1 lamina show one
 # The index of another store: none of its numbers say anything about these packs.
 lamina --store other init -q
 mkimage m6 600 0-99:data=6
+mkdir mnt
+at_exit "umount -l $T/mnt 2>/dev/null"
 lamina --store other commit -q --memfile m6 --tag six >/dev/null
 for i in many few; do
 	if [ $i = many ]; then
@@ -91,12 +93,17 @@ for i in many few; do
 	rm -f mixed/index.db-*
 	cp other/index.db mixed/
 	before=$(cd mixed/packs && sha256sum -- *)
-	for command in "commit --memfile m4" "tag x six" "gc" "gc --repack --ratio 1" "verify"; do
+	for command in "commit --memfile m4" "tag x six" "gc" "gc --repack --ratio 1" "verify" \
+		"ls" "show six" "log six" "stat" "export six --memfile nothing" "live ls"; do
 		# shellcheck disable=SC2086
 		exits "$command with the index of another store" 3 lamina --store mixed $command
 		like "says that it is" "$(cat out err)" "index.db and the packs of '.*' are of different stores"
 		is "and not that it is old" "$(cat out err | grep -c older)" 0
 	done
+	exits "nor is it mounted" 1 lamina --store mixed mount mnt
+	like "for that" "$(cat err)" "index.db and the packs of '.*' are of different stores"
+	ok "nothing is exported" test ! -e nothing
+	is "nothing is mounted" "$(is_mounted mnt && echo yes)" ""
 	is "no pack is touched" "$(cd mixed/packs && sha256sum -- *)" "$before"
 	mv mixed/index.db mixed/wrong
 	ok "without it, recover" lamina --store mixed recover

@@ -19,8 +19,18 @@ if has script; then
 	like "and it is wiped in the end" "$(cat typescript)" $'\r\033\\[Kimage'
 	ok "quiet" script -qec "$(command -v lamina) -q export big --memfile z" typescript
 	is "is quiet" "$(grep -c MiB typescript)" 0
+	ok "verify --deep" script -qec "$(command -v lamina) verify --deep" typescript
+	like "has bytes where it reads" "$(cat typescript)" $'\rreading packs  [0-9.]+ [KM]?i?B of '
+	like "and counts segments" "$(cat typescript)" $'\rchecking segments  [0-9]+ of [0-9]+  [0-9]+ %'
+	like "and frames" "$(cat typescript)" $'\rchecking frames  [0-9]+ of [0-9]+  [0-9]+ %'
+	ok "gc" script -qec "$(command -v lamina) gc" typescript
+	like "counts layers" "$(cat typescript)" $'\rmarking  [0-9]+ of [0-9]+  [0-9]+ %'
+	rm s/index.db
+	ok "recover" script -qec "$(command -v lamina) recover" typescript
+	like "has bytes where it reads" "$(cat typescript)" $'\rreading packs  [0-9.]+ [KM]?i?B of '
+	like "and counts layers" "$(cat typescript)" $'\rchecking layers  [0-9]+ of [0-9]+  [0-9]+ %'
 else
-	skip "no script(1)" 5
+	skip "no script(1)" 14
 fi
 
 # SIGINT: a sentence, nothing published, the store as before.  The commit is

@@ -28,6 +28,7 @@ exits "one that is not there" 1 lamina rm "$c" nosuch
 is "leaves the others" "$(lamina ls -q | wc -l)" 2
 exits "one with tags, one without" 4 lamina rm b "$c" --json
 is "removes what it may" "$(jq -c .removed out)" "[\"$c\"]"
+like "and says why it did not the other" "$(jq -r .error out)" "has the tags 'also-b', 'b'"
 ok "--force removes it with its tags" lamina rm --force b
 is "tags are gone" "$(lamina tag -q)" ""
 is "layers are gone" "$(lamina ls -q)" ""

@@ -47,6 +47,10 @@ hold_live() { # as another process than a mount's
 hold_live
 exits "one that another process has open" 4 limited lamina live commit x -w 0
 like "says who" "$(head -n 1 err)" "^lamina: cannot commit the live image: .*pid $holder"
+lamina live create spare --size rootfs=1M
+exits "nor is it removed" 4 lamina live rm x spare --json
+is "but the other is" "$(jq -c .removed out)" '["spare"]'
+like "and JSON says why" "$(jq -r .error out)" "pid $holder"
 echo >&7
 wait "$holder"
 mount_it
@@ -113,7 +117,28 @@ is "one that is stopped when all is done" "$?" 0
 is "is noted" "$(grep daemon err)" "lamina: the daemon that serves live image 'x' does not answer: it stands on the new layer once it goes on"
 kill -CONT "$fuse_pid"
 same "the layer is whole" "$f" mnt/tags/three/memfile
+
+# Nor does a daemon matter that was killed then.
+writer put "$f" write 8192 4096 0x14 >/dev/null
+cp "$f" before
+next=$(($(first) + 1))
+hold_lock
+limited lamina live commit x -w 40s -t four >out 2>err &
+waiter=$!
+within 20 test -e "store/live/x/$next" || fail "it is sealed"
+kill -KILL "$fuse_pid"
+within 20 nobody_else "$fuse_pid"
+free_lock
+wait "$waiter"
+is "one that is killed when all is done" "$?" 0
+is "is noted" "$(grep daemon err)" "lamina: the daemon that served live image 'x' has ended: the live image stands on the new layer, and is there again once the store is mounted anew"
 release >/dev/null
+umount -l mnt
+is "which it does" "$(lamina live show --json x | jq -r .layer)" "$(lamina show --json four | jq -r .layer)"
+is "with nothing left to do" "$(lamina live show --json x | jq -c '[.sealed, .pid]')" '[0,null]'
+mount_it
+same "the layer is whole" before mnt/tags/four/memfile
+same "as the live image, mounted anew" before "$f"
 umount_store mnt
 
 # --- two at once ---

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Each option of `PROGRAM --help` is in its man page and back; help fits 80
-# columns and goes to stdout.  Each command has a page and each page a command.
+# Each option of `PROGRAM --help` is in its man page and back, each range of
+# numbers ("1 to 22") in the page, too; help fits 80 columns and goes to stdout.  Each command has a page and each page a command.
 # PATH finds the programs; the argument is the folder of the pages.
 set -u
 man=$1
@@ -24,6 +24,20 @@ page_options() {
 	grep -E '^\.It .*Fl' "$1" | grep -oE 'Fl -[a-z][a-z0-9-]*' | sed 's/^Fl -/--/' | sort -u
 }
 
+# The text in one line, without what is the default.
+one_line() {
+	sed -E '/^\.Pq default$/d; s/ ?\(default\)//' | tr -s ' \n' ' '
+}
+
+# Ranges of numbers that a help text names and PAGE does not.
+ranges_missing() { # PAGE
+	local page range
+	page=" $(one_line <"$1")"
+	one_line | grep -oE '\b[0-9]+ to [0-9]+\b' | sort -u | while read -r range; do
+		grep -qE "[^0-9]$range([^0-9]|\$)" <<<"$page" || echo "$range"
+	done
+}
+
 check() { # PAGE COMMAND...
 	local page=$1 help
 	shift
@@ -39,6 +53,8 @@ check() { # PAGE COMMAND...
 		[ -n "$in_help" ] && echo "$page:1: $in_help of '$* --help' is missing"
 		[ -n "$in_page" ] && echo "$page:1: $in_page is not in '$* --help'"
 	done | grep . && bad=1
+	ranges_missing "$page" <<<"$help" | sed "s|.*|$page:1: '&' of '$* --help' is missing|" |
+		grep . && bad=1
 }
 
 # The commands, as `lamina --help` lists them: "  name   what it does".

@@ -44,6 +44,23 @@ exits "a path of one machine" 1 words a.sh
 printf '# SPDX-License-Identifier: LGPL-2.1-or-later\ncat $PWD/wo''rk/main\n' >a.sh
 ok "a like one that is none" words a.sh
 
+mkdir bin man
+cat >bin/lamina <<'EOF'
+#!/bin/sh
+[ "$1" = init ] && printf 'Usage: lamina init\n\n  --level N  1 (default)\n             to 22\n' ||
+	printf 'Usage: lamina\n\nCommands:\n  init  makes one\n'
+EOF
+chmod +x bin/lamina
+printf '.Sh NAME\n' >man/lamina.1
+help_vs_man() { PATH=$T/bin:/usr/bin:/bin bash "$lint/help-vs-man.sh" man; }
+printf '.It Fl -level Ar N\nThe level, 1\n.Pq default\nto 22.\n' >man/lamina-init.1
+ok "a help and its page" help_vs_man
+sed -i 's/22/19/' man/lamina-init.1
+exits "a range that the page has otherwise" 1 help_vs_man
+is "is named" "$(cat out)" "man/lamina-init.1:1: '1 to 22' of 'lamina init --help' is missing"
+sed -i 's/19/22/; s/Fl -level/Fl -other/' man/lamina-init.1
+exits "an option that the page has not" 1 help_vs_man
+
 if has cc && has nm; then
 	printf 'int other_f(void);\nint other_f(void) { return 0; }\n' >store/my-file.c
 	cc -c -o store/my-file.o store/my-file.c

@@ -12,10 +12,12 @@ struct meanwhile {
 	void (*act)(void);
 };
 
-static int meanwhile(void *ctx, const char *what, uint64_t done, uint64_t total)
+static int meanwhile(void *ctx, const char *what, enum progress_unit unit, uint64_t done,
+		     uint64_t total)
 {
 	struct meanwhile *m = ctx;
 
+	(void)unit;
 	(void)done;
 	(void)total;
 	if (!m->done && strcmp(what, "marking") == 0) {
@@ -125,8 +127,10 @@ static void test_long_lived(void)
 	store_close(s.store);
 }
 
-static int stop(void *ctx, const char *what, uint64_t done, uint64_t total)
+static int stop(void *ctx, const char *what, enum progress_unit unit, uint64_t done,
+		uint64_t total)
 {
+	(void)unit;
 	(void)done;
 	(void)total;
 	return strcmp(what, ctx) == 0;

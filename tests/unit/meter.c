@@ -20,6 +20,7 @@ static void words(void)
 	const uint64_t mib = 1 << 20;
 
 	is_str(line((struct meter_line){.done = 4096}), "work  4096 B", "nothing but what is done");
+	is_str(line((struct meter_line){.seconds = 10}), "work", "nor that");
 	is_str(line((struct meter_line){.done = 4096, .total = 8192}),
 	       "work  4096 B of 8192 B  50 %", "of a total");
 	is_str(line((struct meter_line){.done = 100 * mib, .total = 300 * mib, .seconds = 10}),
@@ -34,7 +35,8 @@ static void words(void)
 	       "work  1.0 MiB of 2.0 MiB  50 %", "no rate of a moment");
 	is_str(line((struct meter_line){.done = mib, .seconds = 1}), "work  1.0 MiB  1.0 MiB/s",
 	       "no total, no time left");
-	is_str(line((struct meter_line){.counts = true, .done = 3, .total = 9, .seconds = 1}),
+	is_str(line((struct meter_line){.unit = PROGRESS_COUNT, .done = 3, .total = 9,
+					 .seconds = 1}),
 	       "work  3 of 9  33 %  3/s  2.0 s left", "things instead of bytes");
 }
 
@@ -58,7 +60,7 @@ static size_t written(bool on)
 	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
 		bail("cannot redirect");
 	for (uint64_t i = 0; i < 1000; i++)
-		meter_show(&m, "work", i, 1000);
+		meter_show(&m, "work", PROGRESS_BYTES, i, 1000);
 	meter_end(&m);
 	meter_end(&m);
 	(void)fflush(stderr);

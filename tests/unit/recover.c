@@ -251,8 +251,10 @@ static void test_newer(void)
 	store_close(s.store);
 }
 
-static int stop(void *ctx, const char *what, uint64_t done, uint64_t total)
+static int stop(void *ctx, const char *what, enum progress_unit unit, uint64_t done,
+		uint64_t total)
 {
+	(void)unit;
 	(void)done;
 	(void)total;
 	return strcmp(what, ctx) == 0;

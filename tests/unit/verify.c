@@ -169,8 +169,10 @@ static void test_files(void)
 
 static void (*act)(void);
 
-static int meanwhile(void *ctx, const char *what, uint64_t done, uint64_t total)
+static int meanwhile(void *ctx, const char *what, enum progress_unit unit, uint64_t done,
+		     uint64_t total)
 {
+	(void)unit;
 	(void)done;
 	(void)total;
 	if (act && strcmp(what, ctx) == 0) {
@@ -212,8 +214,10 @@ static void test_beside(const char *name, const char *when, bool deep)
 	store_close(s.store);
 }
 
-static int stop(void *ctx, const char *what, uint64_t done, uint64_t total)
+static int stop(void *ctx, const char *what, enum progress_unit unit, uint64_t done,
+		uint64_t total)
 {
+	(void)unit;
 	(void)done;
 	(void)total;
 	return strcmp(what, ctx) == 0;
@@ -221,7 +225,7 @@ static int stop(void *ctx, const char *what, uint64_t done, uint64_t total)
 
 static void test_stop(void)
 {
-	static const char *const when[] = {"reading packs", "checking pages", "checking frames"};
+	static const char *const when[] = {"reading packs", "checking segments", "checking frames"};
 	struct verify_opts opts = {.deep = true};
 	struct verify_result r;
 	struct err err;
@@ -276,7 +280,7 @@ int main(void)
 	test_anywhere();
 	test_files();
 	test_beside("beside1", "reading packs", false);
-	test_beside("beside2", "checking pages", true);
+	test_beside("beside2", "checking segments", true);
 	test_beside("beside3", "checking frames", true);
 	test_stop();
 	test_memory();
