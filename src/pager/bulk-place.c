@@ -127,7 +127,7 @@ void bulk_place_give_back(struct bulk *b, uint64_t len)
 
 	b->due_ns -= back < b->due_ns ? back : b->due_ns;
 	if (back)
-		(void)pthread_cond_broadcast(&b->ending);	/* who waits for a time looks anew */
+		(void)pthread_cond_broadcast(&b->ending);	/* who waits looks anew */
 }
 
 /* ---- the place ---- */

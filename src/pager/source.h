@@ -82,8 +82,8 @@ int source_run(struct source *source, uint64_t off, uint64_t max, bool *ret_hole
 
 /*
  * How many bytes from `off` on source_try() would read though they are a hole, so that the page
- * cache fills with its zeros: whole pages, at most `max`.  0: it is data, or may be, or source_try()
- * reads no holes.  Asks no daemon.
+ * cache fills with its zeros: whole pages, at most `max`.  0: it is data, or may be, or
+ * source_try() reads no holes.  Asks no daemon.
  */
 uint64_t source_hole_now(struct source *source, uint64_t off, uint64_t max);
 

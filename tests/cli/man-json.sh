@@ -64,7 +64,7 @@ lamina live show --json x >live2.json
 lamina live ls --json >lives.json
 lamina live rm --json x nosuch >live4.json 2>/dev/null
 lamina live rm --json x >live3.json
-agree live 'create|ls|show|commit|rm|live' live.json live2.json lives.json live3.json live4.json
+agree live 'create|ls|show|commit|rm|live|one_moment' live.json live2.json lives.json live3.json live4.json
 
 # --- guests, of which there are none: records, and stand-ins for hypervisor and agent ---
 

@@ -72,7 +72,7 @@ is "as a child of the last" "$parent" "$(lamina show --json two | jq -r .layer)"
 
 # --- wherever it is that room ends ---
 
-ends= unsaid=
+ends='' unsaid=''
 for kib in 0 100 300 600 900 1000 1010 1020 1030 1040 1100 1300 1600 2500; do
 	fc web random 3000000 1000000 $((100 + kib)) >/dev/null
 	leave $kib

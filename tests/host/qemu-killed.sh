@@ -100,7 +100,7 @@ flock -o s/lock sleep 100 &
 holder=$!
 at_exit "kill $holder"
 is_committing() { # the guest goes on, and is held by its pause
-	[ "$(lamina guest show --json web | jq '.memory != null')" = true ] &&
+	[ "$(lamina live show --json web | jq '.sealed > 0')" = true ] &&
 		[ "$(ask web query-status | grep -o '"status": "[a-z]*"')" = '"status": "running"' ]
 }
 work web
