@@ -21,7 +21,7 @@ void pause_session_hold(struct cli *cli, const json_t *record)
 	const struct http_target to = {.socket = pager, .fd = -1, .timeout_ms = ANSWER_MS};
 	struct http_answer answer;
 	struct err err = {""};
-	char path[128];
+	char path[GUEST_NAME_MAX + 32];
 	int rc;
 
 	if (!session || !pager)

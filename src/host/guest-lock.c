@@ -11,7 +11,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,20 +24,6 @@
 #define TRIES 100
 #define LOOKS 20
 #define LINE_LEN (GUEST_LOCK_WHAT_MAX + 32)
-
-static int lock_until(int fd, uint64_t end)
-{
-	static const struct timespec pause = {.tv_nsec = 10 * 1000000L};
-
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return -errno;
-		if (clock_ms() >= end)
-			return -EBUSY;
-		(void)nanosleep(&pause, NULL);
-	}
-	return 0;
-}
 
 static int open_lock(int dirfd, const char *file)
 {
@@ -54,7 +39,7 @@ int guest_lock_dir(int dirfd, struct err *err)
 
 	if (fd < 0)
 		return err_sys(err, fd, "cannot lock the records of guests");
-	rc = lock_until(fd, clock_ms() + GUEST_LOCK_MS);
+	rc = io_lock_until(fd, clock_ms() + GUEST_LOCK_MS);
 	if (rc == 0)
 		return fd;
 	close(fd);
@@ -120,7 +105,7 @@ int guest_lock_take(int dirfd, const char *name, const char *what, struct guest_
 		fd = open_lock(dirfd, file);
 		if (fd < 0)
 			return err_sys(err, fd, "cannot lock '%s'", file);
-		rc = lock_until(fd, 0);
+		rc = io_lock_until(fd, 0);
 		if (rc == 0 && is_named(dirfd, file, fd)) {
 			say_who(fd, what);
 			return fd;

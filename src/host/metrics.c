@@ -7,9 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "store/base/clock.h"
@@ -273,21 +271,6 @@ static void add_image(struct file *file, const struct metrics_image *image)
 		observe(file, DIFF_RATIO, labels, (double)image->diff / (double)image->size);
 }
 
-static int lock_dir(int dirfd)
-{
-	static const struct timespec pause = {.tv_nsec = 10 * 1000000L};
-	uint64_t end = clock_ms() + METRICS_LOCK_MS;
-
-	while (flock(dirfd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return -errno;
-		if (clock_ms() >= end)
-			return -EBUSY;
-		(void)nanosleep(&pause, NULL);
-	}
-	return 0;
-}
-
 static int open_dir(const char *path, const char **ret_name, struct err *err)
 {
 	const char *slash = strrchr(path, '/');
@@ -302,7 +285,7 @@ static int open_dir(const char *path, const char **ret_name, struct err *err)
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, -errno, "cannot open '%s'", dir);
-	rc = lock_dir(fd);
+	rc = io_lock_until(fd, clock_ms() + METRICS_LOCK_MS);
 	if (rc == 0)
 		return fd;
 	close(fd);

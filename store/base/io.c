@@ -6,8 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "store/base/clock.h"
 
 ssize_t io_pread(int fd, void *buf, size_t len, uint64_t off)
 {
@@ -259,4 +263,18 @@ char *io_absolute(const char *path)
 		whole = NULL;
 	free(here);
 	return whole;
+}
+
+int io_lock_until(int fd, uint64_t end_ms)
+{
+	static const struct timespec pause = {.tv_nsec = 10 * 1000000L};
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		if (clock_ms() >= end_ms)
+			return -EBUSY;
+		(void)nanosleep(&pause, NULL);
+	}
+	return 0;
 }

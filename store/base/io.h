@@ -34,6 +34,12 @@ int io_read_regular(int dirfd, const char *path, size_t max, char **ret, size_t 
 /* Writes NAME.tmp, fsyncs, renames over `path`, fsyncs the directory. */
 int io_replace_file(int dirfd, const char *path, const void *data, size_t len);
 
+/*
+ * flock(2), exclusive, until clock_ms() is `end_ms`; with 0 it is tried once.  -EBUSY: somebody
+ * else has it.
+ */
+int io_lock_until(int fd, uint64_t end_ms);
+
 /* `path`, also for who has another working directory; malloc'd.  NULL with errno. */
 char *io_absolute(const char *path);
 

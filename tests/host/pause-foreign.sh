@@ -35,19 +35,6 @@ says() { # GUEST REGEX: why, once, in the note and in the answer
 	like "with the reason" "$(cat "$1.err")" "$2"
 	like "also as JSON" "$(why "$1")" "$2"
 }
-resume() { # NAME LAYER [OPTION...]
-	local name=$1 layer=$2
-	shift 2
-	rm -f "$name.ctl"
-	lamina resume "$layer" --json --name "$name" -H firecracker -S "$name.sock" --backend file "$@" \
-		-- firecracker --api-sock '{socket}' --control "$T/$name.ctl" --id '{name}' >out 2>err || return
-	fc_pid[$name]=$(jq .pid out)
-	at_exit "kill -9 ${fc_pid[$name]}"
-}
-is_closed() { # LIVE
-	[ "$(lamina live show --json "$1" | jq .pid)" = null ]
-}
-
 # --- a guest that lamina did not resume ---
 
 writes web
@@ -72,7 +59,7 @@ end_fc fresh
 
 # --- an ordinary series ---
 
-ok "a guest is resumed" resume sw one
+ok "a guest is resumed" resume_file sw one
 is "with its record" "$(lamina guest show --json sw | jq -c '[.memory.pid == .pid, .memory.live, .memory.layer == .layer]')" \
 	'[true,"sw",true]'
 writes sw
@@ -244,8 +231,8 @@ is "nothing is left of locks on processes" "$(find run/guests -name '.[0-9]*')" 
 
 # --- two guests, one live image ---
 
-ok "a guest" resume a1 two
-exits "another one on its live image" 4 resume a2 two -L a1
+ok "a guest" resume_file a1 two
+exits "another one on its live image" 4 resume_file a2 two -L a1
 like "is refused" "$(cat err)" "live image 'a1' is guest 'a1's, which runs \(pid ${fc_pid[a1]}\): --live names another"
 is "and leaves nothing" "$(lamina guest ls -q | grep -cx a2)" 0
 exits "nor is it added" 4 lamina guest add a3 -H firecracker -S a3.sock -L a1
@@ -268,7 +255,7 @@ mount_store s2 m2 || bail "no second mount"
 lamina export two --memfile two.mem --state two.state --rootfs two.disk --force >/dev/null
 lamina --store s2 commit --memfile two.mem --state two.state --rootfs two.disk --tag two >/dev/null
 LAMINA_STORE=s2
-ok "a live image of that name in another store is another one" resume b1 two -L sw --mount "$T/m2"
+ok "a live image of that name in another store is another one" resume_file b1 two -L sw --mount "$T/m2"
 writes b1
 pauses "on it" b1 diff
 LAMINA_STORE=s

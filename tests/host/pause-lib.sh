@@ -48,3 +48,18 @@ result() { # FILE STEP
 results() { # FILE: those that were not skipped
 	jq -r '[.steps[] | select(.result != "skipped") | .step + "=" + .result] | join(" ")' "$1"
 }
+
+# A guest whose memory comes from the layer's file, in a stand-in.
+resume_file() { # NAME LAYER [OPTION...]
+	local name=$1 layer=$2
+	shift 2
+	rm -f "$name.ctl"
+	lamina resume "$layer" --json --name "$name" -H firecracker -S "$name.sock" --backend file "$@" \
+		-- firecracker --api-sock '{socket}' --control "$T/$name.ctl" --id '{name}' >out 2>err || return
+	fc_pid[$name]=$(jq .pid out)
+	at_exit "kill -9 ${fc_pid[$name]}"
+}
+
+is_closed() { # LIVE
+	[ "$(lamina live show --json "$1" | jq .pid)" = null ]
+}

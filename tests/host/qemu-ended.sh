@@ -7,16 +7,6 @@
 requires qemu root fuse plain jq lamina-fault
 
 begin_lamina
-children() { pgrep -P "$pauser" >children; }
-is_stopped() { # the child that reads and writes
-	local child
-	children
-	while read -r child; do
-		grep -qs '^State:.T' "/proc/$child/status" && return
-	done <children
-	return 1
-}
-
 ok "a guest is resumed" resume web gen0
 reply web >/dev/null
 reply web >/dev/null

@@ -58,15 +58,6 @@ every "private memory, stopped by its administrator" web 2 5 paused
 
 # --- while files are written ---
 
-children() { pgrep -P "$pauser" >children; }
-is_stopped() { # the child that writes
-	local child
-	children
-	while read -r child; do
-		grep -qs '^State:.T' "/proc/$child/status" && return
-	done <children
-	return 1
-}
 have_ended() {
 	local child
 	while read -r child; do

@@ -169,3 +169,14 @@ ignores() { # NAME
 	ask "$1" query-migrate-capabilities |
 		grep -o '{[^}]*x-ignore-shared[^}]*}' | grep -q 'true' && echo yes
 }
+
+# Of the pause whose process is $pauser: its children, and whether one that writes was stopped.
+children() { pgrep -P "$pauser" >children; }
+is_stopped() {
+	local child
+	children
+	while read -r child; do
+		grep -qs '^State:.T' "/proc/$child/status" && return
+	done <children
+	return 1
+}

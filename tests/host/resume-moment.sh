@@ -10,18 +10,6 @@ requires fuse root python3 jq
 begin_guest || bail "no guest"
 export FIRECRACKER_OPTIONS=
 
-resume() { # LAYER NAME [OPTION...]
-	local layer=$1 name=$2
-	shift 2
-	rm -f "$name.ctl"
-	lamina resume "$layer" --json --name "$name" -H firecracker -S "$name.sock" --backend file "$@" \
-		-- firecracker --api-sock '{socket}' --control "$T/$name.ctl" --id '{name}' >out 2>err || return
-	fc_pid[$name]=$(jq .pid out)
-	at_exit "kill -9 ${fc_pid[$name]}"
-}
-is_closed() { # LIVE
-	[ "$(lamina live show --json "$1" | jq .pid)" = null ]
-}
 ends() { # NAME
 	end_fc "$1"
 	within 50 is_closed "$1"
@@ -50,7 +38,7 @@ ok "a guest is paused" lamina pause web --tag one
 is "of one moment" "$(moment one)" one
 one=$(lamina show -q one)
 end_fc web
-ok "a guest goes on from it" resume one tw
+ok "a guest goes on from it" resume_file tw one
 writes tw 2
 ok "and is paused" lamina pause tw --json --tag tw1
 is "which is told" "$(jq -c .commit.one_moment out)" true
@@ -59,34 +47,34 @@ fc tw random 0 6000000 3 >/dev/null
 fc tw trouble "PUT /snapshot/create=die-half" >/dev/null
 exits "its hypervisor dies in the middle of the next snapshot" 1 lamina pause tw
 within 50 is_closed tw
-exits "the live image is in the way" 1 resume tw1 tw
+exits "the live image is in the way" 1 resume_file tw tw1
 like "what is advised is no layer to resume" "$(cat err)" \
 	"'lamina live commit tw' keeps its files, not to be resumed, 'lamina live rm tw' forgets it"
 ok "its files are kept" lamina live commit tw --tag kept --json
 mixed kept
 ok "and it is removed" lamina live rm tw
-exits "what was kept is not resumed" 1 resume kept tw
+exits "what was kept is not resumed" 1 resume_file tw kept
 is "but what can be is named" "$(cat err)" \
 	"lamina: cannot resume the guest: it is not known that memory, state and disk of layer 'kept' are of one moment ('lamina live commit' made it): resume layer ${tw1:0:12}, which it stands on, or give --any-moment"
 is "and nothing is left" "$(lamina live ls -q | grep -cx tw)" 0
-ok "as it says" resume "${tw1:0:12}" tw
+ok "as it says" resume_file tw "${tw1:0:12}"
 ends tw
-ok "nevertheless" resume kept tw --any-moment
+ok "nevertheless" resume_file tw kept --any-moment
 ok "with nothing written since it is" lamina live commit tw --json --tag kept2
 mixed kept2
-exits "what it was" 1 resume kept2 no
+exits "what it was" 1 resume_file no kept2
 like "so both are passed over" "$(cat err)" "resume layer ${tw1:0:12}, which it stands on"
 ok "a pause of it is good" lamina pause tw --tag good
 is "again" "$(moment good)" one
 ends tw
-ok "and can be resumed" resume good tw
+ok "and can be resumed" resume_file tw good
 
 # --- a disk that went on ---
 
 disk_of tw
 ok "a guest that runs is committed" lamina live commit tw --json --tag runs
 mixed runs
-exits "it cannot be resumed" 1 resume runs no
+exits "it cannot be resumed" 1 resume_file no runs
 writes tw 5
 ok "the next pause can" lamina pause tw --tag next
 is "though it stands on that" "$(lamina show --json next | jq -r .parent)" "$(lamina show -q runs)"
@@ -99,7 +87,7 @@ ok "and behind a write" lamina live commit tw --json --dry-run
 is "it is not known" "$(jq -c .one_moment out)" false
 like "what of" "$(cat err)" "the layer keeps the files"
 ends tw
-ok "what was committed with nothing written can be resumed" resume still tw
+ok "what was committed with nothing written can be resumed" resume_file tw still
 
 # --- a snapshot of one's own ---
 
@@ -116,7 +104,7 @@ ok "said afterwards" lamina live commit tw --paused --json --tag said
 is "it is believed" "$(jq -c .one_moment out) $(wc -c <err) $(moment said)" "true 0 one"
 fc tw dump has >/dev/null
 ends tw
-ok "that one can be resumed" resume said tw
+ok "that one can be resumed" resume_file tw said
 fc tw dump got >/dev/null
 same "and has the memory" got has
 ends tw
@@ -133,6 +121,6 @@ is "as nothing can be resumed" "$(jq -c .one_moment out) $(wc -c <err) $(moment 
 lamina live create new --size memfile=1M --size state=4K --size rootfs=1M
 ok "one that stands on nothing" lamina live commit new --json --tag new
 mixed new
-exits "cannot be resumed" 1 resume new no
+exits "cannot be resumed" 1 resume_file no new
 like "nor anything else" "$(cat err)" "no layer below it can be resumed either, or give --any-moment"
 done_testing

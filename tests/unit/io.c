@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/base/io.h"
+#include "store/base/clock.h"
 #include "tests/fault.h"
 #include "tests/tap.h"
 
@@ -160,6 +161,19 @@ static void test_absolute(void)
 	free(here);
 }
 
+static void test_lock(void)
+{
+	int fd = open_new("lock"), other = open_new("lock");
+
+	is_int(io_lock_until(fd, 0), 0, "a lock that nobody has");
+	is_int(io_lock_until(other, 0), -EBUSY, "that somebody has");
+	is_int(io_lock_until(other, clock_ms() + 30), -EBUSY, "and keeps");
+	close(fd);
+	is_int(io_lock_until(other, 0), 0, "ends with its descriptor");
+	is_int(io_lock_until(fd, 0), -EBADF, "which has none then");
+	close(other);
+}
+
 int main(void)
 {
 	test_read_write();
@@ -168,5 +182,6 @@ int main(void)
 	test_read_file();
 	test_replace_file();
 	test_absolute();
+	test_lock();
 	return tap_done();
 }
