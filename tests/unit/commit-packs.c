@@ -283,16 +283,15 @@ static void test_short_diff(void)
 static void test_foreign_index(void)
 {
 	static const char *const all = "index.db and the packs of '";
+	char where[PATH_MAX];
 
 	make("foreign-index");
 	make_foreign();
-	reopen();
-	is_int(commit_mode(path, INPUT_FULL, NULL), -EBADMSG, "an index of another store");
+	(void)snprintf(where, sizeof(where), "%s", store->path);
+	store_close(store);
+	is_int(store_open(where, NULL, &store, &err), -EBADMSG, "an index of another store");
 	ok(strncmp(err.text, all, strlen(all)) == 0 && strstr(err.text, "lamina recover"),
 	   "is told from one that is too old");
-	is_int(access(pack_path(2), F_OK), -1, "and nothing is written");
-	ok(faults() > 0, "verify tells of it");
-	store_close(store);
 }
 
 /* One flipped bit of the header hurts no page, so nothing is stored anew. */
