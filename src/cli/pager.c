@@ -29,7 +29,9 @@ static int code_of(int status)
 int pager_ask_at(struct cli *cli, const char *socket, const struct pager_request *request,
 		 json_t **ret, int *ret_status)
 {
-	struct http_target to = {.socket = socket, .fd = -1};
+	bool reads = strcmp(request->method, "GET") == 0;
+	struct http_target to = {.socket = socket, .fd = -1,
+				 .timeout_ms = reads ? PAGER_READ_MS : 0};
 	struct http_answer answer;
 	int rc = http_request(&to, request->method, request->path, request->body, &answer,
 			      &cli->err);

@@ -45,6 +45,7 @@ struct pager_args {
 };
 
 #define PAGER_FIND_MS 3000	/* that a pager has to say that it is one */
+#define PAGER_READ_MS 10000	/* and to answer what changes nothing; http.h's for the rest */
 
 /* Below which directory pagers are looked for. */
 int pager_root(struct cli *cli, const char **ret);
