@@ -209,12 +209,13 @@ static uint8_t *bulk_source(const char *path, uint64_t len)
 static void bulk(uint64_t bytes, const char *path, unsigned threads)
 {
 	static struct bulk k[BULK_THREADS];
-	uint64_t done = (bytes + MEM_HUGE - 1) / MEM_HUGE * MEM_HUGE;
+	uint64_t done = (bytes + MEM_HUGE - 1) / MEM_HUGE * MEM_HUGE, pages = done / MEM_PAGE;
 	uint64_t len = path ? done : MEM_HUGE, start;
 	uint8_t *from = bulk_source(path, len);
 
 	for (unsigned i = 0; i < threads; i++) {
-		k[i].b = (struct bare){.page_size = MEM_PAGE, .source = -1, .n = done / MEM_PAGE};
+		k[i].b = (struct bare){.page_size = MEM_PAGE, .source = -1, .n = pages,
+				       .of = pages};
 		k[i].from = from;
 		k[i].from_len = len;
 		set_up(&k[i].b, NULL, false);

@@ -78,6 +78,7 @@ virtual "a real vCPU and a server that forgets" 1 forgetful --rounds 50
 
 ok "the least a fault can cost" bare -n 1000
 ok "the same with a pread" bare -n 1000 --source mem.raw
+ok "and the least that many can" bare --bulk $((8 << 20)) --threads 2
 
 if [ "$(awk '/^HugePages_Free/ {print $2}' /proc/meminfo)" -ge 8 ]; then
 	ok "huge pages" guest "map auto 4M 0 huge; map auto 4M 4M huge memfd; handoff sock; touch random count 300 write
