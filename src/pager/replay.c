@@ -8,6 +8,9 @@
  * Its pages are installed piece by piece, each only if it is still missing.  One that
  * cannot be read is tried again after a pause.
  *
+ * A trace that seems wrong is taken up only where the guest has been quiet for a while: a batch in
+ * the moment between two faults would have whoever serves the memfile work for nobody.
+ *
  * While a thread reads a batch without owning the session it owns the replay: `busy`.
  */
 #include <errno.h>
@@ -376,7 +379,7 @@ enum fill_step replay_piece(struct session *s, struct hand *hand, bool may_block
 		collect(s);
 		return FILL_MORE;
 	}
-	if (seems_wrong(p) && s->wants.n) {
+	if (seems_wrong(p) && (s->wants.n || !fill_is_quiet(s))) {
 		loop_tick_in(s->env->loop, YIELD_MS);
 		return FILL_DONE;
 	}

@@ -39,7 +39,7 @@ bool replay_any(const struct session *s);
 struct replay_progress {
 	uint64_t pages;		/* of the trace */
 	uint64_t done;		/* of these, gone through */
-	bool doubted;		/* it goes on only while nobody waits */
+	bool doubted;		/* it goes on only while no fault comes: fill_is_quiet() */
 };
 void replay_progress(const struct session *s, struct replay_progress *ret);
 

@@ -108,8 +108,12 @@ static void test_wrong(void)
 	is_int(step, FILL_DONE, "it stands back");
 	ok(replay_any(&rig.s), "and is not over");
 	wants_drop(&rig.s.wants, 1);
+	rig.s.fault_ns = loop_now_ns();
+	(void)run(&rig, true, 1, &step);
+	is_int(step, FILL_DONE, "nobody waits, but a fault has just come: not yet");
+	rig.s.fault_ns -= UINT64_C(1000000000);
 	(void)run(&rig, true, 1000, &step);
-	ok(!replay_any(&rig.s), "nobody waits: it goes on to the end");
+	ok(!replay_any(&rig.s), "the guest is quiet: it goes on to the end");
 	replay_free(rig.s.replay);
 	rig_close(&rig);
 }
