@@ -25,7 +25,6 @@
 #include "store/store.h"
 #include "store/sweep.h"
 
-#define LOCK_SLICE_MS 200
 
 static void note_sweep(struct gc *g, const struct sweep *s)
 {
@@ -116,27 +115,10 @@ static int run_snapshot(struct gc *g)
 	return rc;
 }
 
-/* In slices, so that who waits can be told to stop. */
-static int lock(struct gc *g)
-{
-	uint64_t left = g->opts->lock_wait_ms, slice;
-	int rc;
-
-	do {
-		slice = left < LOCK_SLICE_MS ? left : LOCK_SLICE_MS;
-		left -= slice;
-		rc = store_lock(g->store, "gc", slice, g->err);
-		if (rc == -EBUSY && left &&
-		    progress_tell(&g->opts->progress, "waiting for a writer", PROGRESS_COUNT, 0,
-				  0) < 0)
-			return err_set(g->err, -ECANCELED, "gc was cancelled");
-	} while (rc == -EBUSY && left);
-	return rc;
-}
-
 static int run_locked(struct gc *g)
 {
-	int rc = lock(g);
+	int rc = store_lock_told(g->store, "gc", g->opts->lock_wait_ms, &g->opts->progress,
+				 g->err);
 
 	if (rc < 0)
 		return rc;

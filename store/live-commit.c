@@ -429,7 +429,6 @@ int live_commit(struct store *store, const struct live_commit_opts *opts,
 		struct commit_result *ret, struct live_taken *ret_taken, struct err *err)
 {
 	struct take *t = calloc(1, sizeof(*t));
-	bool taken;
 	int rc;
 
 	if (!t)
@@ -437,10 +436,10 @@ int live_commit(struct store *store, const struct live_commit_opts *opts,
 	t->store = store;
 	t->opts = opts;
 	t->dirfd = -1;
-	rc = store_lock_too(store, "live commit", opts->lock_wait_ms, &taken, err);
+	rc = store_lock_told(store, "live commit", opts->lock_wait_ms, &opts->progress, err);
 	if (rc == 0) {
 		rc = commit_locked(t, ret, ret_taken, err);
-		store_unlock_too(store, taken);
+		store_unlock(store);
 	}
 	take_free(t);
 	return rc;

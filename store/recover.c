@@ -384,7 +384,7 @@ static int run(struct recover *r, const char *path)
 			       "libgcrypt does not offer the digests that are needed");
 	rc = store_open_dirs(r->store, path, r->err);
 	if (rc == 0)
-		rc = store_take_lock(r->store, "recover", 0, r->err);
+		rc = store_take_lock(r->store, "recover", 0, NULL, r->err);
 	if (rc == 0)
 		rc = run_locked(r);
 	if (rc == 0)

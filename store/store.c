@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -37,6 +36,7 @@
 #include "store/lease.h"
 #include "store/older.h"
 #include "store/pack.h"
+#include "store/progress.h"
 #include "store/seg.h"
 #include "store/store-private.h"
 
@@ -200,26 +200,22 @@ static void say_who(int fd, const char *what)
 		(void)io_pwrite_all(fd, text, (size_t)n, 0);
 }
 
-static int try_lock(int fd, uint64_t wait_ms)
+static int wait_lock(int fd, uint64_t wait_ms, const struct progress *progress)
 {
-	uint64_t waited = 0;
+	static const struct timespec pause = {.tv_nsec = LOCK_POLL_MS * 1000000L};
+	int rc = io_lock_until(fd, 0);
 
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		struct timespec pause = {.tv_nsec = LOCK_POLL_MS * 1000000};
-
-		if (errno == EINTR)
-			continue;
-		if (errno != EWOULDBLOCK)
-			return -errno;
-		if (waited >= wait_ms)
-			return -EBUSY;
+	for (uint64_t waited = 0; rc == -EBUSY && waited < wait_ms; waited += LOCK_POLL_MS) {
+		if (progress_tell(progress, "waiting for a writer", PROGRESS_COUNT, 0, 0) < 0)
+			return -ECANCELED;
 		(void)nanosleep(&pause, NULL);
-		waited += LOCK_POLL_MS;
+		rc = io_lock_until(fd, 0);
 	}
-	return 0;
+	return rc;
 }
 
-int store_take_lock(struct store *store, const char *what, uint64_t wait_ms, struct err *err)
+int store_take_lock(struct store *store, const char *what, uint64_t wait_ms,
+		    const struct progress *progress, struct err *err)
 {
 	int fd, rc;
 
@@ -232,9 +228,11 @@ int store_take_lock(struct store *store, const char *what, uint64_t wait_ms, str
 			       store->path);
 	if (fd < 0)
 		return err_sys(err, -errno, "cannot open '%s/lock'", store->path);
-	rc = try_lock(fd, wait_ms);
+	rc = wait_lock(fd, wait_ms, progress);
 	if (rc == -EBUSY)
 		rc = busy(store, fd, err);
+	else if (rc == -ECANCELED)
+		rc = err_set(err, rc, "%s was cancelled", what);
 	else if (rc < 0)
 		rc = err_sys(err, rc, "cannot lock '%s/lock'", store->path);
 	if (rc < 0) {
@@ -246,9 +244,10 @@ int store_take_lock(struct store *store, const char *what, uint64_t wait_ms, str
 	return 0;
 }
 
-int store_lock(struct store *store, const char *what, uint64_t wait_ms, struct err *err)
+int store_lock_told(struct store *store, const char *what, uint64_t wait_ms,
+		    const struct progress *progress, struct err *err)
 {
-	int rc = store_take_lock(store, what, wait_ms, err);
+	int rc = store_take_lock(store, what, wait_ms, progress, err);
 
 	if (rc < 0)
 		return rc;
@@ -260,6 +259,11 @@ int store_lock(struct store *store, const char *what, uint64_t wait_ms, struct e
 		return 0;
 	store_unlock(store);
 	return rc;
+}
+
+int store_lock(struct store *store, const char *what, uint64_t wait_ms, struct err *err)
+{
+	return store_lock_told(store, what, wait_ms, NULL, err);
 }
 
 int store_lock_too(struct store *store, const char *what, uint64_t wait_ms, bool *ret_taken,
@@ -313,7 +317,7 @@ static int check_no_leases(struct store *store, struct err *err)
 
 int store_migrate(struct store *store, struct err *err)
 {
-	int rc = store_take_lock(store, "migrate", MIGRATE_WAIT_MS, err);
+	int rc = store_take_lock(store, "migrate", MIGRATE_WAIT_MS, NULL, err);
 
 	if (rc == 0)
 		rc = check_no_leases(store, err);

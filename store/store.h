@@ -20,6 +20,8 @@ struct index;
 struct packs;
 struct seg_cache;
 
+struct progress;
+
 struct store_limits {
 	size_t chunk_cache;	/* bytes of decompressed chunks */
 	size_t frame_cache;	/* bytes of decoded frame maps */
@@ -78,6 +80,9 @@ void store_close(struct store *store);		/* NULL is fine */
  * UINT64_MAX waits for ever.
  */
 int store_lock(struct store *store, const char *what, uint64_t wait_ms, struct err *err);
+/* The same, and that one waits is told; -ECANCELED: one is to wait no more. */
+int store_lock_told(struct store *store, const char *what, uint64_t wait_ms,
+		    const struct progress *progress, struct err *err);
 void store_unlock(struct store *store);
 /* The same for who may be called with the lock held, and then leaves it so. */
 int store_lock_too(struct store *store, const char *what, uint64_t wait_ms, bool *ret_taken,

@@ -3,11 +3,9 @@
 
 #include "src/cli/cli.h"
 #include "src/cli/committed.h"
-#include "store/base/clock.h"
 #include "store/live.h"
 
 #define COMMIT_TRIES 10
-#define LOCK_SLICE_MS 200
 
 /* live_commit() has images in the order of the row's, too. */
 static struct committed committed_of(const struct live_layer *l)
@@ -41,35 +39,6 @@ json_t *live_layer_json(const struct live_layer *layer)
 	return committed_json(&done);
 }
 
-/* In slices, so that a signal that does not kill is seen. */
-static int lock(struct cli *cli, uint64_t wait_ms)
-{
-	uint64_t now = clock_ms(), end = wait_ms > UINT64_MAX - now ? UINT64_MAX : now + wait_ms;
-	int rc;
-
-	do {
-		now = clock_ms();
-		rc = store_lock(cli->store, "live commit",
-				end - now < LOCK_SLICE_MS ? end - now : LOCK_SLICE_MS, &cli->err);
-		if (rc == -EBUSY && cli_stopped())
-			return -ECANCELED;
-	} while (rc == -EBUSY && clock_ms() < end);
-	return rc;
-}
-
-static int commit_locked(struct cli *cli, struct live_layer *l, bool all)
-{
-	struct live_commit_opts o = l->o;
-	int rc = cli->catching ? lock(cli, l->o.lock_wait_ms) : 0;
-
-	if (rc < 0)
-		return rc;
-	o.one_moment = all && o.one_moment;
-	rc = live_commit(cli->store, &o, &l->result, &l->taken, &cli->err);
-	store_unlock(cli->store);
-	return rc;
-}
-
 static int seal(struct cli *cli, struct live_layer *l)
 {
 	int rc = sealing_begin(cli, l->o.name, l->o.lock_wait_ms, &l->sealing);
@@ -81,10 +50,12 @@ static int seal(struct cli *cli, struct live_layer *l)
 /* `all`: no part of what was there at the seal is left to the next layer. */
 static int commit_sealed(struct cli *cli, struct live_layer *l, bool all)
 {
+	struct live_commit_opts o = l->o;
 	int rc;
 
-	l->o.progress = cli_progress(cli);
-	rc = commit_locked(cli, l, all);
+	o.progress = cli_progress(cli);
+	o.one_moment = all && o.one_moment;
+	rc = live_commit(cli->store, &o, &l->result, &l->taken, &cli->err);
 	meter_end(&cli->meter);
 	sealing_end(cli, l->o.name, l->o.lock_wait_ms, rc == 0 || rc == -EALREADY, &l->sealing);
 	return rc;

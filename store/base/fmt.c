@@ -34,7 +34,7 @@ char *fmt_duration(char out[FMT_SIZE_LEN], double seconds)
 	if (seconds > 1e12)
 		seconds = 1e12;
 	s = (unsigned long long)(seconds + 0.5);
-	if (seconds < 0.00995)
+	if (seconds < 0.09995)
 		(void)snprintf(out, FMT_SIZE_LEN, "%.1f ms", seconds * 1e3);
 	else if (seconds < 0.9995)
 		(void)snprintf(out, FMT_SIZE_LEN, "%.0f ms", seconds * 1e3);

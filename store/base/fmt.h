@@ -12,7 +12,7 @@
 
 /* "17.8 MiB", "4096 B": binary units, one digit.  Returns `out`. */
 char *fmt_size(char out[FMT_SIZE_LEN], uint64_t bytes);
-/* "3.2 s", "2 min 10 s", "4 d 3 h".  Returns `out`. */
+/* "16.9 ms", "231 ms", "3.2 s", "2 min 10 s", "4 d 3 h".  Returns `out`. */
 char *fmt_duration(char out[FMT_SIZE_LEN], double seconds);
 /* "2026-11-21 09:28:59" in local time.  Returns `out`. */
 char *fmt_time(char out[FMT_SIZE_LEN], int64_t unix_seconds);

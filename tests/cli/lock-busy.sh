@@ -7,6 +7,9 @@ export LAMINA_STORE=$T/s
 lamina init -q
 mkimage m 600 0-9:data=1
 lamina commit -q --memfile m --tag t >/dev/null
+mkimage other 600 0-9:data=2
+lamina commit -q --memfile other >other.id
+lamina live create box --from "$(head -n 1 other.id)" -q >/dev/null
 
 # As a writer does: flock, then pid and what into the file.
 bash -c 'exec 9<>s/lock; flock 9; echo "pid $$ commit since $(date +%s)" >&9; touch held; exec sleep 60' &
@@ -51,17 +54,21 @@ if has plain; then
 	is "a signal ends the wait" "$?" 143
 	is "with a sentence" "$(cat err)" "lamina: commit: interrupted"
 	# gc has worked before it waits.
-	lamina gc --wait forever >out 2>err &
-	waiter=$!
-	within 10 at_lock "$waiter"
-	kill -TERM "$waiter"
-	ok "a gc that waits ends, too" within 10 gone "$waiter"
-	kill -KILL "$waiter" 2>/dev/null
-	wait "$waiter" 2>/dev/null
-	is "by the signal" "$?" 143
-	like "with a sentence" "$(cat err)" "^lamina: gc: interrupted"
+	for command in gc "live commit box"; do
+		# shellcheck disable=SC2086
+		lamina $command --wait forever >out 2>err &
+		waiter=$!
+		within 10 at_lock "$waiter"
+		within 10 waits "$waiter"
+		kill -TERM "$waiter"
+		ok "$command ends in its wait, too" within 10 gone "$waiter"
+		kill -KILL "$waiter" 2>/dev/null
+		wait "$waiter" 2>/dev/null
+		is "by the signal" "$?" 143
+		like "with a sentence" "$(cat err)" "^lamina: ${command%% *}.*: interrupted"
+	done
 else
-	skip "$(_lacks plain)" 5
+	skip "$(_lacks plain)" 8
 fi
 
 lamina tag waited t --wait forever 2>err &

@@ -9,6 +9,7 @@
 #include "store/base/io.h"
 #include "store/index.h"
 #include "store/lease.h"
+#include "store/progress.h"
 #include "store/store-private.h"
 #include "tests/fault.h"
 #include "tests/tap.h"
@@ -271,6 +272,31 @@ static void test_open_no_memory(void)
 
 /* ---- the lock ---- */
 
+/* The third time it is told to stop. */
+static int told(void *ctx, const char *what, enum progress_unit unit, uint64_t done, uint64_t total)
+{
+	(void)unit, (void)done, (void)total;
+	ok(!strcmp(what, "waiting for a writer"), "it is told");
+	return ++*(int *)ctx == 3;
+}
+
+static void test_lock_told(void)
+{
+	int n = 0;
+	struct progress progress = {told, &n};
+	struct store *a = open_store("empty"), *b = open_store("empty");
+
+	is_int(store_lock_told(a, "commit", UINT64_MAX, &progress, &err), 0, "a free lock");
+	is_err(store_lock_told(b, "gc", UINT64_MAX, &progress, &err), &err, -ECANCELED,
+	       "gc was cancelled");
+	is_int(n, 3, "who waits for ever can be stopped");
+	is_int(store_lock_told(b, "gc", 30, &progress, &err), -EBUSY, "who waits a little is not");
+	store_unlock(a);
+	is_int(store_lock_told(b, "gc", 0, &progress, &err), 0, "nothing is left behind");
+	store_close(a);
+	store_close(b);
+}
+
 static void test_lock(void)
 {
 	struct store *a = open_store("empty"), *b = open_store("empty");
@@ -421,6 +447,7 @@ int main(void)
 	test_open_params();
 	test_open_no_memory();
 	test_lock();
+	test_lock_told();
 	test_lock_text();
 	test_lock_process();
 	test_migrate();
