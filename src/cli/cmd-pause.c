@@ -252,12 +252,7 @@ static void add_row(struct table *t, const struct pause_report *r, int i)
 		return;
 	table_cell(t, "%s", pause_names[i]);
 	table_cell(t, "%s", pause_outcome_name(s->outcome));
-	if (!ran)
-		table_cell(t, "-");
-	else if (s->seconds < 1)
-		table_cell(t, "%.1f ms", s->seconds * 1000);
-	else
-		table_cell(t, "%s", fmt_duration(time, s->seconds));
+	table_cell(t, "%s", ran ? fmt_duration(time, s->seconds) : "-");
 	table_cell(t, "%s", s->error);
 }
 
@@ -402,7 +397,7 @@ static int find_files(struct work *w)
 	}
 	w->plan.dir = w->dir;
 	w->memory = (struct pause_memory){.cli = w->cli, .name = w->name, .kept = w->kept,
-					  .live = w->layer->o.name, .path = w->memfile, .hold = -1};
+					  .live = w->layer->o.name, .path = w->memfile};
 	return rc;
 }
 

@@ -84,8 +84,8 @@ struct work {
 	int64_t peer_uid;
 	bool made_live;
 	struct resume_memory memory;
-	int hold, live_hold;
-	struct guest_socket socket;
+	int hold;
+	struct guest_held live_held, socket_held;
 	struct resume_plan plan;
 	struct resume_report report;
 };
@@ -223,6 +223,21 @@ static int take_trace(void *ctx, const struct traces_item *item)
 		(void)snprintf(w->trace, PATH_MAX, "%s/layers/%s/traces/%s",
 			       guest_text(w->members, "mount"), w->hex, item->name);
 	return best;
+}
+
+/* Nobody else resumes a guest on that live image, or at that socket, till this one has. */
+static int hold_places(struct work *w)
+{
+	const struct args *args = w->cli->args;
+	const char *name = args->name, *socket = guest_text(w->members, "socket");
+	char what[GUEST_NAME_MAX + 32];
+	int rc;
+
+	(void)snprintf(what, sizeof(what), "lamina resume of guest '%s'", name);
+	rc = guest_socket_hold(w->cli, socket, what, &w->socket_held);
+	if (rc == 0)
+		rc = guest_live_hold(w->cli, w->live, what, &w->live_held);
+	return rc < 0 ? rc : guest_live_check(w->cli, name, w->live, w->members);
 }
 
 /* The pager has another working directory than we. */
@@ -411,10 +426,7 @@ static int find_all(struct work *w)
 	if (rc == 0)
 		rc = put_paths(w);
 	if (rc == 0)
-		rc = guest_socket_hold(w->cli, args->name, guest_text(w->members, "socket"),
-				       &w->socket);
-	if (rc == 0)
-		rc = guest_live_hold(w->cli, args->name, w->live, w->members, &w->live_hold);
+		rc = hold_places(w);
 	if (rc == 0)
 		rc = find_trace(w);
 	if (rc == 0)
@@ -438,7 +450,6 @@ static int resume(struct work *w)
 	if (!cli->quiet)
 		meter_begin(&cli->meter);
 	w->memory = (struct resume_memory){.cli = cli, .rundir = w->rundir, .memfile = w->memfile,
-					   .hold = -1,
 					   .mapped = !strcmp(w->plan.hypervisor, "qemu")};
 	rc = resume_memory_need(&w->memory, &live, &w->made_live);
 	cli_hold_stops(true);
@@ -478,14 +489,14 @@ static int run(struct cli *cli, int argc, char **argv)
 	w->layer_word = argv[0];
 	w->command = argc > 1 ? argv + 1 : NULL;
 	w->members = json_object();
-	w->hold = w->live_hold = w->memory.hold = w->socket.hold = -1;
+	w->hold = -1;
 	rc = work(w);
 	resume_report_fini(&w->report);
 	resume_words_free(w->argv);
 	json_decref(w->members);
 	resume_memory_end(&w->memory);
-	guest_live_drop(cli, w->live, w->live_hold);
-	guest_socket_drop(cli, &w->socket);
+	guest_let_go(w->rundir, &w->live_held);
+	guest_let_go(w->rundir, &w->socket_held);
 	guest_drop(w->rundir, args->name, w->hold);
 	free(w->mount);
 	free(w->pager);

@@ -91,27 +91,13 @@ static int find(struct cli *cli, const char *live, struct guest_live_at *ret)
 	return 0;
 }
 
-int guest_live_hold(struct cli *cli, const char *name, const char *live, const json_t *record,
-		    int *ret)
+int guest_live_hold(struct cli *cli, const char *live, const char *what, struct guest_held *ret)
 {
 	struct guest_live_at at;
-	char what[GUEST_NAME_MAX + 32];
 	const char *rundir;
 	int rc = guest_args_rundir(cli, &rundir);
 
-	(void)snprintf(what, sizeof(what), "lamina resume of guest '%s'", name);
 	if (rc == 0)
 		rc = find(cli, live, &at);
-	if (rc == 0)
-		rc = *ret = guest_hold_live(rundir, &at, what, &cli->err);
-	return rc < 0 ? rc : guest_live_check(cli, name, live, record);
-}
-
-void guest_live_drop(struct cli *cli, const char *live, int held)
-{
-	struct guest_live_at at;
-	const char *rundir;
-
-	if (held >= 0 && guest_args_rundir(cli, &rundir) == 0 && find(cli, live, &at) == 0)
-		guest_drop_live(rundir, &at, held);
+	return rc < 0 ? rc : guest_hold_live(rundir, &at, what, ret, &cli->err);
 }

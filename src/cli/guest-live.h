@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 struct cli;
+struct guest_held;
 
 /*
  * Whether guest `name` may have live image `live`; `record` says its socket and mount.  -EBUSY:
@@ -15,11 +16,9 @@ struct cli;
 int guest_live_check(struct cli *cli, const char *name, const char *live, const json_t *record);
 
 /*
- * The same, and that nobody else begins a guest on it before guest_live_drop(): *ret is for that.
- * -EBUSY, too: somebody does.  The store is open.
+ * Until guest_let_go(ret) nobody else begins a guest on it; -EBUSY: somebody does.  `what` is what
+ * others are told.  The store is open.
  */
-int guest_live_hold(struct cli *cli, const char *name, const char *live, const json_t *record,
-		    int *ret);
-void guest_live_drop(struct cli *cli, const char *live, int held);	/* < 0 is fine */
+int guest_live_hold(struct cli *cli, const char *live, const char *what, struct guest_held *ret);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "src/cli/cli.h"
 #include "src/cli/guest-args.h"
+#include "src/host/guest.h"
 
 /* The last slash that has a directory in front of it, which is there: 1. */
 static int look_at(char *path, char *slash, struct guest_socket_at *ret)
@@ -58,26 +59,13 @@ static int find(struct cli *cli, const char *path, struct guest_socket_at *ret)
 	return rc < 0 ? err_sys(&cli->err, rc, "cannot use the socket '%s'", path) : 0;
 }
 
-int guest_socket_hold(struct cli *cli, const char *name, const char *path,
-		      struct guest_socket *ret)
+int guest_socket_hold(struct cli *cli, const char *path, const char *what, struct guest_held *ret)
 {
-	char what[GUEST_NAME_MAX + 32];
+	struct guest_socket_at at;
 	const char *rundir;
 	int rc = guest_args_rundir(cli, &rundir);
 
-	(void)snprintf(what, sizeof(what), "lamina resume of guest '%s'", name);
 	if (rc == 0)
-		rc = find(cli, path, &ret->at);
-	if (rc == 0)
-		rc = ret->hold = guest_hold_socket(rundir, &ret->at, what, &cli->err);
-	return rc < 0 ? rc : 0;
-}
-
-void guest_socket_drop(struct cli *cli, struct guest_socket *held)
-{
-	const char *rundir;
-
-	if (held->hold >= 0 && guest_args_rundir(cli, &rundir) == 0)
-		guest_drop_socket(rundir, &held->at, held->hold);
-	held->hold = -1;
+		rc = find(cli, path, &at);
+	return rc < 0 ? rc : guest_hold_socket(rundir, &at, what, ret, &cli->err);
 }

@@ -3,21 +3,13 @@
 #ifndef LAMINA_CLI_GUEST_SOCKET_H
 #define LAMINA_CLI_GUEST_SOCKET_H
 
-#include "src/host/guest.h"
-
 struct cli;
-
-struct guest_socket {
-	struct guest_socket_at at;
-	int hold;		/* -1: none */
-};
+struct guest_held;
 
 /*
- * Until guest_socket_drop() nobody else resumes a guest at `path`, which need not be there yet.
- * -EBUSY: somebody does.  `name` is the guest's.
+ * Until guest_let_go(ret) nobody else resumes a guest at `path`, which need not be there yet.
+ * -EBUSY: somebody does.  `what` is what others are told.
  */
-int guest_socket_hold(struct cli *cli, const char *name, const char *path,
-		      struct guest_socket *ret);
-void guest_socket_drop(struct cli *cli, struct guest_socket *held);
+int guest_socket_hold(struct cli *cli, const char *path, const char *what, struct guest_held *ret);
 
 #endif

@@ -72,7 +72,7 @@ int pause_memory_look(struct pause_memory *m, pid_t pid, struct err *why)
 	}
 	if (guest_memory_process(pid, &m->now) < 0)
 		return unseen(rundir, why);
-	rc = m->hold = guest_hold_process(rundir, pid, "lamina pause", why);
+	rc = guest_hold_process(rundir, pid, "lamina pause", &m->held, why);
 	if (rc < 0)
 		return rc;
 	rc = look_into(m, rundir, why);
@@ -99,7 +99,7 @@ static void put(struct pause_memory *m, const struct guest_memory *what)
 
 void pause_memory_seal(struct pause_memory *m)
 {
-	if (!m->kept || m->hold < 0)
+	if (!m->kept || !guest_is_held(&m->held))
 		return;
 	m->sealed = live_mark_take(m->cli->store, m->live, MEMFILE, &m->now.mark, NULL) == 0;
 }
@@ -151,7 +151,7 @@ void pause_memory_refused(struct pause_memory *m)
 
 void pause_memory_unsealed(struct pause_memory *m)
 {
-	if (m->kept && m->hold >= 0)
+	if (m->kept && guest_is_held(&m->held))
 		put_as_it_is(m, m->now);
 }
 
@@ -159,7 +159,6 @@ void pause_memory_end(struct pause_memory *m)
 {
 	const char *rundir;
 
-	if (m->hold >= 0 && guest_args_rundir(m->cli, &rundir) == 0)
-		guest_drop_process(rundir, m->now.pid, m->hold);
-	m->hold = -1;
+	if (guest_is_held(&m->held) && guest_args_rundir(m->cli, &rundir) == 0)
+		guest_let_go(rundir, &m->held);
 }

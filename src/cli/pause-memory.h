@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "src/host/guest-memory.h"
+#include "src/host/guest.h"
 
 struct cli;
 
@@ -19,7 +20,7 @@ struct pause_memory {
 	const char *live;
 	const char *path;	/* of the memfile in the mount */
 	bool kept;		/* there is a record */
-	int hold;		/* of the process; -1: none */
+	struct guest_held held;	/* the process */
 	bool based;		/* `before` was so when it was looked at */
 	bool sealed;		/* `now` is what is known */
 	struct guest_memory before, now;

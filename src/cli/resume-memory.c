@@ -59,8 +59,7 @@ int resume_memory_load(void *memory, pid_t pid, struct err *err)
 		return 0;
 	if (m->mapped && !has_mapped(m, pid))
 		m->marked = false;
-	m->hold = guest_hold_process(m->rundir, pid, "lamina resume", err);
-	return m->hold < 0 ? m->hold : 0;
+	return guest_hold_process(m->rundir, pid, "lamina resume", &m->held, err);
 }
 
 json_t *resume_memory_json(const struct resume_memory *m)
@@ -70,7 +69,5 @@ json_t *resume_memory_json(const struct resume_memory *m)
 
 void resume_memory_end(struct resume_memory *m)
 {
-	if (m->hold >= 0)
-		guest_drop_process(m->rundir, m->memory.pid, m->hold);
-	m->hold = -1;
+	guest_let_go(m->rundir, &m->held);
 }

@@ -11,13 +11,14 @@
 
 #include "src/cli/resume-live.h"
 #include "src/host/guest-memory.h"
+#include "src/host/guest.h"
 
 struct resume_memory {
 	struct cli *cli;
 	const char *rundir;
 	const char *memfile;		/* the layer's */
 	bool mapped;			/* the hypervisor is told nothing of it, but maps it */
-	int hold;			/* of the process; -1: none */
+	struct guest_held held;		/* the process */
 	bool marked;
 	struct guest_memory memory;	/* pid 0: which process it is is not known */
 };

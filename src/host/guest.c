@@ -24,7 +24,6 @@
 #include "store/live-row.h"
 
 #define FILE_LEN (GUEST_NAME_MAX + sizeof(".json.tmp"))
-#define LOCK_LEN 200		/* it begins with a dot: no guest's name */
 
 bool guest_name_ok(const char *name)
 {
@@ -290,20 +289,6 @@ static int hold(const char *rundir, const char *lock, const char *what,
 	return rc;
 }
 
-static void drop(const char *rundir, const char *lock, int fd)
-{
-	int dirfd;
-
-	if (fd < 0)
-		return;
-	if (open_dir(rundir, &dirfd, NULL) < 0 || dirfd < 0) {
-		close(fd);
-		return;
-	}
-	guest_lock_drop(dirfd, lock, fd);
-	close(dirfd);
-}
-
 static int busy(const char *name, const struct guest_lock_holder *holder, struct err *err)
 {
 	char whom[GUEST_NAME_MAX + 16];
@@ -342,83 +327,70 @@ void guest_drop(const char *rundir, const char *name, int fd)
 	close(dirfd);
 }
 
-static char *process_lock(char out[LOCK_LEN], pid_t pid)
-{
-	(void)snprintf(out, LOCK_LEN, ".%d", (int)pid);
-	return out;
-}
-
-int guest_hold_process(const char *rundir, pid_t pid, const char *what, struct err *err)
+/* Of held->lock, which stays only if it is. */
+static int hold_for(const char *rundir, const char *what, const char *whom, const char *more,
+		    struct guest_held *held, struct err *err)
 {
 	struct guest_lock_holder holder;
-	char lock[LOCK_LEN], whom[64];
-	int rc = hold(rundir, process_lock(lock, pid), what, &holder, err);
+	int rc = held->fd = hold(rundir, held->lock, what, &holder, err);
 
+	if (rc < 0)
+		held->lock[0] = '\0';
+	return rc == -EBUSY ? guest_lock_busy(&holder, whom, more, err) : rc < 0 ? rc : 0;
+}
+
+int guest_hold_process(const char *rundir, pid_t pid, const char *what, struct guest_held *ret,
+		       struct err *err)
+{
+	char whom[64];
+
+	(void)snprintf(ret->lock, sizeof(ret->lock), ".%d", (int)pid);
 	(void)snprintf(whom, sizeof(whom), "process %d, the hypervisor", (int)pid);
-	return rc == -EBUSY ? guest_lock_busy(&holder, whom, "", err) : rc;
-}
-
-void guest_drop_process(const char *rundir, pid_t pid, int fd)
-{
-	char lock[LOCK_LEN];
-
-	drop(rundir, process_lock(lock, pid), fd);
-}
-
-static char *live_lock(char out[LOCK_LEN], const struct guest_live_at *live)
-{
-	(void)snprintf(out, LOCK_LEN, ".live-%llx-%llx-%.*s", (unsigned long long)live->dev,
-		       (unsigned long long)live->ino, (int)GUEST_NAME_MAX, live->name);
-	return out;
+	return hold_for(rundir, what, whom, "", ret, err);
 }
 
 int guest_hold_live(const char *rundir, const struct guest_live_at *live, const char *what,
-		    struct err *err)
+		    struct guest_held *ret, struct err *err)
 {
-	char lock[LOCK_LEN], whom[GUEST_NAME_MAX + 16];
-	struct guest_lock_holder holder;
+	char whom[GUEST_NAME_MAX + 16];
 	int rc = check_name(live->name, err);
 
-	if (rc == 0)
-		rc = hold(rundir, live_lock(lock, live), what, &holder, err);
+	ret->lock[0] = '\0';
+	if (rc < 0)
+		return rc;
+	(void)snprintf(ret->lock, sizeof(ret->lock), ".live-%llx-%llx-%s",
+		       (unsigned long long)live->dev, (unsigned long long)live->ino, live->name);
 	(void)snprintf(whom, sizeof(whom), "live image '%s'", live->name);
-	return rc == -EBUSY ? guest_lock_busy(&holder, whom, ": --live names another", err) : rc;
-}
-
-void guest_drop_live(const char *rundir, const struct guest_live_at *live, int fd)
-{
-	char lock[LOCK_LEN];
-
-	drop(rundir, live_lock(lock, live), fd);
-}
-
-static char *socket_lock(char out[LOCK_LEN], const struct guest_socket_at *at)
-{
-	int n = snprintf(out, LOCK_LEN, ".socket-%llx-%llx-%s", (unsigned long long)at->dev,
-			 (unsigned long long)at->ino, at->name);
-
-	for (int i = 0; i < n; i++)
-		if (out[i] == '/')
-			out[i] = '!';
-	return out;
+	return hold_for(rundir, what, whom, ": --live names another", ret, err);
 }
 
 int guest_hold_socket(const char *rundir, const struct guest_socket_at *at, const char *what,
-		      struct err *err)
+		      struct guest_held *ret, struct err *err)
 {
-	char lock[LOCK_LEN], whom[GUEST_SOCKET_MAX + 16];
-	struct guest_lock_holder holder;
-	int rc = hold(rundir, socket_lock(lock, at), what, &holder, err);
+	char whom[GUEST_SOCKET_MAX + 16];
 
+	(void)snprintf(ret->lock, sizeof(ret->lock), ".socket-%llx-%llx-%s",
+		       (unsigned long long)at->dev, (unsigned long long)at->ino, at->name);
+	for (char *c = ret->lock; *c; c++)
+		if (*c == '/')
+			*c = '!';
 	(void)snprintf(whom, sizeof(whom), "socket '%s'", at->name);
-	return rc == -EBUSY ? guest_lock_busy(&holder, whom, ": --socket names another", err) : rc;
+	return hold_for(rundir, what, whom, ": --socket names another", ret, err);
 }
 
-void guest_drop_socket(const char *rundir, const struct guest_socket_at *at, int fd)
+void guest_let_go(const char *rundir, struct guest_held *held)
 {
-	char lock[LOCK_LEN];
+	int dirfd = -1;
 
-	drop(rundir, socket_lock(lock, at), fd);
+	if (!guest_is_held(held))
+		return;
+	if (open_dir(rundir, &dirfd, NULL) == 0 && dirfd >= 0) {
+		guest_lock_drop(dirfd, held->lock, held->fd);
+		close(dirfd);
+	} else {
+		close(held->fd);
+	}
+	held->lock[0] = '\0';
 }
 
 /* ---- writing ---- */

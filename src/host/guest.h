@@ -91,27 +91,39 @@ int guest_remove(const char *rundir, const char *name, struct err *err);
 int guest_hold(const char *rundir, const char *name, const char *what, struct err *err);
 /* Lets go; where there is no record the lock's file goes, too.  `fd` < 0 is fine. */
 void guest_drop(const char *rundir, const char *name, int fd);
-/* The same for a hypervisor's process, which may be several records'. */
-int guest_hold_process(const char *rundir, pid_t pid, const char *what, struct err *err);
-/* Lets go of that; `fd` < 0 is fine. */
-void guest_drop_process(const char *rundir, pid_t pid, int fd);
-/* The same for a live image, which several guests may be told to begin on. */
+
+/*
+ * The same for what may be several guests'; zeroed it is nothing.  On an error nothing is held.
+ */
+struct guest_held {
+	int fd;
+	char lock[200];		/* its file's name, without ".lock"; ""; with a dot: no guest's */
+};
+static inline bool guest_is_held(const struct guest_held *held)
+{
+	return *held->lock;
+}
+/* Its file goes, too; nothing is fine. */
+void guest_let_go(const char *rundir, struct guest_held *held);
+
+/* A hypervisor's process. */
+int guest_hold_process(const char *rundir, pid_t pid, const char *what, struct guest_held *ret,
+		       struct err *err);
+/* A live image, which several guests may be told to begin on. */
 struct guest_live_at {
 	dev_t dev;		/* of the store's directory */
 	ino_t ino;
 	const char *name;
 };
 int guest_hold_live(const char *rundir, const struct guest_live_at *live, const char *what,
-		    struct err *err);
-void guest_drop_live(const char *rundir, const struct guest_live_at *live, int fd);
-/* The same for where a hypervisor listens, whatever path leads there. */
+		    struct guest_held *ret, struct err *err);
+/* Where a hypervisor listens, whatever path leads there. */
 struct guest_socket_at {
 	dev_t dev;		/* of its directory */
 	ino_t ino;
 	char name[GUEST_SOCKET_MAX];	/* in that */
 };
 int guest_hold_socket(const char *rundir, const struct guest_socket_at *at, const char *what,
-		      struct err *err);
-void guest_drop_socket(const char *rundir, const struct guest_socket_at *at, int fd);
+		      struct guest_held *ret, struct err *err);
 
 #endif

@@ -286,18 +286,19 @@ static void test_memory(void)
 
 static void test_hold_process(void)
 {
-	int fd = guest_hold_process(run, 4711, "lamina pause", &err), other;
+	struct guest_held held = {0}, again = {0}, other = {0};
 
-	ok(fd >= 0, "a process is held");
-	is_err(guest_hold_process(run, 4711, "lamina pause", &err), &err, -EBUSY,
+	is_int(guest_hold_process(run, 4711, "lamina pause", &held, &err), 0, "a process is held");
+	is_err(guest_hold_process(run, 4711, "lamina pause", &again, &err), &err, -EBUSY,
 	       "process %d (lamina pause) works on process 4711, the hypervisor", getpid());
-	other = guest_hold_process(run, 4712, "lamina pause", &err);
-	ok(other >= 0, "and another one");
-	guest_drop_process(run, 4711, fd);
-	guest_drop_process(run, 4712, other);
-	fd = guest_hold_process(run, 4711, "lamina pause", &err);
-	ok(fd >= 0, "it is let go");
-	guest_drop_process(run, 4711, fd);
+	ok(guest_is_held(&held) && !guest_is_held(&again), "once");
+	is_int(guest_hold_process(run, 4712, "lamina pause", &other, &err), 0, "and another one");
+	guest_let_go(run, &again);
+	guest_let_go(run, &held);
+	guest_let_go(run, &other);
+	ok(!guest_is_held(&held) && !guest_is_held(&other), "they are let go");
+	is_int(guest_hold_process(run, 4711, "lamina pause", &held, &err), 0, "for the next");
+	guest_let_go(run, &held);
 }
 
 static void test_hold(void)
@@ -325,42 +326,48 @@ static void test_hold(void)
 
 static void test_hold_live(void)
 {
-	const struct guest_live_at web = {1, 2, "web"}, other = {1, 3, "web"};
-	int a = guest_hold_live(run, &web, "lamina resume of guest 'a'", &err), b;
+	const struct guest_live_at web = {1, 2, "web"}, other = {1, 3, "web"}, bad = {1, 2, "a/b"};
+	struct guest_held a = {0}, b = {0}, c = {0};
 
-	ok(a >= 0, "a live image is held");
-	is_err(guest_hold_live(run, &web, "lamina resume of guest 'b'", &err), &err, -EBUSY,
+	is_int(guest_hold_live(run, &web, "lamina resume of guest 'a'", &a, &err), 0,
+	       "a live image is held");
+	is_err(guest_hold_live(run, &web, "lamina resume of guest 'b'", &b, &err), &err, -EBUSY,
 	       "process %d (lamina resume of guest 'a') works on live image 'web': --live names "
 	       "another", getpid());
-	b = guest_hold_live(run, &other, "lamina resume of guest 'b'", &err);
-	ok(b >= 0, "and one of its name in another store");
-	guest_drop_live(run, &other, b);
-	guest_drop_live(run, &web, a);
-	a = guest_hold_live(run, &web, "lamina resume of guest 'b'", &err);
-	ok(a >= 0, "it is let go");
-	guest_drop_live(run, &web, a);
-	guest_drop_live(run, &web, -1);
+	is_int(guest_hold_live(run, &other, "lamina resume of guest 'b'", &b, &err), 0,
+	       "and one of its name in another store");
+	is_int(guest_hold_live(run, &bad, "lamina resume of guest 'b'", &c, &err), -EINVAL,
+	       "not what is no name");
+	guest_let_go(run, &a);
+	guest_let_go(run, &b);
+	guest_let_go(run, &c);
+	is_int(guest_hold_live(run, &web, "lamina resume of guest 'b'", &a, &err), 0,
+	       "it is let go");
+	guest_let_go(run, &a);
+	guest_let_go(run, &a);
 }
 
 static void test_hold_socket(void)
 {
 	const struct guest_socket_at at = {1, 2, "a.sock"}, other = {1, 3, "a.sock"};
 	const struct guest_socket_at deep = {1, 2, "not/yet/a.sock"};
-	int a = guest_hold_socket(run, &at, "lamina resume of guest 'a'", &err), b, c;
+	struct guest_held a = {0}, b = {0}, c = {0};
 
-	ok(a >= 0, "a socket is held");
-	is_err(guest_hold_socket(run, &at, "lamina resume of guest 'b'", &err), &err, -EBUSY,
+	is_int(guest_hold_socket(run, &at, "lamina resume of guest 'a'", &a, &err), 0,
+	       "a socket is held");
+	is_err(guest_hold_socket(run, &at, "lamina resume of guest 'b'", &b, &err), &err, -EBUSY,
 	       "process %d (lamina resume of guest 'a') works on socket 'a.sock': --socket names "
 	       "another", getpid());
-	b = guest_hold_socket(run, &other, "lamina resume of guest 'b'", &err);
-	c = guest_hold_socket(run, &deep, "lamina resume of guest 'c'", &err);
-	ok(b >= 0 && c >= 0, "and those of its name elsewhere");
-	guest_drop_socket(run, &other, b);
-	guest_drop_socket(run, &deep, c);
-	guest_drop_socket(run, &at, a);
-	a = guest_hold_socket(run, &at, "lamina resume of guest 'b'", &err);
-	ok(a >= 0, "it is let go");
-	guest_drop_socket(run, &at, a);
+	is_int(guest_hold_socket(run, &other, "lamina resume of guest 'b'", &b, &err), 0,
+	       "and one of its name elsewhere");
+	is_int(guest_hold_socket(run, &deep, "lamina resume of guest 'c'", &c, &err), 0,
+	       "and one below it");
+	guest_let_go(run, &b);
+	guest_let_go(run, &c);
+	guest_let_go(run, &a);
+	is_int(guest_hold_socket(run, &at, "lamina resume of guest 'b'", &a, &err), 0,
+	       "it is let go");
+	guest_let_go(run, &a);
 }
 
 static void test_drop(void)
