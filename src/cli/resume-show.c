@@ -57,10 +57,7 @@ static void add_time(struct table *t, const char *name, double seconds)
 	char time[FMT_SIZE_LEN];
 
 	table_cell(t, "%s", name);
-	if (seconds < 1)
-		table_cell(t, "%.1f ms", seconds * 1000);
-	else
-		table_cell(t, "%s", fmt_duration(time, seconds));
+	table_cell(t, "%s", fmt_duration(time, seconds));
 }
 
 static int print_text(struct cli *cli, const struct resume_show *s)

@@ -130,13 +130,9 @@ static int try_open(struct run *r, struct hyper_facts *facts, struct err *err)
 
 static int late(struct run *r, struct err *err)
 {
-	struct err why = {""};
-
-	if (err)
-		why = *err;
 	r->report->log_told = true;
-	return err_set(err, -ETIMEDOUT, "'%s' does not answer (see '%s'): %s", r->plan->argv[0],
-		       r->plan->log, why.text);
+	return err_wrap(err, -ETIMEDOUT, "'%s' does not answer (see '%s')", r->plan->argv[0],
+			r->plan->log);
 }
 
 static int await_socket(struct run *r, struct hyper_facts *facts, struct err *err)

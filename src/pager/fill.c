@@ -151,6 +151,12 @@ static void choose_canaries(struct session *s, struct fill_span *span)
 
 /* ---- pieces ---- */
 
+/* Pages to where it ends or goes on at its beginning. */
+static uint64_t in_a_row(const struct fill_span *span)
+{
+	return span->left < span->end - span->at ? span->left : span->end - span->at;
+}
+
 static void step_over(struct fill_span *span, uint64_t n)
 {
 	span->at += n;
@@ -180,7 +186,7 @@ static enum kind kind_of(const struct session *s, uint64_t page, bool zeros)
 static uint64_t next_run(struct session *s, struct fill_span *span, uint64_t max, enum kind *ret)
 {
 	bool zeros = session_is_anonymous(s, session_region(s, span->begin));
-	uint64_t end, n;
+	uint64_t n;
 	enum kind kind = KIND_SKIP;
 
 	while (span->left) {
@@ -191,9 +197,9 @@ static uint64_t next_run(struct session *s, struct fill_span *span, uint64_t max
 	}
 	if (!span->left)
 		return 0;
-	end = span->at + span->left < span->end ? span->at + span->left : span->end;
 	max = kind == KIND_HOLE ? HOLE_PAGES : max;
-	for (n = 1; n < max && span->at + n < end; n++)
+	max = max < in_a_row(span) ? max : in_a_row(span);
+	for (n = 1; n < max; n++)
 		if (kind_of(s, span->at + n, zeros) != kind)
 			break;
 	*ret = kind;
@@ -216,12 +222,13 @@ static void note_hole(struct session *s, uint64_t page, uint64_t end)
 static bool find_hole(struct session *s, struct fill_span *span)
 {
 	const struct region *r = session_region(s, span->begin);
-	uint64_t n = span->left < span->end - span->at ? span->left : span->end - span->at;
+	uint64_t n;
 
 	if (span->at < span->looked_end)
 		return false;
 	span->looked_end = span->at + LOOK_LEN / r->page_size;
-	n = source_hole_now(s->source, region_offset(r, span->at), n * r->page_size) / r->page_size;
+	n = source_hole_now(s->source, region_offset(r, span->at), in_a_row(span) * r->page_size) /
+	    r->page_size;
 	note_hole(s, span->at, span->at + n);
 	return n;
 }
