@@ -9,7 +9,8 @@
  * cannot be read is tried again after a pause.
  *
  * A trace that seems wrong is taken up only where the guest has been quiet for a while: a batch in
- * the moment between two faults would have whoever serves the memfile work for nobody.
+ * the moment between two faults would have whoever serves the memfile work for nobody.  Before
+ * that can be known the kernel is told of little.
  *
  * While a thread reads a batch without owning the session it owns the replay: `busy`.
  */
@@ -26,7 +27,8 @@
 
 #define BATCH_ITEMS 128
 #define BATCH_LEN LOOP_BUF_LEN
-#define AHEAD_LEN (UINT64_C(4) << 20)	/* of which the kernel is told */
+#define AHEAD_FIRST (UINT64_C(256) << 10)	/* of which the kernel is told: first, */
+#define AHEAD_LEN (UINT64_C(4) << 20)	/* and when that was doubled batch after batch */
 #define AHEAD_ITEMS 1024
 #define GAP_LEN (UINT64_C(32) << 10)
 #define PIECE_LEN (UINT64_C(16) << 10)
@@ -61,6 +63,7 @@ struct replay {
 	uint64_t pause_ns;	/* not before this time; 0: nothing has failed */
 	struct cursor told;	/* up to where the kernel has been told */
 	uint64_t told_len;	/* bytes from next to there */
+	uint64_t ahead_len;	/* bytes that it may be told */
 	uint8_t *buf;
 	bool loaded;		/* the buffer has the items' bytes */
 	unsigned n, at;
@@ -94,6 +97,7 @@ int replay_open(const char *path, struct replay **ret, struct err *err)
 		free(r);
 		return rc;
 	}
+	r->ahead_len = AHEAD_FIRST;
 	*ret = r;
 	return 0;
 }
@@ -265,8 +269,8 @@ static unsigned tell_what(const struct session *s, struct replay *p)
 		p->ahead[n++] = (struct extent){region_offset(r, p->item[i].page),
 						p->item[i].n * r->page_size};
 	}
-	while (n < AHEAD_ITEMS && p->told_len < AHEAD_LEN &&
-	       take(s, &p->told, AHEAD_LEN, &p->ahead[n]))
+	while (n < AHEAD_ITEMS && p->told_len < p->ahead_len &&
+	       take(s, &p->told, p->ahead_len, &p->ahead[n]))
 		p->told_len += p->ahead[n++].len;
 	qsort(p->ahead, n, sizeof(p->ahead[0]), by_offset);
 	for (unsigned i = 0; i < n; i++) {
@@ -310,6 +314,7 @@ static enum fill_step load_away(struct session *s)
 	if (p->pause_ns)
 		(void)source_reopen(source, NULL);
 	n = tell_what(s, p);
+	p->ahead_len = p->ahead_len < AHEAD_LEN / 2 ? 2 * p->ahead_len : AHEAD_LEN;
 	for (unsigned i = 0; i < n; i++)
 		source_warm(source, p->ahead[i].off, p->ahead[i].len);
 	rc = read_items(s, p, source);
