@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "store/base/fmt.h"
+#include "store/base/io.h"
 #include "store/store.h"
 
 #define DIR_NAME "leases/"
@@ -184,6 +185,29 @@ int lease_held(struct store *store, const struct digest *id)
 	if (rc == -EBUSY)
 		return 1;
 	return rc < 0 ? rc : dir_held(store);
+}
+
+struct any {
+	struct store *store;
+	struct digest *ret;
+};
+
+static int look_at(void *ctx, int dirfd, const char *name)
+{
+	struct any *any = ctx;
+
+	(void)dirfd;
+	return fmt_unhex(any->ret->b, DIGEST_LEN, name) == 0 ? lease_held(any->store, any->ret) : 0;
+}
+
+int lease_any_held(struct store *store, struct digest *ret)
+{
+	struct any any = {store, ret};
+	int rc;
+
+	*ret = (struct digest){{0}};
+	rc = lease_held(store, ret);	/* has it a file or not */
+	return rc ? rc : io_each_name(store->dirfd, "leases", look_at, &any);
 }
 
 int lease_file_held(struct store *store, const struct digest *id)

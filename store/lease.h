@@ -31,6 +31,8 @@ int lease_take(struct store *store, const struct digest *id, struct err *err);
 
 /* Whether somebody (this process too) holds it: 1, 0 or -errno. */
 int lease_held(struct store *store, const struct digest *id);
+/* Whether somebody holds any, a mount's or a layer's, and whose: 1, 0 or -errno. */
+int lease_any_held(struct store *store, struct digest *ret);
 /*
  * Whether somebody (this process too) has the layer's own file locked.  Tells a
  * reader from a test like this one, and leaves out the directory's lock, which

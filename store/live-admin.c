@@ -444,7 +444,7 @@ int live_tidy(struct store *store, struct err *err)
 		return err_sys(err, all, "cannot open '%s/" LIVE_DIR "'", store->path);
 	if (err)
 		err->text[0] = '\0';
-	rc = live_dir_each(all, tidy_one, &t);
+	rc = io_each_name(all, ".", tidy_one, &t);
 	if (rc < 0 && err && !err->text[0])
 		(void)err_sys(err, rc, "cannot read '%s/" LIVE_DIR "'", store->path);
 	close(all);

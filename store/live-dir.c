@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/live-dir.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "store/base/fmt.h"
+#include "store/base/io.h"
 #include "store/base/vec.h"
 #include "store/delta.h"
 #include "store/lease.h"
@@ -63,38 +63,6 @@ int live_dir_open_seq(int dirfd, uint64_t seq)
 
 /* ---- walks ---- */
 
-/* A descriptor of its own: the walk moves it. */
-static DIR *open_walk(int dirfd)
-{
-	int fd = open_dir(dirfd, ".");
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!dir && fd >= 0) {
-		int error = errno;
-
-		close(fd);
-		errno = error;
-	}
-	return dir;
-}
-
-int live_dir_each(int dirfd, int (*fn)(void *ctx, int dirfd, const char *name), void *ctx)
-{
-	DIR *dir = open_walk(dirfd);
-	struct dirent *d;
-	int rc = 0;
-
-	if (!dir)
-		return -errno;
-	while (rc == 0 && (errno = 0, d = readdir(dir)))
-		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
-			rc = fn(ctx, dirfd, d->d_name);
-	if (rc == 0 && errno)
-		rc = -errno;
-	closedir(dir);
-	return rc;
-}
-
 static int add_seq(void *ctx, int dirfd, const char *name)
 {
 	char canonical[LIVE_DIR_SEQ_LEN];
@@ -116,7 +84,7 @@ static int by_number(const void *va, const void *vb)
 
 int live_dir_seqs(int dirfd, struct live_dir_seqs *ret)
 {
-	int rc = live_dir_each(dirfd, add_seq, ret);
+	int rc = io_each_name(dirfd, ".", add_seq, ret);
 
 	if (rc == 0 && ret->n)
 		qsort(ret->v, ret->n, sizeof(ret->v[0]), by_number);
@@ -157,7 +125,7 @@ static int each_file(void *ctx, int dirfd, const char *name)
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
 	f->depth++;
-	rc = live_dir_each(fd, each_file, f);
+	rc = io_each_name(fd, ".", each_file, f);
 	f->depth--;
 	close(fd);
 	return rc;
@@ -174,7 +142,7 @@ static int add_bytes(struct files *f, int dirfd, const char *name, const struct 
 int live_dir_bytes(int dirfd, uint64_t *ret)
 {
 	struct files f = {.fn = add_bytes};
-	int rc = live_dir_each(dirfd, each_file, &f);
+	int rc = io_each_name(dirfd, ".", each_file, &f);
 
 	if (rc == 0)
 		*ret = f.bytes;
@@ -200,7 +168,7 @@ static int look_for_data(struct files *f, int dirfd, const char *name, const str
 int live_dir_is_blank(int dirfd)
 {
 	struct files f = {.fn = look_for_data};
-	int rc = live_dir_each(dirfd, each_file, &f);
+	int rc = io_each_name(dirfd, ".", each_file, &f);
 
 	return rc < 0 ? rc : !rc;
 }
@@ -220,7 +188,7 @@ static int remove_dir(unsigned *depth, int dirfd, const char *name)
 		return -ELOOP;
 	}
 	++*depth;
-	rc = live_dir_each(fd, remove_one, depth);
+	rc = io_each_name(fd, ".", remove_one, depth);
 	--*depth;
 	close(fd);
 	if (rc == 0 && unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)

@@ -47,8 +47,6 @@ int live_dir_holder(int dirfd);
 
 /* Removes a file, or a directory with all that is in it; gone already is success. */
 int live_dir_remove(int dirfd, const char *name);
-/* Calls fn for each name but "." and ".."; it may remove it. */
-int live_dir_each(int dirfd, int (*fn)(void *ctx, int dirfd, const char *name), void *ctx);
 /* What is to be said behind the sentence that delta `seq`, on which the row counts, is missing. */
 const char *live_dir_why(int dirfd, uint64_t seq);
 /* Whether nothing was ever written to a delta in it, nor zeroed: 1, 0 or -errno. */

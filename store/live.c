@@ -126,7 +126,7 @@ static int remove_unnamed(void *ctx, int dirfd, const char *name)
 static int tidy(struct live *live, const struct live_dir_seqs *seqs)
 {
 	live->trash = seqs->n && seqs->v[0] < live->first ? seqs->v[0] : live->first;
-	return live_dir_each(live->dirfd, remove_unnamed, NULL);
+	return io_each_name(live->dirfd, ".", remove_unnamed, NULL);
 }
 
 static int open_deltas(struct live *live, struct err *err)

@@ -15,7 +15,6 @@
  */
 #include "store/pack.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -461,28 +460,13 @@ struct numbers {
 	size_t cap;
 };
 
-static int list_numbers(const struct packs *packs, struct numbers *ret)
+static int add_number(void *ctx, int dirfd, const char *name)
 {
-	int fd = openat(packs->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *d;
+	struct numbers *numbers = ctx;
+	uint32_t n = parse_name(name);
 
-	if (!dir) {
-		rc = -errno;
-		if (fd >= 0)
-			close(fd);
-		return rc;
-	}
-	while (rc == 0 && (errno = 0, d = readdir(dir))) {
-		uint32_t n = parse_name(d->d_name);
-
-		if (n)
-			rc = vec_push(ret, n);
-	}
-	if (rc == 0)
-		rc = -errno;
-	closedir(dir);
-	return rc;
+	(void)dirfd;
+	return n ? vec_push(numbers, n) : 0;
 }
 
 static int by_number(const void *a, const void *b)
@@ -495,7 +479,7 @@ static int by_number(const void *a, const void *b)
 int packs_each(struct packs *packs, int (*fn)(void *ctx, uint32_t pack), void *ctx)
 {
 	struct numbers list = {0};
-	int rc = list_numbers(packs, &list);
+	int rc = io_each_name(packs->dirfd, ".", add_number, &list);
 
 	if (rc == 0 && list.n)
 		qsort(list.v, list.n, sizeof(list.v[0]), by_number);

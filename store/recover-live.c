@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "store/index.h"
+#include "store/base/io.h"
 #include "store/live-dir.h"
 #include "store/live-row.h"
 #include "store/recover-private.h"
@@ -71,7 +72,7 @@ static int look_at_dirs(struct recover *r)
 		return all == -ENOENT ? 0 : err_sys(r->err, all, "cannot open '%s/" LIVE_DIR "'",
 						    r->store->path);
 	r->err->text[0] = '\0';
-	rc = live_dir_each(all, look_at_dir, r);
+	rc = io_each_name(all, ".", look_at_dir, r);
 	close(all);
 	if (rc < 0 && !r->err->text[0])
 		(void)err_sys(r->err, rc, "cannot read '%s/" LIVE_DIR "'", r->store->path);

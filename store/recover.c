@@ -20,7 +20,6 @@
  */
 #include "store/recover.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -112,38 +111,17 @@ static int refuse_lease(struct recover *r, const struct digest *id)
 		       n <= 0 ? "somebody" : n == 1 ? "pid " : "pids ", list);
 }
 
-static int check_leases(struct recover *r, DIR *dir)
-{
-	struct digest id = {{0}};
-	struct dirent *d;
-	int rc = lease_held(r->store, &id);	/* has it a file or not */
-
-	while (rc == 0 && (d = readdir(dir)))
-		if (fmt_unhex(id.b, DIGEST_LEN, d->d_name) == 0)
-			rc = lease_held(r->store, &id);
-	if (rc < 0)
-		return err_sys(r->err, rc, "cannot look for readers of '%s'", r->store->path);
-	return rc > 0 ? refuse_lease(r, &id) : 0;
-}
-
 static int check_readers(struct recover *r)
 {
-	int fd, rc;
-	DIR *dir;
+	struct digest id;
+	int rc;
 
 	if (mkdirat(r->store->dirfd, "leases", 0700) < 0 && errno != EEXIST)
 		return err_sys(r->err, -errno, "cannot make '%s/leases'", r->store->path);
-	fd = openat(r->store->dirfd, "leases", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		rc = err_sys(r->err, -errno, "cannot read '%s/leases'", r->store->path);
-		if (fd >= 0)
-			close(fd);
-		return rc;
-	}
-	rc = check_leases(r, dir);
-	closedir(dir);
-	return rc;
+	rc = lease_any_held(r->store, &id);
+	if (rc < 0)
+		return err_sys(r->err, rc, "cannot look for readers of '%s'", r->store->path);
+	return rc > 0 ? refuse_lease(r, &id) : 0;
 }
 
 /* ---- the new index ---- */

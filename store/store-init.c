@@ -4,8 +4,8 @@
  * without it is not a store yet, and an init that was interrupted there is
  * done again over what it left.
  */
-#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,7 @@
 static bool may_be_there(const char *name)
 {
 	static const char *const ours[] = {
-		".", "..", "packs", "leases", "lock", "reserve", "lost+found",
+		"packs", "leases", "lock", "reserve", "lost+found",
 		INDEX_NEW, INDEX_NEW "-wal", INDEX_NEW "-shm", INDEX_NEW "-journal",
 	};
 
@@ -36,47 +36,41 @@ static bool may_be_there(const char *name)
 	return false;
 }
 
-static DIR *open_list(int dirfd, const char *path)
+/* The first name that is not: 1. */
+static int find_strange(void *ctx, int dirfd, const char *name)
 {
-	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!dir && fd >= 0)
-		close(fd);
-	return dir;
+	(void)dirfd;
+	if (may_be_there(name))
+		return 0;
+	(void)snprintf(ctx, NAME_MAX + 1, "%s", name);
+	return 1;
 }
 
 static int check_empty(const char *path, int dirfd, struct err *err)
 {
-	DIR *dir = open_list(dirfd, ".");
-	struct dirent *d;
-	int rc = 0;
+	char name[NAME_MAX + 1];
+	int rc = io_each_name(dirfd, ".", find_strange, name);
 
-	if (!dir)
-		return err_sys(err, -errno, "cannot read directory '%s'", path);
-	while (rc == 0 && (d = readdir(dir)))
-		if (!may_be_there(d->d_name))
-			rc = err_set(err, -ENOTEMPTY, "directory '%s' is not empty: it has '%s'",
-				     path, d->d_name);
-	closedir(dir);
-	return rc;
+	if (rc < 0)
+		return err_sys(err, rc, "cannot read directory '%s'", path);
+	return rc == 0 ? 0 : err_set(err, -ENOTEMPTY, "directory '%s' is not empty: it has '%s'",
+				     path, name);
+}
+
+static int is_pack(void *ctx, int dirfd, const char *name)
+{
+	(void)ctx, (void)dirfd;
+	return *name != '.';
 }
 
 static int check_no_packs(const char *path, int dirfd, struct err *err)
 {
-	DIR *dir = open_list(dirfd, "packs");
-	struct dirent *d;
-	int rc = 0;
+	int rc = io_each_name(dirfd, "packs", is_pack, NULL);
 
-	if (!dir)
-		return errno == ENOENT ? 0 : err_sys(err, -errno, "cannot read '%s/packs'", path);
-	while (rc == 0 && (d = readdir(dir)))
-		if (d->d_name[0] != '.')
-			rc = err_set(err, -ENOTEMPTY,
-				     "'%s' has packs but no index.db: "
-				     "'lamina recover' makes it again", path);
-	closedir(dir);
-	return rc;
+	if (rc == 1)
+		return err_set(err, -ENOTEMPTY, "'%s' has packs but no index.db: "
+			       "'lamina recover' makes it again", path);
+	return rc == 0 || rc == -ENOENT ? 0 : err_sys(err, rc, "cannot read '%s/packs'", path);
 }
 
 static int check_usable(const char *path, int dirfd, struct err *err)

@@ -14,7 +14,6 @@
  */
 #include "store/store.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -294,25 +293,13 @@ void store_unlock(struct store *store)
 
 static int check_no_leases(struct store *store, struct err *err)
 {
-	int fd = openat(store->dirfd, "leases", O_RDONLY | O_DIRECTORY | O_CLOEXEC), held;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct digest id = {{0}};
-	struct dirent *d;
+	struct digest id;
+	int rc = lease_any_held(store, &id);
 
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return err_sys(err, -errno, "cannot read '%s/leases'", store->path);
-	}
-	held = lease_held(store, &id);
-	while (held == 0 && (d = readdir(dir)))
-		if (fmt_unhex(id.b, DIGEST_LEN, d->d_name) == 0)
-			held = lease_held(store, &id);
-	closedir(dir);
-	if (held > 0)
+	if (rc > 0)
 		return err_set(err, -EBUSY, "store '%s' was written by an older lamina and cannot "
 			       "be migrated while its layers are being read", store->path);
-	return held < 0 ? err_sys(err, held, "cannot read '%s/leases'", store->path) : 0;
+	return rc < 0 ? err_sys(err, rc, "cannot read '%s/leases'", store->path) : 0;
 }
 
 int store_migrate(struct store *store, struct err *err)

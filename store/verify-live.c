@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "store/base/fmt.h"
+#include "store/base/io.h"
 #include "store/live-dir.h"
 #include "store/live.h"
 #include "store/store.h"
@@ -99,7 +100,7 @@ static int check_dirs(struct verify *v)
 	if (all < 0)
 		return all == -ENOENT ? 0 : err_sys(v->err, all, "cannot open '%s/" LIVE_DIR "'",
 						    v->store->path);
-	rc = live_dir_each(all, check_dir, v);
+	rc = io_each_name(all, ".", check_dir, v);
 	close(all);
 	return rc < 0 ? err_sys(v->err, rc, "cannot look through '%s/" LIVE_DIR "'",
 				v->store->path) : 0;

@@ -11,6 +11,7 @@
 #ifndef LAMINA_TESTS_OPS_H
 #define LAMINA_TESTS_OPS_H
 
+#include "store/base/io.h"
 #include "store/gc.h"
 #include "store/live-dir.h"
 #include "store/live.h"
@@ -272,7 +273,7 @@ TAP_FN const char *ops_look_live(struct ops *o, const struct op *op)
 	int all = live_dir_open_all(store);
 	struct err err;
 
-	series_must(live_dir_each(all, ops_count_file, &files), NULL, "live/");
+	series_must(io_each_name(all, ".", ops_count_file, &files), NULL, "live/");
 	series_must(live_row_each(store, ops_count_live, &rows, &err), &err, "live_row_each");
 	close(all);
 	if (files != rows)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "store/base/fmt.h"
+#include "store/base/io.h"
 #include "store/base/pagemap.h"
 
 #ifndef MADV_COLLAPSE
@@ -217,43 +218,38 @@ static int do_list(struct collapse_walk *walk, int dirfd)
 	return rc;
 }
 
+struct level {
+	struct collapse_walk *walk;
+	int depth;
+};
+
 static int do_cgroup(struct collapse_walk *walk, int dirfd, int depth);
 
-static int do_below(struct collapse_walk *walk, DIR *dir, int depth)
+static int do_below(void *ctx, int dirfd, const char *name)
 {
-	struct dirent *entry;
-	int rc = 0, fd;
+	const struct level *above = ctx;
+	int fd, rc;
 
-	while (rc == 0 && (entry = readdir(dir))) {
-		if (*entry->d_name == '.')
-			continue;
-		fd = openat(dirfd(dir), entry->d_name,
-			    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		rc = do_cgroup(walk, fd, depth + 1);
-		(void)close(fd);
-	}
+	if (*name == '.')
+		return 0;
+	fd = openat(dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	rc = do_cgroup(above->walk, fd, above->depth + 1);
+	(void)close(fd);
 	return rc;
 }
 
+/* One that goes away meanwhile has no more in it. */
 static int do_cgroup(struct collapse_walk *walk, int dirfd, int depth)
 {
-	int rc = do_list(walk, dirfd), fd;
-	DIR *dir;
+	struct level level = {walk, depth};
+	int rc = do_list(walk, dirfd);
 
 	if (rc < 0 || depth == MAX_DEPTH)
 		return rc;
-	fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		if (fd >= 0)
-			(void)close(fd);
-		return 0;
-	}
-	rc = do_below(walk, dir, depth);
-	(void)closedir(dir);
-	return rc;
+	rc = io_each_name(dirfd, ".", do_below, &level);
+	return rc == -ECANCELED ? rc : 0;
 }
 
 int collapse_walk_cgroup(struct collapse_walk *walk, int dirfd)

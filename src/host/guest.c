@@ -8,8 +8,8 @@
  */
 #include "src/host/guest.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,11 +198,13 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int add_name(struct names *names, const char *file)
+static int add_name(void *ctx, int dirfd, const char *file)
 {
+	struct names *names = ctx;
 	size_t len = strlen(file);
 	char *name;
 
+	(void)dirfd;
 	if (len < 6 || strcmp(file + len - 5, ".json") != 0)
 		return 0;
 	name = strndup(file, len - 5);
@@ -218,21 +220,8 @@ static int add_name(struct names *names, const char *file)
 
 static int list_names(int dirfd, struct names *names)
 {
-	int fd = dup(dirfd), rc = 0;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *d;
+	int rc = io_each_name(dirfd, ".", add_name, names);
 
-	if (!dir) {
-		rc = -errno;
-		if (fd >= 0)
-			close(fd);
-		return rc;
-	}
-	while (rc == 0 && (errno = 0, d = readdir(dir)))
-		rc = add_name(names, d->d_name);
-	if (rc == 0 && errno)
-		rc = -errno;
-	closedir(dir);
 	if (names->list.n)
 		qsort(names->list.v, names->list.n, sizeof(char *), by_name);
 	return rc;

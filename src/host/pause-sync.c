@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/host/pause-sync.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -52,11 +51,14 @@ static void note(struct work *w, const char *name, const struct stat *st)
 	}
 }
 
-static int open_file(struct work *w, int dirfd, const char *name)
+static int open_file(void *ctx, int dirfd, const char *name)
 {
+	struct work *w = ctx;
 	struct stat st;
 	int fd;
 
+	if (*name == '.')
+		return 0;
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISREG(st.st_mode) || strlen(name) > IMAGE_NAME_MAX)
@@ -74,18 +76,7 @@ static int open_file(struct work *w, int dirfd, const char *name)
 
 static int open_files(struct work *w)
 {
-	DIR *dir = opendir(w->dir);
-	struct dirent *d;
-	int rc = dir ? 0 : -errno;
-
-	while (rc == 0 && (errno = 0, d = readdir(dir)))
-		if (d->d_name[0] != '.')
-			rc = open_file(w, dirfd(dir), d->d_name);
-	if (rc == 0 && errno)
-		rc = -errno;
-	if (dir)
-		closedir(dir);
-	return rc;
+	return io_each_name(AT_FDCWD, w->dir, open_file, w);
 }
 
 /*

@@ -124,19 +124,26 @@ static bool is_hidden(const struct later *l, const char *name)
 	return found;
 }
 
-static void on_name(void *ctx, const char *name)
+static bool is_later(const struct later *l, const char *name)
+{
+	size_t len = strlen(name);
+
+	return *name != '.' && len >= 5 && !strcmp(name + len - 5, ".conf") &&
+	       strcmp(name, l->name) > 0 && !is_hidden(l, name);
+}
+
+static int on_name(void *ctx, int dirfd, const char *name)
 {
 	struct later *l = ctx;
-	size_t len = strlen(name);
 	char path[PATH_MAX], *text;
 	ssize_t n;
 
-	if (len < 5 || strcmp(name + len - 5, ".conf") != 0 || strcmp(name, l->name) <= 0 ||
-	    is_hidden(l, name))
-		return;
+	(void)dirfd;
+	if (!is_later(l, name))
+		return 0;
 	text = malloc(TEXT_MAX + 1);
 	if (!text)
-		return;
+		return 0;
 	(void)snprintf(path, sizeof(path), "%s/%s", l->dirs[l->dir], name);
 	n = provision_root_head(l->root, path, text, TEXT_MAX);
 	if (n > 0) {
@@ -144,6 +151,7 @@ static void on_name(void *ctx, const char *name)
 		look(l, path, text);
 	}
 	free(text);
+	return 0;
 }
 
 void provision_later_notes(int root, const char *path, const struct provision_data *want,

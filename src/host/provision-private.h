@@ -36,9 +36,9 @@ ssize_t provision_root_head(int root, const char *path, void *ret, size_t len);
 /* Puts it there, whole at every moment, durably.  Its directory exists. */
 int provision_root_write(int root, const char *path, const struct provision_data *what,
 			 struct err *err);
-/* The names in a directory but for hidden ones, in no order. */
-int provision_root_each(int root, const char *path, void (*fn)(void *ctx, const char *name),
-			void *ctx);
+/* As io_each_name(). */
+int provision_root_each(int root, const char *path,
+			int (*fn)(void *ctx, int dirfd, const char *name), void *ctx);
 /* Removes what a killed provision_root_write() left beside it. */
 int provision_root_tidy(int root, const char *path, struct err *err);
 /* Removes it.  Fine if there is none. */

@@ -3,7 +3,6 @@
  * A path's directory is opened with openat2(RESOLVE_IN_ROOT): links in it are followed as they
  * would be inside the guest, and no further.  The last part of a path is never followed.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -281,23 +280,16 @@ int provision_root_remove(int root, const char *path, struct err *err)
 
 /* ---- directories ---- */
 
-int provision_root_each(int root, const char *path, void (*fn)(void *ctx, const char *name),
-			void *ctx)
+int provision_root_each(int root, const char *path,
+			int (*fn)(void *ctx, int dirfd, const char *name), void *ctx)
 {
-	int fd = open_dir(root, path), rc = fd;
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *e;
+	int fd = open_dir(root, path), rc;
 
-	if (fd >= 0 && !dir) {
-		rc = -errno;
-		(void)close(fd);
-	}
-	while (dir && (e = readdir(dir)))
-		if (e->d_name[0] != '.')
-			fn(ctx, e->d_name);
-	if (dir)
-		(void)closedir(dir);
-	return rc < 0 ? rc : 0;
+	if (fd < 0)
+		return fd;
+	rc = io_each_name(fd, ".", fn, ctx);
+	(void)close(fd);
+	return rc;
 }
 
 int provision_root_has_dir(int root, const char *path, struct err *err)

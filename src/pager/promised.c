@@ -14,7 +14,6 @@
  */
 #include "src/pager/promised.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -257,39 +256,24 @@ static int add(int dir, const struct owner *o, const char *name, struct look *lo
 	return 0;
 }
 
-static int add_all(DIR *d, struct look *look)
+static int add_other(void *ctx, int dir, const char *name)
 {
-	const struct dirent *e;
+	struct look *look = ctx;
 	struct owner o;
-	int rc = 0;
 
-	look->ret_pages = 0;
-	while (rc == 0 && (e = readdir(d))) {
-		if (!parse_name(e->d_name, &o) || !strcmp(e->d_name, look->own))
-			continue;
-		if (has_ended(&o.p))
-			(void)unlinkat(dirfd(d), e->d_name, 0);
-		else
-			rc = add(dirfd(d), &o, e->d_name, look);
-	}
-	return rc;
+	if (!parse_name(name, &o) || !strcmp(name, look->own))
+		return 0;
+	if (!has_ended(&o.p))
+		return add(dir, &o, name, look);
+	(void)unlinkat(dir, name, 0);
+	return 0;
 }
 
 /* What is promised to others. */
 static int add_up(int dir, struct look *look)
 {
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!d) {
-		rc = -errno;
-		if (fd >= 0)
-			close(fd);
-		return rc;
-	}
-	rc = add_all(d, look);
-	closedir(d);
-	return rc;
+	look->ret_pages = 0;
+	return io_each_name(dir, ".", add_other, look);
 }
 
 /* ---- from outside ---- */

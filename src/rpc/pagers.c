@@ -7,7 +7,6 @@
 #include "src/rpc/pagers.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -185,20 +184,19 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Of the entries only the names count here: nothing is touched. */
-static int list_names(struct listing *l, DIR *dir)
+static int add_if_ours(void *ctx, int dirfd, const char *name)
 {
-	const struct dirent *entry;
+	(void)dirfd;
+	return strncmp(name, DIR_PREFIX, strlen(DIR_PREFIX)) == 0 ? add_name(ctx, name) : 0;
+}
+
+/* Of the entries only the names count here: nothing is touched. */
+static int list_names(struct listing *l)
+{
 	int rc = add_name(l, "");
 
-	errno = 0;
-	while (rc == 0 && (entry = readdir(dir))) {
-		if (strncmp(entry->d_name, DIR_PREFIX, strlen(DIR_PREFIX)) == 0)
-			rc = add_name(l, entry->d_name);
-		errno = 0;
-	}
-	if (rc == 0 && errno)
-		rc = -errno;
+	if (rc == 0)
+		rc = io_each_name(l->dirfd, ".", add_if_ours, l);
 	if (rc == 0)
 		qsort(l->names.v, l->names.n, sizeof(*l->names.v), by_name);
 	return rc;
@@ -250,16 +248,15 @@ static int add_entries(struct listing *l)
 
 static int list(struct listing *l)
 {
-	DIR *dir = opendir(l->root);
 	int rc;
 
-	if (!dir)
+	l->dirfd = open(l->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (l->dirfd < 0)
 		return errno == ENOENT ? 0 : -errno;
-	l->dirfd = dirfd(dir);
-	rc = list_names(l, dir);
+	rc = list_names(l);
 	if (rc == 0)
 		rc = add_entries(l);
-	(void)closedir(dir);
+	close(l->dirfd);
 	return rc;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/base/io.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -250,6 +251,42 @@ int io_replace_file(int dirfd, const char *path, const void *data, size_t len)
 		return rc;
 	}
 	return fsync_parent(dirfd, path);
+}
+
+/* A descriptor of its own: the walk moves it. */
+static DIR *open_walk(int at, const char *path)
+{
+	DIR *dir;
+	int fd, error;
+
+	do
+		fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	while (fd < 0 && errno == EINTR);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir && fd >= 0) {
+		error = errno;
+		close(fd);
+		errno = error;
+	}
+	return dir;
+}
+
+int io_each_name(int at, const char *path, int (*fn)(void *ctx, int dirfd, const char *name),
+		 void *ctx)
+{
+	DIR *dir = open_walk(at, path);
+	struct dirent *d;
+	int rc = 0;
+
+	if (!dir)
+		return -errno;
+	while (rc == 0 && (errno = 0, d = readdir(dir)))
+		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
+			rc = fn(ctx, dirfd(dir), d->d_name);
+	if (rc == 0 && errno)
+		rc = -errno;
+	closedir(dir);
+	return rc;
 }
 
 char *io_absolute(const char *path)

@@ -40,6 +40,13 @@ int io_replace_file(int dirfd, const char *path, const void *data, size_t len);
  */
 int io_lock_until(int fd, uint64_t end_ms);
 
+/*
+ * Calls fn for each name in the directory `path` but "." and "..", in no order, until it returns
+ * other than 0: that.  It gets the directory's descriptor, and may remove the name.
+ */
+int io_each_name(int at, const char *path, int (*fn)(void *ctx, int dirfd, const char *name),
+		 void *ctx);
+
 /* `path`, also for who has another working directory; malloc'd.  NULL with errno. */
 char *io_absolute(const char *path);
 

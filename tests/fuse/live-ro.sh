@@ -10,7 +10,7 @@ id=$(commit -m mem.raw)
 live_create x "$id"
 mkdir other
 mount --bind store other && mount -o remount,bind,ro other || skip_all "no read-only bind mounts"
-at_exit "umount '$T/other'"
+at_exit "umount -l '$T/other'"
 mount_store other mnt || bail "cannot mount"
 is "it is listed" "$(ls mnt/live) $(ls mnt/live/x)" "x memfile"
 is "with its size" "$(stat -c %s mnt/live/x/memfile)" 409600

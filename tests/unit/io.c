@@ -146,6 +146,44 @@ static void is_absolute(const char *path, const char *want)
 	free(got);
 }
 
+struct names {
+	unsigned n;
+	unsigned stop_at;
+};
+
+static int take_name(void *ctx, int dirfd, const char *name)
+{
+	struct names *names = ctx;
+	struct stat st;
+
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || *name == '.')
+		return -EUCLEAN;
+	return ++names->n == names->stop_at ? 7 : unlinkat(dirfd, name, 0);
+}
+
+static void test_each_name(void)
+{
+	struct names all = {0}, two = {.stop_at = 2};
+	int dirfd, i;
+
+	for (i = 0; i < 3; i++) {
+		static const char *const names[] = {"each/a", "each/b", "each/c"};
+
+		(void)mkdir(tap_path("each"), 0777);
+		close(open_new(names[i]));
+	}
+	dirfd = open(tap_path("."), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	is_int(io_each_name(dirfd, "each", take_name, &two), 7, "until it has had enough");
+	is_int(two.n, 2, "after two");
+	is_int(io_each_name(dirfd, "each", take_name, &all), 0, "the names in a directory");
+	is_int(all.n, 2, "those that are left");
+	is_int(io_each_name(dirfd, "each", take_name, &all), 0, "none");
+	is_int(io_each_name(dirfd, "no", take_name, &all), -ENOENT, "no directory");
+	close(open_new("file"));
+	is_int(io_each_name(dirfd, "file", take_name, &all), -ENOTDIR, "a file");
+	close(dirfd);
+}
+
 static void test_absolute(void)
 {
 	char *here = getcwd(NULL, 0);
@@ -181,6 +219,7 @@ int main(void)
 	test_mkdirs();
 	test_read_file();
 	test_replace_file();
+	test_each_name();
 	test_absolute();
 	test_lock();
 	return tap_done();
