@@ -84,10 +84,6 @@ _has_fuse() {
 		command -v lamina-fuse >/dev/null
 }
 
-_has_hugetlb() {
-	[ "$(awk '/^HugePages_Free/ {print $2}' /proc/meminfo)" -gt 0 ] 2>/dev/null
-}
-
 _has_loop() {
 	[ "$(id -u)" = 0 ] && losetup -f >/dev/null 2>&1
 }
@@ -103,7 +99,6 @@ _lacks() { # FEATURE: prints why it is not here, if it is not
 	root) [ "$(id -u)" = 0 ] || echo "not root" ;;
 	kvm) (exec 3<>/dev/kvm) 2>/dev/null || echo "no usable /dev/kvm" ;;
 	qemu) command -v qemu-system-x86_64 >/dev/null || echo "no qemu-system-x86_64" ;;
-	hugetlb) _has_hugetlb || echo "no free huge pages" ;;
 	userfaultfd) [ -e /proc/sys/vm/unprivileged_userfaultfd ] || echo "no userfaultfd" ;;
 	loop) _has_loop || echo "no usable loop devices" ;;
 	mount) _has_mount || echo "may not mount" ;;
@@ -112,7 +107,7 @@ _lacks() { # FEATURE: prints why it is not here, if it is not
 	esac
 }
 
-requires() { # FEATURE...: fuse root kvm qemu hugetlb userfaultfd loop mount, or a program's name
+requires() { # FEATURE...: fuse root kvm qemu userfaultfd loop mount, or a program's name
 	local feature reason
 	for feature; do
 		reason=$(_lacks "$feature")

@@ -92,19 +92,36 @@ class Pager:
     def client(self, memfile, script):
         return run(guest("client"), "-t", 300, "-f", memfile, "-e", script)
 
-    def latency(self, d, memfile, what, size=256 * MIB, kind="", **session):
-        sock = d.session(memfile, **session)
+    def latency_at(self, sock, memfile, what, size=256 * MIB, kind=""):
         return figures(self.client(memfile, "map auto %d 0 %s; handoff %s; latency %s" %
                                    (size, kind, sock, what)))[0]
+
+    def latency(self, d, memfile, what, size=256 * MIB, kind="", **session):
+        return self.latency_at(d.session(memfile, **session), memfile, what, size, kind)
+
+    def served(self, memfile, what, kind=""):
+        """The same by the bare handler, which is then a process of its own, too."""
+        sock = self.b.path("bare.sock")
+        bare = subprocess.Popen([guest("bare"), "--serve", sock, "--source", memfile,
+                                 "--clients", "1"], stderr=subprocess.DEVNULL)
+        while not os.path.exists(sock):
+            time.sleep(0.01)
+        try:
+            return self.latency_at(sock, memfile, what, kind=kind)
+        finally:
+            bare.wait()
+            if os.path.exists(sock):
+                os.unlink(sock)
 
     # ---- in the page cache ----
 
     def faults(self, d):
-        bare, read, off, wide = [], [], [], []
+        bare, read, apart, off, wide = [], [], [], [], []
         for s in range(ROUNDS):
             same = ("-n", 4000, "--of", 256 * MIB // 4096, "--fifo")
             bare += figures(run(guest("bare"), *same))
             read += figures(run(guest("bare"), *same, "--source", self.dense))
+            apart.append(self.served(self.dense, "4000 seed %d fifo" % (s + 1)))
             off.append(self.latency(d, self.dense, "4000 seed %d fifo" % (s + 1), prefetch="off"))
             wide.append(self.latency(d, self.dense, "128 unit 2M seed %d fifo" % (s + 1),
                                      prefetch="2M"))
@@ -112,6 +129,7 @@ class Pager:
         self.row_of("  p99", off, bare, "p99_ns", 1.5)
         self.row_of("  p50, against a bare handler that reads its page by pread", off, read,
                     "p50_ns", None)
+        self.row_of("  p50, against the same in a process of its own", off, apart, "p50_ns", None)
         self.row_of("  p50 with 2 MiB prefetch on", wide, bare, "p50_ns", 1.5)
         self.bare_p50 = min(x["p50_ns"] for x in bare) / 1000
 
@@ -126,16 +144,18 @@ class Pager:
         with open(HUGE, "w") as f:
             f.write("%d" % (before + 140))
         try:
-            bare, read, ours = [], [], []
+            bare, read, apart, ours = [], [], [], []
             for s in range(ROUNDS):
                 bare += figures(run(guest("bare"), "--huge", "-n", 128, "--fifo", "--source",
                                     self.dense, "--resident"))
                 read += figures(run(guest("bare"), "--huge", "-n", 128, "--fifo", "--source",
                                     self.dense))
+                apart.append(self.served(self.dense, "128 seed %d fifo" % (s + 1), "huge"))
                 ours.append(self.latency(d, self.dense, "128 seed %d fifo" % (s + 1), kind="huge"))
             self.row_of("2 MiB hugetlb fault, p50", ours, bare, "p50_ns", 1.15)
             self.row_of("  against a bare handler that reads its page by pread", ours, read,
                         "p50_ns", None)
+            self.row_of("  against the same in a process of its own", ours, apart, "p50_ns", None)
         finally:
             with open(HUGE, "w") as f:
                 f.write("%d" % before)

@@ -264,10 +264,10 @@ balloon_guest() { # ID
 	session "$1" mem.raw ',"prefetch":"off"' && guest_begin "$1" mem.raw &&
 		guest_does "$1" "map auto 8M 0 huge" "handoff run/$1.sock" "touch seq" "remove 2M 4M"
 }
-if huge_pages 8; then
+if take_pool 8; then
 	ok "a guest that lacks two" balloon_guest lacks
 	ok "another one" balloon_guest needs
-	echo 7 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
+	set_pool 7
 	asks "it graduates" 200 POST /sessions/lacks/complete
 	ok "the worker is killed" kill_worker
 	asks "three are free, and two promised" 503 POST /sessions/needs/complete
@@ -280,7 +280,7 @@ if huge_pages 8; then
 	guest_end lacks
 	asks "it has ended" 200 POST /sessions/needs/complete
 	guest_end needs
-	echo 0 >/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
+	give_pool
 else
 	skip "may not make huge pages" 10
 fi

@@ -2,6 +2,8 @@
 # shellcheck shell=bash
 # A pager, requests to it and guests of it, for the tests that source this behind
 # tests/lib.sh.
+# shellcheck source-path=SCRIPTDIR source=pool.sh
+. "$srcroot/tests/pager/pool.sh"
 PATH=$buildroot/tests/pager:$PATH
 
 # Starts one whose runtime directory is ./run; its socket is $sock, its log pager.log.
@@ -207,16 +209,4 @@ state_of() { # ID
 
 is_state() { # ID STATE
 	[ "$(state_of "$1")" = "$2" ]
-}
-
-# 2 MiB pages, where nobody else has any.  Whoever tests with them locks the same directory.
-huge_pages() { # N
-	local pool=/sys/kernel/mm/hugepages/hugepages-2048kB
-	[ "$(id -u)" = 0 ] && [ -d $pool ] && has flock || return 1
-	exec {huge_lock}<$pool
-	flock -w 60 "$huge_lock" || return 1
-	[ "$(cat $pool/nr_hugepages)" = 0 ] || return 1
-	at_exit "echo 0 >$pool/nr_hugepages"
-	echo "$1" >$pool/nr_hugepages
-	[ "$(cat $pool/free_hugepages)" = "$1" ]
 }

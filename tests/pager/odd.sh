@@ -93,7 +93,7 @@ ok "a second region there" refused "map auto 8M 0" \
 ok "huge pages where there are small ones" refused "map $low 8M 0" \
 	'"base_host_virt_addr":@0,"size":8388608,"offset":0,"page_size":2097152' \
 	"^region 0: 'page_size' is 2097152, but its memory has pages of 4096 bytes$"
-if huge_pages 4; then
+if take_pool 4; then
 	ok "small pages where there are huge ones" refused "map auto 8M 0 huge" \
 		'"base_host_virt_addr":@0,"size":8388608,"offset":0,"page_size":4096' \
 		"^region 0: 'page_size' is 4096, but its memory has pages of 2097152 bytes$"

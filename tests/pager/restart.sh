@@ -71,13 +71,14 @@ ok "and its session" within 10 is_state a gone
 
 # --- 2 MiB pages ---
 
-if huge_pages 8; then
+if take_pool 8; then
 	session h mem.raw
 	guest_begin h mem.raw
 	ok "a guest with huge pages" guest_does h "map auto 8M 0 huge" "map auto 8M 8M huge memfd" "handoff run/h.sock"
 	ok "works while both are killed" while_works h in_turn "churn 1 $seed threads 4" check
 	guest_end h
 	is "and ends" $? 0
+	give_pool
 else
 	skip "no huge pages of our own" 3
 fi

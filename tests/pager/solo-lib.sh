@@ -2,6 +2,8 @@
 # shellcheck shell=bash
 # Sessions in one process (solo.c) and guests of them, for the tests that source this
 # behind tests/lib.sh.
+# shellcheck source-path=SCRIPTDIR source=pool.sh
+. "$srcroot/tests/pager/pool.sh"
 PATH=$buildroot/tests/pager:$PATH
 
 # Its log is solo.log, its process $solo_pid.
@@ -62,23 +64,4 @@ paged_n=0
 quit_solo() {
 	is "nobody holds what has ended" "$(ask quit)" bye
 	ok "and the pager ends well" wait "$solo_pid"
-}
-
-# A pool of N huge pages where nobody has any; as tests/unit/pager-uffd.c does.
-pool=/sys/kernel/mm/hugepages/hugepages-2048kB
-take_pool() { # N
-	[ "$(id -u)" = 0 ] && [ -d $pool ] && exec {pool_lock}<$pool && flock -xn "$pool_lock" || return
-	[ "$(cat $pool/nr_hugepages)" = 0 ] && [ "$(cat $pool/nr_overcommit_hugepages)" = 0 ] || return
-	at_exit "echo 0 >$pool/nr_hugepages"
-	set_pool "$1"
-}
-
-set_pool() { # N
-	echo "$1" >$pool/nr_hugepages
-	[ "$(cat $pool/nr_hugepages)" = "$1" ]
-}
-
-give_pool() {
-	echo 0 >$pool/nr_hugepages
-	exec {pool_lock}<&-
 }

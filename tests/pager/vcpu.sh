@@ -68,7 +68,7 @@ else
 	skip "no FUSE" 2
 fi
 
-if huge_pages 4; then
+if take_pool 4; then
 	more=$((${ROUNDS:-40} * 10))	# of few faults each
 	ok "of 2 MiB pages" with_kills huge mem.raw --huge --rounds $more
 	grep -h '^#' out
@@ -77,6 +77,7 @@ if huge_pages 4; then
 		ok "from a layer" with_kills hugely "mnt/layers/$id/memfile" --huge --rounds $more
 		grep -h '^#' out
 	fi
+	give_pool
 else
 	skip "no huge pages of our own" 2
 fi
