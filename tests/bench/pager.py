@@ -92,14 +92,14 @@ class Pager:
     def client(self, memfile, script):
         return run(guest("client"), "-t", 300, "-f", memfile, "-e", script)
 
-    def latency_at(self, sock, memfile, what, size=256 * MIB, kind=""):
+    def latency_at(self, sock, memfile, what, kind=""):
         return figures(self.client(memfile, "map auto %d 0 %s; handoff %s; latency %s" %
-                                   (size, kind, sock, what)))[0]
+                                   (256 * MIB, kind, sock, what)))[0]
 
-    def latency(self, d, memfile, what, size=256 * MIB, kind="", **session):
-        return self.latency_at(d.session(memfile, **session), memfile, what, size, kind)
+    def latency(self, d, memfile, what, kind="", **session):
+        return self.latency_at(d.session(memfile, **session), memfile, what, kind)
 
-    def served(self, memfile, what, kind=""):
+    def served(self, memfile, what):
         """The same by the bare handler, which is then a process of its own, too."""
         sock = self.b.path("bare.sock")
         bare = subprocess.Popen([guest("bare"), "--serve", sock, "--source", memfile,
@@ -107,7 +107,7 @@ class Pager:
         while not os.path.exists(sock):
             time.sleep(0.01)
         try:
-            return self.latency_at(sock, memfile, what, kind=kind)
+            return self.latency_at(sock, memfile, what)
         finally:
             bare.wait()
             if os.path.exists(sock):
@@ -144,18 +144,16 @@ class Pager:
         with open(HUGE, "w") as f:
             f.write("%d" % (before + 140))
         try:
-            bare, read, apart, ours = [], [], [], []
+            bare, read, ours = [], [], []
             for s in range(ROUNDS):
                 bare += figures(run(guest("bare"), "--huge", "-n", 128, "--fifo", "--source",
                                     self.dense, "--resident"))
                 read += figures(run(guest("bare"), "--huge", "-n", 128, "--fifo", "--source",
                                     self.dense))
-                apart.append(self.served(self.dense, "128 seed %d fifo" % (s + 1), "huge"))
                 ours.append(self.latency(d, self.dense, "128 seed %d fifo" % (s + 1), kind="huge"))
             self.row_of("2 MiB hugetlb fault, p50", ours, bare, "p50_ns", 1.15)
             self.row_of("  against a bare handler that reads its page by pread", ours, read,
                         "p50_ns", None)
-            self.row_of("  against the same in a process of its own", ours, apart, "p50_ns", None)
         finally:
             with open(HUGE, "w") as f:
                 f.write("%d" % before)
