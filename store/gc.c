@@ -25,7 +25,6 @@
 #include "store/store.h"
 #include "store/sweep.h"
 
-
 static void note_sweep(struct gc *g, const struct sweep *s)
 {
 	g->res.frames = s->frames;

@@ -51,6 +51,8 @@ struct live_taken {
 };
 
 /*
+ * Takes the writer's lock, which the caller has not.
+ *
  * All images of the live image are in it.  The row moves in the same transaction.  ret->image
  * is in the order of the row's images; ret_taken may be NULL.  -ENOENT: no such live image;
  * -EALREADY: all below `upto` is in a layer already (somebody else committed); -EINVAL: it is not

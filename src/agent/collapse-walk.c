@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "src/agent/collapse-walk.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -257,19 +256,17 @@ int collapse_walk_cgroup(struct collapse_walk *walk, int dirfd)
 	return do_cgroup(walk, dirfd, 0);
 }
 
+static int do_process(void *ctx, int dirfd, const char *name)
+{
+	pid_t pid = parse_pid(name);
+
+	(void)dirfd;
+	return pid ? collapse_walk_pid(ctx, pid) : 0;
+}
+
 int collapse_walk_all(struct collapse_walk *walk)
 {
-	DIR *dir = opendir("/proc");
-	struct dirent *entry;
-	int rc = 0;
-	pid_t pid;
+	int rc = io_each_name(AT_FDCWD, "/proc", do_process, walk);
 
-	while (rc == 0 && dir && (entry = readdir(dir))) {
-		pid = parse_pid(entry->d_name);
-		if (pid)
-			rc = collapse_walk_pid(walk, pid);
-	}
-	if (dir)
-		(void)closedir(dir);
-	return rc;
+	return rc == -ECANCELED ? rc : 0;
 }
