@@ -56,7 +56,7 @@ if has plain; then
 	# gc has worked before it waits.
 	for command in gc "live commit box"; do
 		# shellcheck disable=SC2086
-		lamina $command --wait forever >out 2>err &
+		lamina $command --wait forever >waiter.out 2>waiter.err &
 		waiter=$!
 		within 10 at_lock "$waiter"
 		within 10 waits "$waiter"
@@ -65,7 +65,7 @@ if has plain; then
 		kill -KILL "$waiter" 2>/dev/null
 		wait "$waiter" 2>/dev/null
 		is "by the signal" "$?" 143
-		like "with a sentence" "$(cat err)" "^lamina: ${command%% *}.*: interrupted"
+		like "with a sentence" "$(cat waiter.err)" "^lamina: ${command%% *}.*: interrupted"
 	done
 else
 	skip "$(_lacks plain)" 8

@@ -15,7 +15,7 @@ is "stderr stays empty" "$(cat err)" ""
 mkimage big2 200000 0-199999:noise=2
 if has script; then
 	ok "on a terminal" script -qec "$(command -v lamina) export big --memfile y" typescript
-	like "there is a line" "$(cat typescript)" $'\rexport  [0-9.]+ [KM]iB of 234.4 MiB  [0-9]+ %'
+	like "there is a line" "$(cat typescript)" $'\rexport  [0-9.]+ [KM]?i?B of 234.4 MiB  [0-9]+ %'
 	like "and it is wiped in the end" "$(cat typescript)" $'\r\033\\[Kimage'
 	ok "quiet" script -qec "$(command -v lamina) -q export big --memfile z" typescript
 	is "is quiet" "$(grep -c MiB typescript)" 0

@@ -84,7 +84,7 @@ flock -o s/lock sleep 60 &
 holder=$!
 at_exit "kill $holder"
 set -m
-lamina pause web --json >out 2>err &
+lamina pause web --json >pause.out 2>pause.err &
 pauser=$!
 set +m
 resumed() { fc web log bodies | grep -o '[^;]*"state": *"[A-Z][a-z]*"' | tail -1 | grep -q Resumed; }
@@ -94,5 +94,5 @@ ok "while it commits, beside the guest, Ctrl-Z stops it" within 20 eval '[ "$(st
 kill "$holder"
 kill -CONT -- -$pauser
 within 20 eval '! kill -0 $pauser'
-is "and it goes on" "$(jq -r '.error, .state' out | tr '\n' ' ')" "null running "
+is "and it goes on" "$(jq -r '.error, .state' pause.out | tr '\n' ' ')" "null running "
 done_testing

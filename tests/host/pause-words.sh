@@ -107,20 +107,20 @@ like "too" "$(cat err)" "this pause is not counted, .*cannot open '$T/none/'"
 # --- interrupted, and its hypervisor does not answer ---
 
 fc web trouble 'PUT /snapshot/create=slow:4000' >/dev/null
-lamina pause web >out 2>err &
+lamina pause web >pause.out 2>pause.err &
 pauser=$!
 within 20 eval '[ "$(state)" = Paused ]'
 stop "${fc_pid[web]}"
 kill -INT $pauser
-ok "that the guest does not go on is said" within 20 grep -q "guest 'web' does not go on yet" err
-like "with how long, and what ends the wait" "$(cat err)" "waiting [0-9]+ s at most; Ctrl-C gives up"
+ok "that the guest does not go on is said" within 20 grep -q "guest 'web' does not go on yet" pause.err
+like "with how long, and what ends the wait" "$(cat pause.err)" "waiting [0-9]+ s at most; Ctrl-C gives up"
 kill -INT $pauser
 wait $pauser
 is "one Ctrl-C more ends the wait, as a failure" "$?" 1
-like "it says how the guest was left" "$(cat err)" \
+like "it says how the guest was left" "$(cat pause.err)" \
 	"guest 'web' may be paused: .*; 'lamina guest cont web' lets it go on"
-like "and why" "$(cat err)" "cannot pause the guest: interrupted, and the guest could not be told to go on: "
-is "and not that anything is undone" "$(grep undone err)" ""
+like "and why" "$(cat pause.err)" "cannot pause the guest: interrupted, and the guest could not be told to go on: "
+is "and not that anything is undone" "$(grep undone pause.err)" ""
 kill -CONT "${fc_pid[web]}"
 ok "that is so" lamina guest cont web
 is "it runs" "$(state)" Running
