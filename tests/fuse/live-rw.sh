@@ -151,16 +151,20 @@ same "who opens it then sees that" model "$f"
 exec 5<"$f"
 cat "$f" >/dev/null
 bytes=$(counter bytes_read)
+still_cached() { # but for the few pages that the kernel may drop at any time
+	[ $(($(counter bytes_read) - bytes)) -lt $(($(stat -c %s "$f") / 10)) ]
+}
 cat "$f" >/dev/null
-is "as long as it is open it stays cached" "$(counter bytes_read)" "$bytes"
+ok "as long as it is open it stays cached" still_cached
 exec 5<&-
 ok "closed" within 20 closed
 cat "$f" >/dev/null
-is "and when it is opened again, if nobody else had it" "$(counter bytes_read)" "$bytes"
+ok "and when it is opened again, if nobody else had it" still_cached
+bytes=$(counter bytes_read)
 ok "closed" within 20 closed
 livectl_like "somebody else has it again" '^ok' write store x memfile 8192 0x77
 cat "$f" >/dev/null
-ok "then it is read anew" [ "$(counter bytes_read)" -gt "$bytes" ]
+ok "then it is read anew" [ $(($(counter bytes_read) - bytes)) -ge "$(stat -c %s "$f")" ]
 
 # --- requests ---
 
