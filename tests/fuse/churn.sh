@@ -7,17 +7,19 @@
 lamina -q init
 for i in 1 2 3; do
 	mkimage $i.raw 300 0-299:data=$i
+	md5sum <$i.raw >>right
 done
 kept=$(commit -m 1.raw --tag kept)
 mount_store store mnt || bail "cannot mount"
 
 reader() {
-	local i
+	local i got
 	for ((i = 0; i < 40; i++)); do
 		cmp -s 1.raw mnt/tags/kept/memfile || echo "kept differs"
 		ls -lR mnt >/dev/null 2>&1
 		for id in mnt/layers/*; do
-			cmp -s "$id/memfile" "$id/memfile" || test ! -e "$id" || echo "$id differs"
+			got=$(md5sum <"$id/memfile")	# nothing: the layer has gone
+			[ -z "$got" ] || grep -qxF "$got" right || echo "$id differs"
 		done
 		echo 2 >/proc/sys/vm/drop_caches
 	done
@@ -28,9 +30,9 @@ writer() {
 		id=$(commit -m $((i % 2 + 2)).raw --tag moving) && lamina -q rm -f "$id" && lamina -q gc
 	done
 }
-reader >1.log 2>&1 &
+reader >1.log 2>/dev/null &
 a=$!
-reader >2.log 2>&1 &
+reader >2.log 2>/dev/null &
 b=$!
 writer >3.log 2>&1
 ok "readers ended" wait $a $b
