@@ -89,9 +89,9 @@ is "SIGINT ends it, too" $? 0
 
 # --- in the background ---
 
-ok "without --foreground" graduator
+ok "without --foreground" lamina-graduator --config "$T/grad.conf"
 ok "it is there afterwards" get /health
-pid=$(pgrep -f "lamina-graduator --config grad.conf" | head -1)
+pid=$(pgrep -f "lamina-graduator --config $T/grad.conf")
 at_exit "kill -9 ${pid:-$grad_pid}"
 ok "it can be found" test -n "$pid"
 kill "$pid"
