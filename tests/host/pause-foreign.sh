@@ -207,7 +207,7 @@ is "is a full one" "$(jq '.steps[] | select(.step == "snapshot") | .detail.diff'
 like "which is said" "$(cat err)" "not a diff: the guest has no record"
 writes sw
 pauses "by the first, after that" sw full
-fc sw trouble 'PUT /snapshot/create=slow:1500' >/dev/null
+fc sw trouble 'PUT /snapshot/create=slow:4000' >/dev/null
 lamina pause sw >/dev/null 2>&1 &
 pauser=$!
 within 20 eval '[ "$(fc sw state)" = Paused ]'

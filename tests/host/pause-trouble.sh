@@ -144,8 +144,8 @@ interrupted_at collapse '--hang /collapse' '' 'grep -q /collapse agent.log'
 fc web hinting -1 >/dev/null
 interrupted_at drain '' '' 'fc web log | grep -o "hinting/start[^;]*" | tail -1 | grep -q .'
 fc web hinting 0 >/dev/null
-interrupted_at "the pause" '' 'PATCH /vm=late:1500' '[ "$(state)" = Paused ]'
-interrupted_at "the snapshot" '' 'PUT /snapshot/create=slow:2000' '[ "$(state)" = Paused ]'
+interrupted_at "the pause" '' 'PATCH /vm=late:4000' '[ "$(state)" = Paused ]'
+interrupted_at "the snapshot" '' 'PUT /snapshot/create=slow:4000' '[ "$(state)" = Paused ]'
 flock -o s/lock sleep 60 &
 holder=$!
 at_exit "kill $holder"
@@ -157,7 +157,7 @@ ok "after all of it a pause succeeds" lamina pause web --json --tag last
 fc web dump m >/dev/null
 lamina export last --memfile x >/dev/null
 same "with what the guest has" x m
-fc web trouble 'PUT /snapshot/create=slow:1500' >/dev/null
+fc web trouble 'PUT /snapshot/create=slow:4000' >/dev/null
 lamina pause web >/dev/null 2>&1 &
 pauser=$!
 within 20 eval '[ "$(state)" = Paused ]'

@@ -73,7 +73,7 @@ is "is not" "$(grep -v 'not a diff: it is not known' err)" ""
 
 # --- what dies ---
 
-fc web trouble 'PUT /snapshot/create=slow:1500' >/dev/null
+fc web trouble 'PUT /snapshot/create=slow:4000' >/dev/null
 lamina pause web >out 2>err &
 pauser=$!
 within 20 eval '[ "$(state)" = Paused ]'

@@ -61,7 +61,7 @@ is_busy "adding it anew" lamina guest add a -H firecracker -S a.sock --replace
 goes_on a
 exits "after that" 4 lamina resume one --name a -H firecracker -S a2.sock
 like "it runs" "$(cat err)" "guest 'a' runs already \(pid $(cat a.pid)\)"
-fc a trouble 'PUT /snapshot/create=slow:1500' >/dev/null
+fc a trouble 'PUT /snapshot/create=slow:4000' >/dev/null
 lamina pause a >/dev/null 2>&1 &
 pauser=$!
 within 50 eval '[ "$(fc a state)" = Paused ]'
