@@ -44,10 +44,25 @@ at_exit() { # COMMAND-LINE: run at the end, last registered first, always
 	_hooks+=("$1")
 }
 
+_is_ours() { # PID: a child of this test, or somebody with its environment
+	grep -qs "^PPid:[[:space:]]*$$\$" "/proc/$1/status" ||
+		grep -qszFx "LAMINA_TEST=$T" "/proc/$1/environ"
+}
+
+_kill_ours() { # [-SIGNAL] PID...
+	local signal=-TERM pid
+	[[ ${1:-} != -* ]] || { signal=$1; shift; }
+	for pid; do
+		_is_ours "$pid" && builtin kill "$signal" "$pid"
+	done
+}
+
 _finish() {
 	local status=$? i
 	trap - EXIT
 	cd / || true
+	# Whom a hook kills may have ended, and its number be somebody else's by now.
+	kill() { _kill_ours "$@"; }
 	for ((i = ${#_hooks[@]} - 1; i >= 0; i--)); do
 		eval "${_hooks[i]}" </dev/null >/dev/null 2>&1 || true
 	done
@@ -62,6 +77,7 @@ _finish() {
 _tmp=${LAMINA_TEST_TMPDIR:-$buildroot/tests/tmp}
 mkdir -p "$_tmp"
 T=$(mktemp -d "$_tmp/$(basename "$0" .sh).XXXXXX") || exit 99
+export LAMINA_TEST=$T		# a mark of what this test starts
 trap _finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP

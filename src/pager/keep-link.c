@@ -110,7 +110,7 @@ static int agree_accepted(struct keep_link *link, struct keep_msg *asked, struct
 static int agree(struct keep_link *link, struct keep_msg *msg, struct keep_msg *answer)
 {
 	if (msg->word == KEEP_DROP)
-		return keep_table_drop(&link->copies, msg->bag);
+		return keep_table_drop(&link->copies, msg->bag, (enum keep_role)msg->arg);
 	if (msg->word == KEEP_ACCEPT)
 		return agree_accepted(link, msg, answer);
 	if (msg->word != KEEP_PUT)
@@ -405,9 +405,9 @@ int keep_put(struct keep_link *link, uint32_t bag, enum keep_role role, int fd)
 	return keep_ask(link, &msg);
 }
 
-int keep_drop(struct keep_link *link, uint32_t bag)
+int keep_drop(struct keep_link *link, uint32_t bag, enum keep_role but)
 {
-	struct keep_msg msg = {.word = KEEP_DROP, .bag = bag};
+	struct keep_msg msg = {.word = KEEP_DROP, .bag = bag, .arg = but};
 
 	return keep_ask(link, &msg);
 }

@@ -290,19 +290,30 @@ int keep_table_put(struct keep_table *t, const struct keep_msg *msg)
 	return 0;
 }
 
-static void close_bag(const struct keep_bag *bag)
+static void close_bag(struct keep_bag *bag, enum keep_role but)
 {
-	for (unsigned i = 0; i < bag->n; i++)
-		close(bag->fd[i]);
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < bag->n; i++) {
+		if (but == KEEP_NONE || bag->role[i] != but) {
+			close(bag->fd[i]);
+			continue;
+		}
+		bag->role[left] = bag->role[i];
+		bag->fd[left++] = bag->fd[i];
+	}
+	bag->n = left;
 }
 
-int keep_table_drop(struct keep_table *t, uint32_t bag)
+int keep_table_drop(struct keep_table *t, uint32_t bag, enum keep_role but)
 {
 	size_t i = place(t, bag);
 
 	if (i == t->n || t->v[i].id != bag)
 		return -ENOENT;
-	close_bag(&t->v[i]);
+	close_bag(&t->v[i], but);
+	if (t->v[i].n > 0)
+		return 0;
 	t->n--;
 	memmove(&t->v[i], &t->v[i + 1], (t->n - i) * sizeof(*t->v));
 	return 0;
@@ -319,7 +330,7 @@ char *keep_count(const struct keep_table *t, char out[KEEP_COUNT_LEN])
 void keep_table_fini(struct keep_table *t)
 {
 	for (size_t i = 0; i < t->n; i++)
-		close_bag(&t->v[i]);
+		close_bag(&t->v[i], KEEP_NONE);
 	free(t->v);
 	*t = (struct keep_table){0};
 }

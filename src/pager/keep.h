@@ -29,7 +29,8 @@
 #define KEEP_VERSION 1		/* of these words */
 
 enum keep_role {
-	KEEP_API = 1,		/* listening: HTTP */
+	KEEP_NONE,		/* no role */
+	KEEP_API,		/* listening: HTTP */
 	KEEP_STATE,
 	KEEP_LISTEN,		/* listening: the handoff */
 	KEEP_CONN,		/* the hypervisor's end of life */
@@ -44,7 +45,8 @@ enum keep_role {
 enum keep_word {
 	KEEP_PUT = 1,	/* worker: adds descriptors to a bag; a role that is there is
 			   replaced (KEEP_HOLD adds) */
-	KEEP_DROP,	/* worker: forgets a bag */
+	KEEP_DROP,	/* worker: forgets a bag, but for what has the role in arg (NONE: all);
+			   one word, so that a worker killed at it leaves all or that */
 	KEEP_STOP,	/* worker: stop this bag's guest, by the stop command or, when
 			   there is none, by the stop signal to its pidfd; arg: the
 			   guest's pid; text: the session's id */
@@ -113,8 +115,8 @@ struct keep_table {
 int keep_table_put(struct keep_table *t, const struct keep_msg *msg);
 /* Room for one more bag: the next put does not fail for want of memory. */
 int keep_table_reserve(struct keep_table *t);
-/* Closes a bag's descriptors; -ENOENT. */
-int keep_table_drop(struct keep_table *t, uint32_t bag);
+/* Closes a bag's descriptors, but for those of role `but`; -ENOENT. */
+int keep_table_drop(struct keep_table *t, uint32_t bag, enum keep_role but);
 /* Borrowed until the table changes. */
 const struct keep_bag *keep_table_find(const struct keep_table *t, uint32_t bag);
 /* The descriptor of a role, the first one of KEEP_HOLD; -ENOENT. */
@@ -170,7 +172,8 @@ int keep_ask(struct keep_link *link, const struct keep_msg *msg);
 int keep_accept(struct keep_link *link, uint32_t bag);
 /* One role of a bag. */
 int keep_put(struct keep_link *link, uint32_t bag, enum keep_role role, int fd);
-int keep_drop(struct keep_link *link, uint32_t bag);
+/* A bag, but for what has the role `but` (NONE: all of it). */
+int keep_drop(struct keep_link *link, uint32_t bag, enum keep_role but);
 /*
  * Stops the guest of a bag.  0: a signal was sent or a command started; -ESRCH: it
  * is gone; -EOPNOTSUPP: neither a stop command nor a pidfd in the bag; -EPERM.

@@ -31,12 +31,13 @@ static int hear_put(struct keeper *k, struct keep_msg *msg)
 static int hear_drop(struct keeper *k, const struct keep_msg *msg)
 {
 	const struct keep_bag *bag = keep_table_find(&k->bags, msg->bag);
+	enum keep_role but = (enum keep_role)msg->arg;
 
-	if (msg->bag == KEEP_BAG_PAGER)
+	if (msg->bag == KEEP_BAG_PAGER || msg->arg < KEEP_NONE || msg->arg >= KEEP_NROLES)
 		return -EINVAL;
 	if (bag)
-		told_drop(&k->told, bag);
-	return keep_table_drop(&k->bags, msg->bag);
+		told_drop(&k->told, bag, but);
+	return keep_table_drop(&k->bags, msg->bag, but);
 }
 
 static void answer(struct keeper *k, int rc)

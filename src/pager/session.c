@@ -459,10 +459,8 @@ static void let_go(struct session *s)
 		session_close_fd(s, (enum session_fd)i);
 	for (int i = 0; i < SETUP_HOLDS_MAX; i++)
 		close_fd(&s->hold[i]);
-	if (s->env->link) {
-		(void)keep_drop(s->env->link, s->bag);
-		(void)session_keep(s, KEEP_STATE, s->state->fd);
-	}
+	if (s->env->link)
+		(void)keep_drop(s->env->link, s->bag, KEEP_STATE);
 	state_give_back(s->state);
 }
 

@@ -208,7 +208,7 @@ static void forget_graduated(struct sessions *t, const char *id)
 static void forget(struct sessions *t, struct session *s)
 {
 	if (t->env->link)
-		(void)keep_drop(t->env->link, s->bag);
+		(void)keep_drop(t->env->link, s->bag, KEEP_NONE);
 	session_unref(s);
 }
 

@@ -142,9 +142,11 @@ static uint16_t roles_of(const struct keep_bag *bag)
 	return (uint16_t)roles;
 }
 
-void told_drop(struct told *t, const struct keep_bag *bag)
+void told_drop(struct told *t, const struct keep_bag *bag, enum keep_role but)
 {
-	mark(t, bag->id, roles_of(bag), 0);
+	unsigned stays = but == KEEP_NONE ? 0 : 1U << but;
+
+	mark(t, bag->id, (uint16_t)(roles_of(bag) & ~stays), 0);
 }
 
 void told_all(struct told *t, const struct keep_table *table)
@@ -156,7 +158,7 @@ void told_all(struct told *t, const struct keep_table *table)
 void told_none(struct told *t, const struct keep_table *table)
 {
 	for (size_t i = 0; i < table->n; i++)
-		told_drop(t, &table->v[i]);
+		told_drop(t, &table->v[i], KEEP_NONE);
 }
 
 /* ---- saying it ---- */

@@ -47,7 +47,7 @@ void told_stopping(struct told *t);
 
 /* `replaced`: another descriptor had this role. */
 void told_put(struct told *t, uint32_t bag, enum keep_role role, bool replaced);
-void told_drop(struct told *t, const struct keep_bag *bag);
+void told_drop(struct told *t, const struct keep_bag *bag, enum keep_role but);
 /* All of a table is stored, or none. */
 void told_all(struct told *t, const struct keep_table *table);
 void told_none(struct told *t, const struct keep_table *table);

@@ -42,12 +42,13 @@ ok "unmounted" umount dir
 
 f=mnt/live/y/rootfs
 device=$(losetup --show -f "$f")
-at_exit "losetup -d $device"
+at_exit 'losetup -d "$device"'
 ok "a file system is made on an empty one" mkfs.ext4 -q -F "$device"
 ok "mounted" mount -o discard "$device" dir
 cp new dir/new
 ok "unmounted" umount dir
 losetup -d "$device"
+device=
 ok "closed" within 20 closed
 ok "e2fsck finds nothing" e2fsck -fn "$f"
 ok "the layer is as it was" cmp fs.img "mnt/layers/$id/rootfs"

@@ -19,9 +19,10 @@ same "its file" tree/data dir/data
 is "its link" "$(readlink dir/link)" data
 umount dir
 device=$(losetup --show -r -f "mnt/layers/$id/rootfs")
-at_exit "losetup -d $device"
+at_exit 'losetup -d "$device"'
 ok "losetup -r" cmp fs.img "$device"
 exits "is read-only" 1 sh -c "dd if=/dev/zero of=$device bs=4096 count=1 conv=notrunc"
 losetup -d "$device"
+device=
 same "nothing has changed" fs.img "mnt/layers/$id/rootfs"
 done_testing

@@ -103,7 +103,7 @@ pauses "after that" sw diff
 # --- killed in the middle ---
 
 writes sw
-fc sw trouble 'PUT /snapshot/create=slow:1000' >/dev/null
+fc sw trouble 'PUT /snapshot/create=slow:4000' >/dev/null
 lamina pause sw >/dev/null 2>&1 &
 pauser=$!
 within 20 eval '[ "$(fc sw state)" = Paused ]'

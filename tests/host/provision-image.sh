@@ -57,9 +57,10 @@ exec 9<>image
 refused "one that somebody has open" 4 "'image' is open elsewhere: it is mounted, or a guest runs on it" image
 exec 9<&-
 loop=$(losetup -f --show image)
-at_exit "losetup -d $loop"
+at_exit 'losetup -d "$loop"'
 refused "one with a loop device" 4 "'image' is in use as $loop: unmount that, or detach it" image
 losetup -d "$loop"
+loop=
 ok "and when that is gone" within 20 provision image --dry-run
 if has python3; then
 	cat >hold.py <<'END'

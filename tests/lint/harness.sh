@@ -38,6 +38,15 @@ sub <<<'at_exit "echo first >>$_tmp/hooks"; at_exit "echo second >>$_tmp/hooks";
 is "an exit status is kept" "$sub_status" 3
 is "hooks run, the last first" "$(tr '\n' ' ' <hooks)" "second first "
 is "and the directory is gone" "$(ls -d sub.[A-Za-z0-9]*/ 2>/dev/null)" ""
+sleep 60 &
+other=$!
+at_exit "kill $other"
+sub <<<"sleep 60 & echo \$! >../mine; at_exit \"kill -9 \$!\"
+at_exit 'kill -9 $other'; (setsid sleep 60 & echo \$! >../theirs); at_exit 'kill -9 \$(cat \$_tmp/theirs)'; ok 1 true; done_testing"
+ended() { ! kill -0 "$1" 2>/dev/null; }
+ok "a hook ends what the test has started" within 10 ended "$(cat mine)"
+ok "also what is no child of it" within 10 ended "$(cat theirs)"
+ok "and nobody else who has the number" kill -0 "$other"
 sub <<<'within 5 test -e ../flag && pass "seen"; done_testing' &
 sleep 0.2; touch flag; wait $!
 ok "within waits" grep -q '^ok 1 - seen' sub.out

@@ -86,7 +86,7 @@ RIG_FN int rig_obey(struct rig_worker *w, struct keep_link *link, struct keep_ms
 		msg->n = 0;
 	}
 	if (rc == 0 && msg->word == KEEP_DROP)
-		rc = keep_table_drop(&w->bags, msg->bag);
+		rc = keep_table_drop(&w->bags, msg->bag, (enum keep_role)msg->arg);
 	keep_msg_close(msg);
 	return rc;
 }

@@ -187,8 +187,18 @@ static void test_table(void)
 	msg = put_of(0, KEEP_API, new_fd());
 	is_int(keep_table_put(&t, &msg), 0, "another bag");
 	ok(t.v[0].id == 0 && t.v[1].id == 5, "bags are in order");
-	is_int(keep_table_drop(&t, 5), 0, "a bag is dropped");
-	is_int(keep_table_drop(&t, 5), -ENOENT, "but once");
+	first = keep_bag_fd(keep_table_find(&t, 5), KEEP_STATE);
+	is_int(keep_table_drop(&t, 5, KEEP_STATE), 0, "a bag is dropped but for one role");
+	ok(keep_table_find(&t, 5) && keep_table_find(&t, 5)->n == 1 &&
+	   keep_bag_fd(keep_table_find(&t, 5), KEEP_STATE) == first && is_open(first),
+	   "which stays");
+	is_int(keep_table_drop(&t, 5, KEEP_UFFD), 0, "but for one that it does not have");
+	ok(!keep_table_find(&t, 5) && !is_open(first), "it is gone");
+	is_int(keep_table_drop(&t, 5, KEEP_NONE), -ENOENT, "and cannot be dropped again");
+	is_int(keep_table_drop(&t, 0, KEEP_NONE), 0, "nor is anything left of another one");
+	is_int((long long)t.n, 0, "none is there");
+	msg = put_of(9, KEEP_STATE, new_fd());
+	is_int(keep_table_put(&t, &msg), 0, "what is there in the end");
 	keep_table_fini(&t);
 	is_int(count_fds(), before, "nothing is left open");
 }
@@ -336,7 +346,7 @@ static void test_link(void)
 	close(heir);
 	wait_for(&h, &h.ends);
 	is_int(h.ends, 1, "without a spare, the next death is the end");
-	is_int(keep_drop(a.link, 3), -ENOTCONN, "nothing is kept from now on");
+	is_int(keep_drop(a.link, 3, KEEP_NONE), -ENOTCONN, "nothing is kept from now on");
 	keep_link_free(a.link);
 	keep_link_free(NULL);
 	keep_table_fini(&t);

@@ -113,7 +113,11 @@ static void test_order(void)
 	hears(from, "FDSTORE=1 FDPOLL=0 FDNAME=712");
 	hears(from, "FDSTORE=1 FDPOLL=0 FDNAME=712");
 	hears(from, "");
-	told_drop(&told, keep_table_find(&table, 0x12));
+	told_drop(&told, keep_table_find(&table, 0x12), KEEP_STATE);
+	ok(told_say(&told, &table, 1) == NEVER, "a bag is dropped but for its state");
+	hears(from, "FDSTOREREMOVE=1 FDNAME=712");
+	hears(from, "");
+	told_drop(&told, keep_table_find(&table, 0x12), KEEP_NONE);
 	ok(told_say(&told, &table, 1) == NEVER, "a bag is dropped");
 	hears(from, "FDSTOREREMOVE=1 FDNAME=212");
 	hears(from, "FDSTOREREMOVE=1 FDNAME=712");
@@ -196,9 +200,9 @@ static void test_changed_meanwhile(void)
 	fill();
 	told_all(&told, &table);
 	next = told_say(&told, &table, 1);
-	told_drop(&told, keep_table_find(&table, 1));
-	(void)keep_table_drop(&table, 1);
-	told_drop(&told, keep_table_find(&table, 3));
+	told_drop(&told, keep_table_find(&table, 1), KEEP_NONE);
+	(void)keep_table_drop(&table, 1, KEEP_NONE);
+	told_drop(&told, keep_table_find(&table, 3), KEEP_NONE);
 	told_put(&told, 3, KEEP_STATE, false);
 	empty(from);
 	ok(told_say(&told, &table, next) == NEVER, "what has changed meanwhile");
