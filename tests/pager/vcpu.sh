@@ -53,6 +53,7 @@ with_kills() { # NAME FILE [OPTION...]
 	local try
 	for try in "" 2 3; do
 		with_kills_once "$1$try" "${@:2}" || return
+		within 10 is_state "$1$try" gone || return	# whenever that was, it is remembered
 		[ $killed -gt 0 ] && within 10 taken_over "$1$try" && return
 		fact "$1$try" . | sed 's/^/# /'
 		tail -n 20 pager.log | sed 's/^/# /'
