@@ -378,7 +378,10 @@ int main(void)
 	test_nonsense();
 	test_table();
 	test_table_travels();
-	test_link();
+	if (getenv("LAMINA_VALGRIND"))
+		tap_skip("a link needs pidfd_open, which valgrind 3.19 does not know");
+	else
+		test_link();
 	test_link_fails();
 	return tap_done();
 }
