@@ -28,6 +28,7 @@ probe_is() {
 }
 
 hold() {
+	rm -f "$T/.held"	# what the last one said
 	mkfifo "$T/.hold"
 	probe hold "$@" <"$T/.hold" >"$T/.held" 2>&1 &
 	hold_pid=$!
