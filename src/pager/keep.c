@@ -295,7 +295,7 @@ static void close_bag(struct keep_bag *bag, enum keep_role but)
 	unsigned left = 0;
 
 	for (unsigned i = 0; i < bag->n; i++) {
-		if (but == KEEP_NONE || bag->role[i] != but) {
+		if (bag->role[i] != but) {
 			close(bag->fd[i]);
 			continue;
 		}

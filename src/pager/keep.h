@@ -29,7 +29,7 @@
 #define KEEP_VERSION 1		/* of these words */
 
 enum keep_role {
-	KEEP_NONE,		/* no role */
+	KEEP_NONE,		/* that of no descriptor */
 	KEEP_API,		/* listening: HTTP */
 	KEEP_STATE,
 	KEEP_LISTEN,		/* listening: the handoff */

@@ -144,9 +144,7 @@ static uint16_t roles_of(const struct keep_bag *bag)
 
 void told_drop(struct told *t, const struct keep_bag *bag, enum keep_role but)
 {
-	unsigned stays = but == KEEP_NONE ? 0 : 1U << but;
-
-	mark(t, bag->id, (uint16_t)(roles_of(bag) & ~stays), 0);
+	mark(t, bag->id, (uint16_t)(roles_of(bag) & ~(1U << but)), 0);
 }
 
 void told_all(struct told *t, const struct keep_table *table)

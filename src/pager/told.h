@@ -47,6 +47,7 @@ void told_stopping(struct told *t);
 
 /* `replaced`: another descriptor had this role. */
 void told_put(struct told *t, uint32_t bag, enum keep_role role, bool replaced);
+/* `but`: as in keep_table_drop(). */
 void told_drop(struct told *t, const struct keep_bag *bag, enum keep_role but);
 /* All of a table is stored, or none. */
 void told_all(struct told *t, const struct keep_table *table);
